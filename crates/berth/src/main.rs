@@ -1,0 +1,3 @@
+//! One binary, many roles: the role is chosen from argv before anything else is initialised.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Engine API client over a unix or TCP socket, with hijacked streams.

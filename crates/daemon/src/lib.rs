@@ -1,0 +1,1 @@
+//! The HTTP door: listeners, routes, API versions, hijacked streams.

@@ -1,0 +1,1 @@
+//! Use cases: owns the state of containers, images and networks, and orders effects.

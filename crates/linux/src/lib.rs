@@ -1,0 +1,8 @@
+//! Every system call berth makes, typed and safe; the only crate with `unsafe` code.
+//!
+//! `linux` has no policy: it does not decide, log, or read configuration. A failed call is reported as the
+//! call itself, the way strace prints it (see [`Error`]).
+
+mod error;
+
+pub use error::{Error, Result};

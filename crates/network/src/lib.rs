@@ -1,0 +1,1 @@
+//! Links, addresses, firewall rules and address leases of containers, over netlink.

@@ -1,0 +1,1 @@
+//! The OCI runtime: plans and applies namespaces, mounts, credentials and seccomp for one container.

@@ -1,0 +1,1 @@
+//! The per-container supervisor: process, terminal, log file and exit record.

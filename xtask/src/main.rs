@@ -1,0 +1,3 @@
+//! Development commands: one word each.
+
+fn main() {}
