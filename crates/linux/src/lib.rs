@@ -4,5 +4,6 @@
 //! call itself, the way strace prints it (see [`Error`]).
 
 mod error;
+pub mod pty;
 
 pub use error::{Error, Result};
