@@ -1,1 +1,3 @@
 //! Images: content store, layers, snapshots, import, load and save.
+
+pub mod hello;
