@@ -4,6 +4,9 @@
 //! call itself, the way strace prints it (see [`Error`]).
 
 mod error;
+pub mod netlink;
+pub mod netns;
+pub mod port;
 pub mod pty;
 
 pub use error::{Error, Result};
