@@ -3,10 +3,12 @@
 //! `linux` has no policy: it does not decide, log, or read configuration. A failed call is reported as the
 //! call itself, the way strace prints it (see [`Error`]).
 
+pub mod dir;
 mod error;
 pub mod netlink;
 pub mod netns;
 pub mod port;
 pub mod pty;
+pub mod watch;
 
 pub use error::{Error, Result};

@@ -1,0 +1,144 @@
+//! Descriptors that become readable when something happens (eventfd, inotify), and waiting for several of them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::fs::inotify;
+
+use crate::Result;
+use crate::error::Named;
+
+/// A counter in the kernel that polls readable while it is above zero (eventfd(2)); close-on-exec and non-blocking.
+#[derive(Debug)]
+pub struct Counter(OwnedFd);
+
+impl Counter {
+    /// A counter at zero.
+    pub fn new() -> Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Self(rustix::event::eventfd(0, flags).named(|| "eventfd2(0, EFD_CLOEXEC|EFD_NONBLOCK)")?))
+    }
+
+    /// Adds to the counter.
+    pub fn add(&self, value: u64) -> Result<()> {
+        rustix::io::write(&self.0, &value.to_ne_bytes()).named(|| format!("write(eventfd, {value})"))?;
+        Ok(())
+    }
+
+    /// Takes the value and sets the counter back to zero; zero when nothing was added.
+    pub fn take(&self) -> Result<u64> {
+        let mut value = [0; 8];
+        match rustix::io::read(&self.0, &mut value) {
+            Ok(_) => Ok(u64::from_ne_bytes(value)),
+            Err(rustix::io::Errno::AGAIN) => Ok(0),
+            Err(errno) => Err(errno).named(|| "read(eventfd)"),
+        }
+    }
+}
+
+impl AsFd for Counter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Becomes readable when one file's content changes (inotify(7), IN_MODIFY); close-on-exec and non-blocking.
+#[derive(Debug)]
+pub struct FileWatch(OwnedFd);
+
+impl FileWatch {
+    /// Watches the file at `path`.
+    pub fn modified(path: &Path) -> Result<Self> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let fd = inotify::init(flags).named(|| "inotify_init1(IN_CLOEXEC|IN_NONBLOCK)")?;
+        inotify::add_watch(&fd, path, inotify::WatchFlags::MODIFY)
+            .named(|| format!("inotify_add_watch({path:?}, IN_MODIFY)"))?;
+        Ok(Self(fd))
+    }
+
+    /// Takes what was reported so far; `true` when there was anything.
+    pub fn take(&self) -> Result<bool> {
+        let mut buffer = [0; 4096];
+        let mut any = false;
+        loop {
+            match rustix::io::read(&self.0, &mut buffer) {
+                Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(any),
+                Ok(_) => any = true,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno).named(|| "read(inotify)"),
+            }
+        }
+    }
+}
+
+impl AsFd for FileWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What to wait for on a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Data to read, an end of file, a pidfd whose process has ended.
+    Readable,
+    /// Space to write.
+    Writable,
+    /// An exceptional condition (POLLPRI): how control files of cgroup v2 report a change.
+    Priority,
+}
+
+/// Waits until one of the descriptors is ready or the time is over (ppoll(2)); answers for each one whether it is ready.
+///
+/// A descriptor in error or hung up counts as ready. An interruption by a signal is returned as "none ready".
+pub fn wait(fds: &[(BorrowedFd<'_>, Interest)], timeout: Duration) -> Result<Vec<bool>> {
+    let mut polled: Vec<PollFd<'_>> = fds
+        .iter()
+        .map(|(fd, interest)| {
+            let flags = match interest {
+                Interest::Readable => PollFlags::IN,
+                Interest::Writable => PollFlags::OUT,
+                Interest::Priority => PollFlags::PRI,
+            };
+            PollFd::from_borrowed_fd(*fd, flags)
+        })
+        .collect();
+    let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+    let timeout = Timespec { tv_sec: seconds, tv_nsec: timeout.subsec_nanos().into() };
+    match rustix::event::poll(&mut polled, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {
+            Ok(polled.iter().map(|polled| !polled.revents().is_empty()).collect())
+        }
+        Err(errno) => Err(errno).named(|| format!("ppoll({} descriptors)", fds.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_ready_until_it_is_taken() {
+        let counter = Counter::new().unwrap();
+        let ready = || wait(&[(counter.as_fd(), Interest::Readable)], Duration::ZERO).unwrap();
+        assert_eq!((ready(), counter.take().unwrap()), (vec![false], 0));
+        counter.add(3).unwrap();
+        assert_eq!((ready(), counter.take().unwrap()), (vec![true], 3));
+        assert_eq!(ready(), [false]);
+    }
+
+    #[test]
+    fn a_changed_file_is_reported_once() {
+        let path = std::env::temp_dir().join(format!("berth-test-watch-{}", std::process::id()));
+        std::fs::write(&path, "a").unwrap();
+        let watch = FileWatch::modified(&path).unwrap();
+        assert!(!watch.take().unwrap());
+        std::fs::write(&path, "b").unwrap();
+        assert_eq!(wait(&[(watch.as_fd(), Interest::Readable)], Duration::ZERO).unwrap(), [true]);
+        assert!(watch.take().unwrap());
+        assert!(!watch.take().unwrap());
+        std::fs::remove_file(path).unwrap();
+    }
+}
