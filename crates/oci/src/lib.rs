@@ -1,1 +1,11 @@
 //! The vocabulary of the Open Container Initiative: runtime spec, image spec, digests, references, platforms. No I/O.
+
+pub mod digest;
+pub mod image;
+pub mod platform;
+pub mod reference;
+pub mod whiteout;
+
+pub use digest::Digest;
+pub use platform::Platform;
+pub use reference::{AnyReference, Reference};
