@@ -9,6 +9,8 @@ pub mod netlink;
 pub mod netns;
 pub mod port;
 pub mod pty;
+pub mod session;
+pub mod terminal;
 pub mod watch;
 
 pub use error::{Error, Result};
