@@ -4,12 +4,15 @@
 //! call itself, the way strace prints it (see [`Error`]).
 
 pub mod dir;
+pub mod epoll;
 mod error;
 pub mod netlink;
 pub mod netns;
 pub mod port;
 pub mod pty;
 pub mod session;
+pub mod signalfd;
+pub mod socket;
 pub mod terminal;
 pub mod watch;
 
