@@ -3,9 +3,11 @@
 //! `linux` has no policy: it does not decide, log, or read configuration. A failed call is reported as the
 //! call itself, the way strace prints it (see [`Error`]).
 
+pub mod at;
 pub mod dir;
 pub mod epoll;
 mod error;
+pub mod file;
 pub mod netlink;
 pub mod netns;
 pub mod port;
@@ -15,5 +17,6 @@ pub mod signalfd;
 pub mod socket;
 pub mod terminal;
 pub mod watch;
+pub mod xattr;
 
 pub use error::{Error, Result};
