@@ -91,13 +91,25 @@ impl Dir {
 
     /// Reads a whole file of at most `limit` bytes; a longer one is `EFBIG`.
     pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>> {
-        let fd = self.open_read(name)?;
+        self.read_open(self.open_read(name)?.as_fd(), name, limit)
+    }
+
+    /// Reads the whole of an already open file again, from its start; `name` is for messages.
+    ///
+    /// A control file that reports changes by POLLPRI counts them from the last reading through the same descriptor.
+    pub fn read_again(&self, fd: BorrowedFd<'_>, name: &str, limit: usize) -> Result<Vec<u8>> {
+        rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(0))
+            .map_err(|errno| self.failed("lseek", name, errno))?;
+        self.read_open(fd, name, limit)
+    }
+
+    fn read_open(&self, fd: BorrowedFd<'_>, name: &str, limit: usize) -> Result<Vec<u8>> {
         let mut content = Vec::with_capacity(limit.min(4096));
         loop {
             if content.len() == content.capacity() {
                 content.reserve(4096);
             }
-            match rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut content)) {
+            match rustix::io::read(fd, rustix::buffer::spare_capacity(&mut content)) {
                 Ok(0) => return Ok(content),
                 Ok(_) if content.len() > limit => {
                     return Err(self.failed("read", name, rustix::io::Errno::FBIG));
@@ -209,6 +221,10 @@ mod tests {
         let dir = Dir::open(&path).unwrap();
         dir.write("f", b"xy").unwrap();
         assert_eq!(dir.read("f", 6).unwrap(), b"xycdef");
+        let open = dir.open_read("f").unwrap();
+        for _ in 0..2 {
+            assert_eq!(dir.read_again(open.as_fd(), "f", 6).unwrap(), b"xycdef");
+        }
         assert_eq!(dir.read("f", 5).unwrap_err().errno(), libc::EFBIG);
         assert!(dir.has("f") && !dir.has("g"));
         std::fs::remove_dir_all(path).unwrap();

@@ -10,6 +10,7 @@ mod error;
 pub mod file;
 pub mod netlink;
 pub mod netns;
+pub mod pidfd;
 pub mod port;
 pub mod pty;
 pub mod session;

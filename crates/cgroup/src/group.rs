@@ -1,0 +1,370 @@
+//! One group across all the trees it is spread over: made, entered, walked and removed.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use linux::dir::Dir;
+
+use crate::error::MAX_DEPTH;
+use crate::hierarchy::unified_controllers;
+use crate::{CgroupPath, Controller, Error, Hierarchy, Result, Tree, Version};
+
+/// The longest control file that is read, in bytes.
+pub(crate) const MAX_FILE: usize = 16 << 20;
+
+/// How long [`Cgroup::remove`] waits for processes that are already dying.
+const REMOVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A group that exists, held open in every tree.
+#[derive(Debug)]
+pub struct Cgroup {
+    version: Version,
+    path: CgroupPath,
+    branches: Vec<Branch>,
+}
+
+/// The group's directory in one tree, and the directory it lies in.
+#[derive(Debug)]
+struct Branch {
+    controllers: Vec<Controller>,
+    parent: Dir,
+    dir: Dir,
+}
+
+impl Cgroup {
+    /// Makes a group, with all the groups above it, in every tree; on v2 the available controllers are handed down to it.
+    ///
+    /// A group that is left over from before is taken when no process is in it.
+    pub fn create(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Self> {
+        let mut branches: Vec<Branch> = Vec::new();
+        for tree in hierarchy.trees() {
+            match make_branch(hierarchy.version(), tree, path) {
+                Ok(branch) => branches.push(branch),
+                Err(error) => {
+                    for branch in &branches {
+                        // The reason for giving up is reported, not that some empty directory could not be taken back.
+                        let _ = branch.parent.remove_dir(path.name());
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Self { version: hierarchy.version(), path: path.clone(), branches })
+    }
+
+    /// Opens a group that exists; `None` when it exists in no tree.
+    pub fn open(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Option<Self>> {
+        let mut branches = Vec::new();
+        for tree in hierarchy.trees() {
+            let names = tree.names(path);
+            let above = names[..names.len() - 1].join("/");
+            let top = Dir::open(&tree.mount_point)?;
+            let parent = match above.as_str() {
+                "" => Some(top),
+                above => absent_as_none(top.open_dir(above))?,
+            };
+            let Some(parent) = parent else { continue };
+            let Some(dir) = absent_as_none(parent.open_dir(path.name()))? else { continue };
+            let controllers = own_controllers(hierarchy.version(), tree, &dir)?;
+            branches.push(Branch { controllers, parent, dir });
+        }
+        let exists = !branches.is_empty();
+        Ok(exists.then(|| Self { version: hierarchy.version(), path: path.clone(), branches }))
+    }
+
+    /// The version of the hierarchy it is in.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The path it was made or opened by.
+    #[must_use]
+    pub fn path(&self) -> &CgroupPath {
+        &self.path
+    }
+
+    /// The controllers whose files the group has.
+    pub fn controllers(&self) -> impl Iterator<Item = Controller> {
+        self.branches.iter().flat_map(|branch| branch.controllers.iter().copied())
+    }
+
+    /// The directory of the group, for clone3(2) with CLONE_INTO_CGROUP; only on v2.
+    #[must_use]
+    pub fn clone_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self.version {
+            Version::V2 => self.branches.first().map(|branch| branch.dir.as_fd()),
+            Version::V1 => None,
+        }
+    }
+
+    /// The group's directories, to be bound into a container: for each one its controllers (none for a v1 tree that
+    /// only has a name).
+    pub fn directories(&self) -> impl Iterator<Item = (&[Controller], &Dir)> {
+        self.branches.iter().map(|branch| (branch.controllers.as_slice(), &branch.dir))
+    }
+
+    /// Moves a process, with all its threads, into the group in every tree.
+    ///
+    /// After a quiet moment the first write of several costs an RCU grace period of the kernel, some milliseconds;
+    /// so let the process do other work meanwhile, and use [`clone_fd`](Self::clone_fd) where there is one.
+    pub fn add(&self, pid: u32) -> Result<()> {
+        let pid = pid.to_string();
+        for branch in &self.branches {
+            branch.dir.write("cgroup.procs", pid.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The processes in the group itself, in no order.
+    pub fn own_pids(&self) -> Result<Vec<u32>> {
+        read_pids(self.listing_dir()?)
+    }
+
+    /// The processes in the group and in all groups below it, in ascending order.
+    pub fn pids(&self) -> Result<Vec<u32>> {
+        Ok(pids_below(self.listing_dir()?)?.into_iter().collect())
+    }
+
+    /// Gives the group to the owner of a user namespace: the directory and the files that the kernel lists in
+    /// `/sys/kernel/cgroup/delegate` (cgroups(7), "Cgroups delegation"). On v1 nothing is given, because delegation
+    /// is not safe there.
+    pub fn delegate(&self, uid: u32, gid: u32) -> Result<()> {
+        let (Version::V2, Some(branch)) = (self.version, self.branches.first()) else { return Ok(()) };
+        branch.dir.chown(uid, gid)?;
+        let listed = match Dir::open(std::path::Path::new("/sys/kernel/cgroup")) {
+            Ok(dir) => text(&dir, "delegate")?,
+            // Older than 4.15: these are the files that kernel would list.
+            Err(error) if error.errno() == ENOENT => {
+                "cgroup.procs\ncgroup.threads\ncgroup.subtree_control".to_owned()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for file in listed.lines().filter(|file| !file.contains('/')) {
+            match branch.dir.chown_entry(file, uid, gid) {
+                Err(error) if error.errno() != ENOENT => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the group and all groups below it in every tree; what is absent already counts as removed.
+    ///
+    /// Waits a bounded time for processes that are about to end, kills none, and fails with [`Error::NotEmpty`] when
+    /// some stay. All trees are tried before the first failure is returned.
+    pub fn remove(self) -> Result<()> {
+        let deadline = Instant::now() + REMOVE_WITHIN;
+        let mut first_failure = Ok(());
+        for branch in &self.branches {
+            let removed = self.remove_branch(branch, deadline);
+            if first_failure.is_ok() {
+                first_failure = removed;
+            }
+        }
+        first_failure
+    }
+
+    fn remove_branch(&self, branch: &Branch, deadline: Instant) -> Result<()> {
+        loop {
+            let removed = remove_below(&branch.dir, 0)
+                .and_then(|()| Ok(branch.parent.remove_dir(self.path.name()).map(|_| ())?));
+            match removed {
+                Err(error) if error.is(EBUSY) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() || !self.wait_for_exit(&branch.dir, left)? {
+                        let path = branch.dir.path().to_owned();
+                        return Err(Error::NotEmpty { path, pids: self.pids().unwrap_or_default() });
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The group's directory in the tree of a controller.
+    pub(crate) fn dir(&self, controller: Controller) -> Option<&Dir> {
+        let wanted = match (self.version, controller) {
+            (Version::V2, Controller::Devices | Controller::Freezer) => {
+                return self.branches.first().map(|b| &b.dir);
+            }
+            (Version::V2, Controller::Cpuacct) => Controller::Cpu,
+            _ => controller,
+        };
+        self.branches.iter().find(|branch| branch.controllers.contains(&wanted)).map(|branch| &branch.dir)
+    }
+
+    /// The directory whose `cgroup.procs` is read: on v1 the freezer's, because that is where killing needs it.
+    pub(crate) fn listing_dir(&self) -> Result<&Dir> {
+        let preferred = [Controller::Freezer, Controller::Pids, Controller::Memory];
+        let listing = preferred.iter().find_map(|controller| self.dir(*controller));
+        listing.or_else(|| self.branches.first().map(|branch| &branch.dir)).ok_or(Error::NotMounted)
+    }
+
+    /// The group's only directory on v2.
+    pub(crate) fn unified_dir(&self) -> Option<&Dir> {
+        self.branches.first().filter(|_| self.version == Version::V2).map(|branch| &branch.dir)
+    }
+}
+
+pub(crate) const ENOENT: i32 = 2;
+pub(crate) const EBUSY: i32 = 16;
+pub(crate) const ENODEV: i32 = 19;
+
+/// The text of a control file.
+pub(crate) fn text(dir: &Dir, file: &str) -> Result<String> {
+    let content = dir.read(file, MAX_FILE)?;
+    Ok(String::from_utf8_lossy(&content).into_owned())
+}
+
+/// The text of a control file; `None` when the group does not have it.
+pub(crate) fn text_if_present(dir: &Dir, file: &str) -> Result<Option<String>> {
+    absent_as_none(dir.read(file, MAX_FILE))
+        .map(|content| content.map(|c| String::from_utf8_lossy(&c).into_owned()))
+}
+
+/// Takes "there is none" for an answer: the file or group does not exist, or went away while it was looked at.
+pub(crate) fn absent_as_none<T>(result: linux::Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if [ENOENT, ENODEV].contains(&error.errno()) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The process numbers in a group's `cgroup.procs`; none when the group went away.
+pub(crate) fn read_pids(dir: &Dir) -> Result<Vec<u32>> {
+    let listed = text_if_present(dir, "cgroup.procs")?.unwrap_or_default();
+    let parse = |line: &str| {
+        let malformed = || Error::Malformed { file: dir.path().join("cgroup.procs"), line: line.to_owned() };
+        line.parse().map_err(|_| malformed())
+    };
+    // Zero stands for a process outside of the caller's pid namespace: it has no number here.
+    let pids: Result<Vec<u32>> = listed.lines().map(parse).collect();
+    Ok(pids?.into_iter().filter(|pid| *pid != 0).collect())
+}
+
+/// The processes in a group and in the groups below it.
+pub(crate) fn pids_below(dir: &Dir) -> Result<BTreeSet<u32>> {
+    let mut pids = BTreeSet::new();
+    walk(dir, 0, &mut |dir| {
+        pids.extend(read_pids(dir)?);
+        Ok(())
+    })?;
+    Ok(pids)
+}
+
+/// Visits a group and all groups below it, parents first; groups that go away meanwhile are passed over.
+pub(crate) fn walk(dir: &Dir, depth: usize, visit: &mut dyn FnMut(&Dir) -> Result<()>) -> Result<()> {
+    visit(dir)?;
+    for name in children(dir)? {
+        if depth == MAX_DEPTH {
+            return Err(Error::TooDeep(dir.path().to_owned()));
+        }
+        if let Some(child) = absent_as_none(dir.open_dir(&name))? {
+            walk(&child, depth + 1, visit)?;
+        }
+    }
+    Ok(())
+}
+
+/// The names of the groups directly below.
+fn children(dir: &Dir) -> Result<Vec<String>> {
+    // The kernel counts subdirectories as links, so a group without any need not be listed.
+    if dir.link_count()? <= 2 {
+        return Ok(Vec::new());
+    }
+    let entries = absent_as_none(dir.entries())?.unwrap_or_default();
+    Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
+}
+
+/// Removes the groups below `dir`, deepest first.
+fn remove_below(dir: &Dir, depth: usize) -> Result<()> {
+    for name in children(dir)? {
+        if depth == MAX_DEPTH {
+            return Err(Error::TooDeep(dir.path().to_owned()));
+        }
+        if let Some(child) = absent_as_none(dir.open_dir(&name))? {
+            remove_below(&child, depth + 1)?;
+        }
+        dir.remove_dir(&name)?;
+    }
+    Ok(())
+}
+
+/// Makes a group in one tree, level by level from the mount point.
+fn make_branch(version: Version, tree: &Tree, path: &CgroupPath) -> Result<Branch> {
+    let names = tree.names(path);
+    let mut parent = Dir::open(&tree.mount_point)?;
+    for (level, name) in names.iter().enumerate() {
+        if version == Version::V2 {
+            hand_down(&parent)?;
+        }
+        let made = parent.make_dir(name, 0o755)?;
+        let dir = parent.open_dir(name)?;
+        if tree.controllers.contains(&Controller::Cpuset) && version == Version::V1 {
+            inherit_cpuset(&parent, &dir)?;
+        }
+        if level + 1 == names.len() {
+            if !made {
+                refuse_occupied(&dir)?;
+            }
+            let controllers = own_controllers(version, tree, &dir)?;
+            return Ok(Branch { controllers, parent, dir });
+        }
+        parent = dir;
+    }
+    Err(Error::Path { path: path.to_string(), reason: "names no group" })
+}
+
+/// Fails when a group that was there before has processes, in itself or below.
+fn refuse_occupied(dir: &Dir) -> Result<()> {
+    let pids: Vec<u32> = pids_below(dir)?.into_iter().take(16).collect();
+    match pids.is_empty() {
+        true => Ok(()),
+        false => Err(Error::NotEmpty { path: dir.path().to_owned(), pids }),
+    }
+}
+
+/// Turns on every available controller for the groups below a v2 group.
+///
+/// One that cannot be turned on (threaded groups, real-time processes with `cpu`) is passed over: limits that need it
+/// are refused later, by its name.
+fn hand_down(dir: &Dir) -> Result<()> {
+    let available = text(dir, "cgroup.controllers")?;
+    let enabled = text(dir, "cgroup.subtree_control")?;
+    let missing: Vec<String> = available
+        .split_whitespace()
+        .filter(|name| !enabled.split_whitespace().any(|enabled| enabled == *name))
+        .map(|name| format!("+{name}"))
+        .collect();
+    if missing.is_empty() || dir.write("cgroup.subtree_control", missing.join(" ").as_bytes()).is_ok() {
+        return Ok(());
+    }
+    for name in &missing {
+        let _ = dir.write("cgroup.subtree_control", name.as_bytes());
+    }
+    Ok(())
+}
+
+/// Gives a v1 cpuset the processors and memory nodes of its parent: no process can enter it while it has none.
+fn inherit_cpuset(parent: &Dir, dir: &Dir) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if text(dir, file)?.trim().is_empty() {
+            let inherited = text(parent, file)?;
+            if !inherited.trim().is_empty() {
+                dir.write(file, inherited.trim().as_bytes())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The controllers that a group really has: on v2 those that were handed down to it.
+fn own_controllers(version: Version, tree: &Tree, dir: &Dir) -> Result<Vec<Controller>> {
+    match version {
+        Version::V1 => Ok(tree.controllers.clone()),
+        Version::V2 => Ok(unified_controllers(&text(dir, "cgroup.controllers")?)),
+    }
+}
