@@ -1,0 +1,227 @@
+//! Opening the store: its directory, its lock, its schema version, its integrity.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+
+use crate::error::database;
+use crate::table::{Snapshot, Transaction};
+use crate::{Error, Result};
+
+const DATABASE: &str = "records.redb";
+const LOCK: &str = "lock";
+/// The layout of tables and records that this version writes.
+const SCHEMA: u64 = 1;
+const ABOUT: TableDefinition<&str, u64> = TableDefinition::new("_about");
+const SCHEMA_KEY: &str = "schema";
+/// The database's page cache in bytes; metadata is small.
+const CACHE_SIZE: usize = 16 << 20;
+
+/// The open database of a daemon. Cheap to clone; the last clone closes it and frees the lock.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: RwLock<Database>,
+    path: PathBuf,
+    _lock: File,
+}
+
+/// What an integrity check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Integrity {
+    /// Every page's checksum is right.
+    Sound,
+    /// Something was wrong and has been repaired from what was right.
+    Repaired,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store in a directory, which is made (0700) when it is not there.
+    ///
+    /// # Errors
+    /// `Locked` when another process has it open, `TooNew` when a newer berth wrote it, `Corrupt` when the file is
+    /// damaged beyond what the database repairs by itself.
+    pub fn open(directory: &Path) -> Result<Self> {
+        make_private(directory)?;
+        let lock = lock(directory)?;
+        let path = directory.join(DATABASE);
+        let exists = path.exists();
+        let database = open_database(&path)?;
+        check_schema(&database, &path)?;
+        if !exists {
+            // The file's name must be as durable as the records that will be written into it.
+            let handle = File::open(directory).map_err(file_error("open", directory))?;
+            linux::file::sync(&handle)?;
+        }
+        Ok(Self { inner: Arc::new(Inner { database: RwLock::new(database), path, _lock: lock }) })
+    }
+
+    /// Moves a damaged database out of the way, so that [`Store::open`] starts an empty one. Returns the new name,
+    /// or `None` when there was no database. Used by `system check --repair` before records are rebuilt from content.
+    ///
+    /// # Errors
+    /// `Locked` when another process has the store open.
+    pub fn set_aside(directory: &Path) -> Result<Option<PathBuf>> {
+        make_private(directory)?;
+        let _lock = lock(directory)?;
+        let path = directory.join(DATABASE);
+        let handle = File::open(directory).map_err(file_error("open", directory))?;
+        for number in 1..1000 {
+            let name = format!("{DATABASE}.damaged-{number}");
+            match linux::at::rename_new(&handle, DATABASE.as_bytes(), &handle, name.as_bytes()) {
+                Ok(true) => {
+                    linux::file::sync(&handle)?;
+                    return Ok(Some(directory.join(name)));
+                }
+                Ok(false) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let error = std::io::Error::other("a thousand damaged databases are already there: remove them");
+        Err(file_error("set aside", &path)(error))
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// A view of everything committed so far that later commits do not change.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn read(&self) -> Result<Snapshot> {
+        let database = self.inner.database.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Ok(Snapshot::new(database.begin_read().map_err(database_error)?))
+    }
+
+    /// Runs `change` in a transaction: all of it is committed durably when it succeeds, none of it when it fails.
+    /// Only one transaction runs at a time; the others wait.
+    ///
+    /// # Errors
+    /// What `change` returned, or why the commit failed.
+    pub fn write<T, E: From<Error>>(
+        &self,
+        change: impl FnOnce(&mut Transaction) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let database = self.inner.database.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut inner = database.begin_write().map_err(database_error)?;
+        inner.set_quick_repair(true);
+        let mut transaction = Transaction::new(inner);
+        let value = change(&mut transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    }
+
+    /// Reads every page and compares checksums, and repairs what it can.
+    ///
+    /// # Errors
+    /// `Busy` while a snapshot is held, `Corrupt` when the file cannot be repaired.
+    pub fn check(&self) -> Result<Integrity> {
+        let mut database = self.inner.database.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match database.check_integrity() {
+            Ok(true) => Ok(Integrity::Sound),
+            Ok(false) => Ok(Integrity::Repaired),
+            Err(DatabaseError::TransactionInProgress) => Err(Error::Busy),
+            Err(error) => Err(open_error(error, &self.inner.path)),
+        }
+    }
+}
+
+fn database_error(error: redb::TransactionError) -> Error {
+    database(error)
+}
+
+fn file_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |error| Error::File { action, path, error }
+}
+
+fn make_private(directory: &Path) -> Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(file_error("make", directory))?;
+    std::fs::set_permissions(directory, Permissions::from_mode(0o700))
+        .map_err(file_error("protect", directory))
+}
+
+fn lock(directory: &Path) -> Result<File> {
+    let path = directory.join(LOCK);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(file_error("open", &path))?;
+    if !linux::file::try_lock(&file)? {
+        let mut pid = String::new();
+        // Only for the message: a holder that has not written its pid yet is still a holder.
+        let readable = (&file).take(20).read_to_string(&mut pid).is_ok();
+        let known = readable && !pid.trim().is_empty();
+        let holder = if known { format!(" (process {})", pid.trim()) } else { String::new() };
+        return Err(Error::Locked { directory: directory.to_owned(), holder });
+    }
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(file_error("write", &path))?;
+    Ok(file)
+}
+
+fn open_database(path: &Path) -> Result<Database> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(file_error("open", path))?;
+    Database::builder().set_cache_size(CACHE_SIZE).create_file(file).map_err(|error| open_error(error, path))
+}
+
+fn open_error(error: DatabaseError, path: &Path) -> Error {
+    let corrupt = |reason: String| Error::Corrupt { path: path.to_owned(), reason };
+    match error {
+        DatabaseError::Storage(StorageError::Corrupted(reason)) => corrupt(reason),
+        DatabaseError::Storage(StorageError::Io(error))
+            if error.kind() == std::io::ErrorKind::InvalidData =>
+        {
+            corrupt(error.to_string())
+        }
+        DatabaseError::RepairAborted => corrupt("the repair was stopped".to_owned()),
+        DatabaseError::UpgradeRequired(version) => corrupt(format!("file format {version} is not supported")),
+        error => database(error),
+    }
+}
+
+fn check_schema(open: &Database, path: &Path) -> Result<()> {
+    let transaction = open.begin_write().map_err(database_error)?;
+    let found = {
+        let mut table = transaction.open_table(ABOUT).map_err(database)?;
+        let found = table.get(SCHEMA_KEY).map_err(database)?.map(|value| value.value());
+        if found.is_none() {
+            table.insert(SCHEMA_KEY, SCHEMA).map_err(database)?;
+        }
+        found
+    };
+    match found {
+        Some(SCHEMA) => transaction.abort().map_err(database),
+        None => transaction.commit().map_err(database),
+        Some(found) => Err(Error::TooNew { path: path.to_owned(), found, known: SCHEMA }),
+    }
+}
