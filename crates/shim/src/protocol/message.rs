@@ -1,0 +1,450 @@
+//! The requests, replies and events, as they stand in JSON.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::timestamp::Timestamp;
+
+/// The OCI configuration of the container.
+pub type Spec = serde_json::Value;
+/// The OCI configuration of one process.
+pub type Process = serde_json::Value;
+
+/// A message of the protocol: something that says how many descriptors come with it.
+pub trait Message: Serialize + for<'a> Deserialize<'a> {
+    /// How many descriptors the message is accompanied by.
+    fn descriptor_count(&self) -> usize;
+}
+
+/// A frame from the daemon: `{"serial":7,"request":{"resize":{…}}}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToShim {
+    /// Chosen by the daemon; the reply repeats it.
+    pub serial: u64,
+    /// What is asked for.
+    pub request: Request,
+}
+
+/// A frame from the shim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromShim {
+    /// The answer to one request.
+    Reply {
+        /// The serial number of the request.
+        serial: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Something happened.
+    Event(Event),
+}
+
+/// What the daemon asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// How are you? Answered by [`Reply::Status`].
+    Hello,
+    /// Make the container up to the point where only its program is missing. Answered by [`Reply::Created`].
+    Create(Box<Create>),
+    /// Run the program. Answered by [`Reply::Started`] after execve(2) succeeded.
+    Start,
+    /// Run another process in the container. Answered by [`Reply::ExecStarted`] after execve(2) succeeded.
+    Exec(Box<Exec>),
+    /// Connect a stream to a process. One descriptor: the stream socket. Answered by [`Reply::Attached`].
+    Attach(Attach),
+    /// Set the size of a terminal. Answered by [`Reply::Done`].
+    Resize {
+        /// Whose terminal.
+        target: Target,
+        /// Lines.
+        height: u16,
+        /// Characters in a line.
+        width: u16,
+    },
+    /// Close the input of a process after what is on its way: it reads an end of file. Answered by [`Reply::Done`].
+    CloseStdin {
+        /// Whose input.
+        target: Target,
+    },
+    /// Kill what lives, record the exit, clean up and leave; also the confirmation that `Exited` was received.
+    /// Answered by [`Reply::Done`] before the shim leaves.
+    Shutdown,
+}
+
+/// The container's own process, or one started by [`Request::Exec`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The container's init.
+    #[default]
+    Container,
+    /// The process with this exec id.
+    Exec(String),
+}
+
+/// Everything needed to make the container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Create {
+    /// The container's id; names it in errors and to hooks.
+    pub id: String,
+    /// The OCI configuration. `root.path` is ignored in favour of `root` below.
+    pub spec: Spec,
+    /// What becomes the root file system.
+    pub root: Root,
+    /// How the program's input and output are connected.
+    pub io: Io,
+    /// Where output is logged.
+    pub log: Log,
+    /// `<data-root>/containers/<id>`: exit.json is written here.
+    pub data_dir: PathBuf,
+    /// Where the container is in the cgroup hierarchies.
+    pub cgroup: CgroupPlace,
+    /// Whether pid 1 is our small init that reaps orphans and forwards signals.
+    pub init: bool,
+}
+
+/// What becomes the container's root file system; mounted in the container's mount namespace only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Root {
+    /// A directory, used as it is.
+    Path {
+        /// Absolute path on the host.
+        path: PathBuf,
+    },
+    /// An overlay of layers.
+    Overlay {
+        /// Absolute paths of the layers, the top one first.
+        lower: Vec<PathBuf>,
+        /// Where changes go.
+        upper: PathBuf,
+        /// Overlayfs' own work directory, on the same file system as `upper`.
+        work: PathBuf,
+    },
+}
+
+/// How a process' input and output are connected.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Io {
+    /// One terminal instead of three pipes.
+    #[serde(default)]
+    pub terminal: bool,
+    /// The terminal's size at the start.
+    #[serde(default)]
+    pub console_size: Option<ConsoleSize>,
+    /// Whether input can be attached; otherwise the program reads /dev/null.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Whether the end of the first attached input closes the program's input for good (pipes only).
+    #[serde(default)]
+    pub stdin_once: bool,
+}
+
+/// The size of a terminal in character cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleSize {
+    /// Lines.
+    pub height: u16,
+    /// Characters in a line.
+    pub width: u16,
+}
+
+/// Where and how output is logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// The format.
+    pub driver: LogDriver,
+    /// The log file, `<data_dir>/<id>-json.log`; unused for [`LogDriver::None`].
+    pub path: PathBuf,
+    /// Bytes after which a new file is begun; `None`: never.
+    #[serde(default)]
+    pub max_size: Option<u64>,
+    /// How many files are kept, the current one included; at least 1.
+    #[serde(default = "one")]
+    pub max_file: u32,
+    /// Whether files are compressed (gzip) when they are no longer the current one.
+    #[serde(default)]
+    pub compress: bool,
+    /// Labels, environment and tag that are repeated with every line, in the order they are written.
+    #[serde(default)]
+    pub attrs: Vec<(String, String)>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The format of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    /// A JSON object per line, Docker's default.
+    JsonFile,
+    /// Nothing is kept.
+    None,
+}
+
+/// Where a container is in the cgroup hierarchies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupPlace {
+    /// Who makes the cgroup.
+    pub driver: CgroupDriver,
+    /// The path below the root of each hierarchy, `/docker/<id>`; for systemd `slice:prefix:name`.
+    pub path: String,
+}
+
+/// Who makes cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupDriver {
+    /// We do, as directories.
+    Cgroupfs,
+    /// systemd does, as a scope unit.
+    Systemd,
+}
+
+/// Another process in the container; one descriptor when `attach` is given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exec {
+    /// Chosen by the daemon; names the process from now on.
+    pub exec_id: String,
+    /// What runs.
+    pub process: Process,
+    /// How its input and output are connected.
+    pub io: Io,
+    /// A stream that is connected before the process runs; its `target` is not looked at.
+    #[serde(default)]
+    pub attach: Option<Attach>,
+}
+
+/// A stream socket to connect to a process.
+///
+/// The shim writes output onto it as it comes, from the moment of attaching; bytes read from it go to the process'
+/// input. When the other end closes its writing side, that is the end of this input: it closes the process' input when
+/// `stdin_once` is set and there is no terminal, and otherwise ends this attachment (as Docker does). When the other
+/// end is closed altogether, the attachment ends and the process' input stays open: a client that meant to end the
+/// input closes its writing side first, or sends [`Request::CloseStdin`].
+///
+/// The shim ends the stream after the process' output has ended, and after [`Event::Exited`] or [`Event::ExecExited`]
+/// has been sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The process.
+    #[serde(default)]
+    pub target: Target,
+    /// Whether bytes read from the stream are the process' input.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Whether the process' output is written to the stream; with a terminal all output is this.
+    #[serde(default)]
+    pub stdout: bool,
+    /// Whether the process' error output is written to the stream.
+    #[serde(default)]
+    pub stderr: bool,
+    /// How output is framed.
+    pub framing: Framing,
+}
+
+/// How output stands on an attached stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Framing {
+    /// Docker's frames: stream number, three zeros, length as u32 big-endian, payload.
+    Mux,
+    /// The bytes alone.
+    Raw,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// To `Hello`; accompanied by the descriptors it names.
+    Status(Box<Status>),
+    /// To `Create`; accompanied by the descriptors it names.
+    Created {
+        /// The init process as the shim sees it.
+        pid: u32,
+        /// When it was started, in clock ticks since boot (field 22 of /proc/pid/stat): tells it from a later namesake.
+        start_time_ticks: u64,
+        /// What the accompanying descriptors are.
+        descriptors: Vec<Descriptor>,
+    },
+    /// To `Start`: the program runs.
+    Started,
+    /// To `Exec`: the program runs.
+    ExecStarted {
+        /// The process as the shim sees it.
+        pid: u32,
+    },
+    /// To `Attach`.
+    Attached,
+    /// To `Resize`, `CloseStdin` and `Shutdown`.
+    Done,
+    /// The request failed and changed nothing.
+    Error(Error),
+}
+
+/// A descriptor that accompanies a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Descriptor {
+    /// The pidfd of the container's init.
+    Pidfd,
+    /// The container's network namespace.
+    Netns,
+}
+
+/// How the container is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// How far it has come.
+    pub state: State,
+    /// The init process as the shim sees it, when there is or was one.
+    pub pid: Option<u32>,
+    /// When it was started, in clock ticks since boot.
+    pub start_time_ticks: Option<u64>,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// The other processes whose end has not been reported to a connected daemon, and those that run.
+    pub execs: Vec<ExecStatus>,
+    /// How logging goes.
+    pub log: LogStatus,
+    /// What the accompanying descriptors are.
+    pub descriptors: Vec<Descriptor>,
+}
+
+/// How far a container has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Nothing was created yet.
+    Empty,
+    /// Created, not started.
+    Created,
+    /// Started.
+    Running,
+    /// Ended.
+    Stopped,
+}
+
+/// How a process of [`Request::Exec`] is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecStatus {
+    /// Its exec id.
+    pub exec_id: String,
+    /// The process as the shim sees it.
+    pub pid: u32,
+    /// Whether it has not ended.
+    pub running: bool,
+    /// How it ended.
+    pub exit: Option<Exit>,
+}
+
+/// How logging goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Lines that could not be written.
+    pub lost_lines: u64,
+    /// Why the last one could not.
+    pub error: Option<String>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit status; 128 + the number of the signal that ended it.
+    pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// When.
+    pub at: Timestamp,
+    /// Whether the kernel killed a process of the container for lack of memory.
+    pub oom_killed: bool,
+}
+
+/// Something that happened without being asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The container has ended: all its processes are gone and all its output is in the log.
+    Exited {
+        /// How.
+        exit: Exit,
+    },
+    /// A process of [`Request::Exec`] has ended; output that is still on its way follows on attached streams.
+    ExecExited {
+        /// Which one.
+        exec_id: String,
+        /// How.
+        exit: Exit,
+    },
+    /// The kernel killed a process of the container for lack of memory.
+    Oom,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// For machines.
+    pub kind: ErrorKind,
+    /// For people; with the words Docker's clients look for.
+    pub message: String,
+}
+
+/// What sort of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The program, a path or a target does not exist. Exit code 127 for a program.
+    NotFound,
+    /// The program may not be executed. Exit code 126.
+    Permission,
+    /// The program is a directory. Exit code 126.
+    IsDirectory,
+    /// The request makes no sense, or not in this state.
+    Invalid,
+    /// Anything else.
+    Other,
+}
+
+impl Error {
+    /// A failure with its words.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Container => write!(f, "the container"),
+            Target::Exec(exec_id) => write!(f, "exec {exec_id}"),
+        }
+    }
+}
+
+impl Message for ToShim {
+    fn descriptor_count(&self) -> usize {
+        match &self.request {
+            Request::Attach(_) => 1,
+            Request::Exec(exec) => usize::from(exec.attach.is_some()),
+            _ => 0,
+        }
+    }
+}
+
+impl Message for FromShim {
+    fn descriptor_count(&self) -> usize {
+        match self {
+            FromShim::Reply { reply: Reply::Created { descriptors, .. }, .. } => descriptors.len(),
+            FromShim::Reply { reply: Reply::Status(status), .. } => status.descriptors.len(),
+            _ => 0,
+        }
+    }
+}
