@@ -13,10 +13,14 @@ mod freeze;
 mod group;
 mod hierarchy;
 mod kill;
+mod oom;
 mod path;
+pub mod stats;
 mod wait;
 
 pub use error::{Error, Result};
 pub use group::Cgroup;
 pub use hierarchy::{Controller, Hierarchy, Tree, Version};
+pub use oom::OomWatch;
 pub use path::CgroupPath;
+pub use stats::Stats;

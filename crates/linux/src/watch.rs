@@ -1,13 +1,13 @@
 //! Descriptors that become readable when something happens (eventfd, inotify), and waiting for several of them.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fs::inotify;
 
 use crate::Result;
+use crate::dir::Dir;
 use crate::error::Named;
 
 /// A counter in the kernel that polls readable while it is above zero (eventfd(2)); close-on-exec and non-blocking.
@@ -49,12 +49,15 @@ impl AsFd for Counter {
 pub struct FileWatch(OwnedFd);
 
 impl FileWatch {
-    /// Watches the file at `path`.
-    pub fn modified(path: &Path) -> Result<Self> {
+    /// Watches a file in a directory; neither the directory nor the file is resolved by a path that could be a link.
+    pub fn modified_in(dir: &Dir, name: &str) -> Result<Self> {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let fd = inotify::init(flags).named(|| "inotify_init1(IN_CLOEXEC|IN_NONBLOCK)")?;
-        inotify::add_watch(&fd, path, inotify::WatchFlags::MODIFY)
-            .named(|| format!("inotify_add_watch({path:?}, IN_MODIFY)"))?;
+        // inotify has no form that takes a descriptor; the procfs link of an open file leads to exactly that file.
+        let file = dir.open_read(name)?;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        inotify::add_watch(&fd, &path, inotify::WatchFlags::MODIFY)
+            .named(|| format!("inotify_add_watch({:?}, IN_MODIFY)", dir.path().join(name)))?;
         Ok(Self(fd))
     }
 
@@ -131,9 +134,10 @@ mod tests {
 
     #[test]
     fn a_changed_file_is_reported_once() {
-        let path = std::env::temp_dir().join(format!("berth-test-watch-{}", std::process::id()));
+        let name = format!("berth-test-watch-{}", std::process::id());
+        let path = std::env::temp_dir().join(&name);
         std::fs::write(&path, "a").unwrap();
-        let watch = FileWatch::modified(&path).unwrap();
+        let watch = FileWatch::modified_in(&Dir::open(&std::env::temp_dir()).unwrap(), &name).unwrap();
         assert!(!watch.take().unwrap());
         std::fs::write(&path, "b").unwrap();
         assert_eq!(wait(&[(watch.as_fd(), Interest::Readable)], Duration::ZERO).unwrap(), [true]);
