@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::netlink::{self, SocketAddrNetlink};
-use rustix::net::sockopt::{Timeout, set_socket_recv_buffer_size_force, set_socket_timeout};
+use rustix::net::sockopt::{
+    Timeout, set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force, set_socket_timeout,
+};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use crate::error::{Error, Named, Result};
@@ -63,7 +65,9 @@ impl Socket {
         set_option(&fd, libc::NETLINK_CAP_ACK, 1, "NETLINK_CAP_ACK")?;
         set_socket_timeout(&fd, Timeout::Recv, Some(ANSWER_LIMIT))
             .named(|| format!("setsockopt({name}, SO_RCVTIMEO)"))?;
-        let _ = set_socket_recv_buffer_size_force(&fd, 1024 * 1024); // Optional: without it a huge dump asks again.
+        // Both are only limits, and only needed by very long lists and batches: those say so when they do not fit.
+        let _ = set_socket_recv_buffer_size_force(&fd, 1 << 20);
+        let _ = set_socket_send_buffer_size_force(&fd, 16 << 20);
         Ok(Self { fd, family })
     }
 

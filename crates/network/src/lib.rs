@@ -1,1 +1,23 @@
 //! Links, addresses, firewall rules and address leases of containers, over netlink.
+//!
+//! Plans are values ([`plan`]), facts come from one place ([`Network::gather_facts`]), and applying decides nothing.
+//! This crate starts no program, opens no client socket, keeps no state between calls, and knows no container: names,
+//! leases and rules are values that the engine keeps.
+
+mod address;
+mod endpoint;
+mod facts;
+mod interface;
+pub mod netlink;
+mod network;
+pub mod plan;
+mod rtnetlink;
+mod sysctl;
+
+pub use address::{MacAddress, ParseError, Prefix};
+pub use endpoint::{Attachment, BridgeConfig, Endpoint, Route};
+pub use facts::{EndpointFacts, Facts};
+pub use interface::{InterfaceName, InvalidName};
+pub use network::{Error, Network, Result};
+pub use rtnetlink::{IpvlanFlag, IpvlanMode, Link, MacvlanMode};
+pub use sysctl::{EndpointSysctl, InvalidSysctl, Sysctl};

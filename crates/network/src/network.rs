@@ -1,0 +1,323 @@
+//! The handle on the host's network: gathers facts, applies plans, undoes what was half done.
+
+use std::os::fd::BorrowedFd;
+
+use linux::netlink::Family;
+
+use crate::endpoint::{BridgeConfig, Endpoint};
+use crate::facts::{EndpointFacts, Facts};
+use crate::interface::InterfaceName;
+use crate::netlink::{self, Connection};
+use crate::plan::{
+    Invalid, LinkOp, NetOp, plan_attach, plan_bridge, plan_detach, plan_loopback, plan_release,
+    plan_remove_bridge,
+};
+use crate::rtnetlink::{self, Link, NewLink};
+use crate::sysctl;
+
+/// The result of a change to the host's network.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A change to the host's network that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The configuration is not possible on this host.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The kernel refused a request.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// A system call failed.
+    #[error(transparent)]
+    System(#[from] linux::Error),
+    /// An operation of a plan failed.
+    #[error("{operation}: {cause}")]
+    Operation {
+        /// The operation as the plan prints it.
+        operation: String,
+        /// Why.
+        cause: Box<Error>,
+    },
+    /// An operation names an interface that does not exist.
+    #[error("interface {interface} does not exist")]
+    NoInterface {
+        /// The interface.
+        interface: InterfaceName,
+    },
+    /// A plan with operations in a container was applied without one.
+    #[error("no container to do this in")]
+    NoContainer,
+    /// Undoing after a failure failed too.
+    #[error("{cause}; and undoing it failed: {undo}")]
+    Undo {
+        /// What failed first.
+        cause: Box<Error>,
+        /// What failed then.
+        undo: Box<Error>,
+    },
+}
+
+/// Netlink sockets of the network namespace in which it was opened. Several may be open at the same time: the kernel
+/// keeps their requests apart, and what they have in common (leases, ports, rules) has its owners elsewhere.
+#[derive(Debug)]
+pub struct Network {
+    route: Connection,
+}
+
+impl Network {
+    /// Opens the sockets in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// When netlink is not available.
+    pub fn open() -> Result<Self> {
+        Ok(Self { route: Connection::open(Family::Route)? })
+    }
+
+    /// Reads everything that a plan for a bridge depends on.
+    ///
+    /// # Errors
+    /// A list that the kernel did not give.
+    pub fn gather_facts(&mut self) -> Result<Facts> {
+        let links = self.route.dump(&rtnetlink::list_links(), |list, dumped| {
+            list.push(rtnetlink::parse_link(dumped)?);
+            Some(())
+        })?;
+        let addresses = self.route.dump(&rtnetlink::list_addresses(), |list, dumped| {
+            list.push(rtnetlink::parse_address(dumped)?);
+            Some(())
+        })?;
+        let routes = self.route.dump(&rtnetlink::list_routes(), |list, dumped| {
+            list.extend(rtnetlink::parse_route(dumped)?.filter(|destination| destination.length() > 0));
+            Some(())
+        })?;
+        let is_on = |value: String| value != "0";
+        Ok(Facts {
+            links,
+            addresses,
+            routes,
+            ipv4_forwarding: sysctl::read("net/ipv4/ip_forward")?.is_some_and(is_on),
+            ipv6_forwarding: sysctl::read("net/ipv6/conf/all/forwarding")?.map(is_on),
+            bridge_filtering: sysctl::read("net/bridge/bridge-nf-call-iptables")?.is_some_and(is_on),
+        })
+    }
+
+    /// Reads what attaching this endpoint depends on, and nothing else.
+    ///
+    /// # Errors
+    /// A request that failed otherwise than by "no such interface".
+    pub fn gather_endpoint_facts(&mut self, endpoint: &Endpoint) -> Result<EndpointFacts> {
+        let parent = self.find(endpoint.attachment.parent())?;
+        let leftover = match endpoint.attachment.host_interface() {
+            Some(name) => self.find(name)?.is_some(),
+            None => false,
+        };
+        let ipv6 = sysctl::read("net/ipv6/conf/all/forwarding")?.is_some();
+        Ok(EndpointFacts { parent, leftover, ipv6 })
+    }
+
+    /// Makes a bridge what it should be. The firewall must have been applied before.
+    ///
+    /// # Errors
+    /// A configuration that is not possible, or the operation that failed; a bridge that was created is removed then.
+    pub fn ensure_bridge(&mut self, config: &BridgeConfig) -> Result<()> {
+        let facts = self.gather_facts()?;
+        let plan = plan_bridge(config, &facts)?;
+        let created = facts.link(&config.interface).is_none();
+        let undo = if created { plan_remove_bridge(config) } else { Vec::new() };
+        self.apply_or_undo(&plan, &undo, None)
+    }
+
+    /// Removes a bridge; one that does not exist, or that the administrator made, is left.
+    ///
+    /// # Errors
+    /// The operation that failed.
+    pub fn remove_bridge(&mut self, config: &BridgeConfig) -> Result<()> {
+        self.apply(&plan_remove_bridge(config), None)
+    }
+
+    /// Gives the container in `netns` an endpoint.
+    ///
+    /// # Errors
+    /// A configuration that is not possible, or the operation that failed; then nothing of the endpoint remains.
+    pub fn attach(&mut self, netns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<()> {
+        let facts = self.gather_endpoint_facts(endpoint)?;
+        let plan = plan_attach(endpoint, &facts)?;
+        let created =
+            plan.iter().position(|op| matches!(op, NetOp::CreateMacvlan { .. } | NetOp::CreateIpvlan { .. }));
+        // An interface born in the container is only ours to delete once it was created.
+        if let Some(index) = created {
+            self.apply(&plan[..=index], Some(netns))?;
+            return self.apply_or_undo(&plan[index + 1..], &plan_detach(endpoint, true), Some(netns));
+        }
+        self.apply_or_undo(&plan, &plan_detach(endpoint, true), Some(netns))
+    }
+
+    /// Gives the container in `netns` nothing but its loopback interface.
+    ///
+    /// # Errors
+    /// The operation that failed.
+    pub fn attach_loopback(&mut self, netns: BorrowedFd<'_>) -> Result<()> {
+        self.apply(&plan_loopback(), Some(netns))
+    }
+
+    /// Takes an endpoint away; `netns` is the container's when it still runs. What does not exist is no error.
+    ///
+    /// # Errors
+    /// The first operation that failed; the others were done all the same.
+    pub fn detach(&mut self, netns: Option<BorrowedFd<'_>>, endpoint: &Endpoint) -> Result<()> {
+        self.apply_all(&plan_detach(endpoint, netns.is_some()), netns)
+    }
+
+    /// Forgets an endpoint whose network namespace is going away with its last process. The kernel then removes the
+    /// pair itself; removing it by hand first costs some twenty milliseconds.
+    ///
+    /// # Errors
+    /// The operation that failed.
+    pub fn release(&mut self, endpoint: &Endpoint) -> Result<()> {
+        self.apply_all(&plan_release(endpoint), None)
+    }
+
+    /// Carries out a plan and stops at the first operation that fails.
+    ///
+    /// # Errors
+    /// That operation and why.
+    pub fn apply(&mut self, plan: &[NetOp], netns: Option<BorrowedFd<'_>>) -> Result<()> {
+        let mut rest = plan;
+        while let Some(op) = rest.first() {
+            let inside = rest.iter().take_while(|op| matches!(op, NetOp::Container(_))).count();
+            if inside == 0 {
+                self.apply_on_host(op, netns).map_err(|cause| failed(op, cause))?;
+                rest = &rest[1..];
+            } else {
+                let netns = netns.ok_or_else(|| failed(op, Error::NoContainer))?;
+                linux::netns::run_in(netns, || apply_in_container(&rest[..inside]))??;
+                rest = &rest[inside..];
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out every operation of a plan, and returns the first failure.
+    fn apply_all(&mut self, plan: &[NetOp], netns: Option<BorrowedFd<'_>>) -> Result<()> {
+        let mut outcome = Ok(());
+        for op in plan {
+            outcome = outcome.and(self.apply(std::slice::from_ref(op), netns));
+        }
+        outcome
+    }
+
+    fn apply_or_undo(&mut self, plan: &[NetOp], undo: &[NetOp], netns: Option<BorrowedFd<'_>>) -> Result<()> {
+        let Err(cause) = self.apply(plan, netns) else { return Ok(()) };
+        match self.apply_all(undo, netns) {
+            Ok(()) => Err(cause),
+            Err(undo) => Err(Error::Undo { cause: Box::new(cause), undo: Box::new(undo) }),
+        }
+    }
+
+    fn apply_on_host(&mut self, op: &NetOp, netns: Option<BorrowedFd<'_>>) -> Result<()> {
+        match op {
+            NetOp::CreateBridge { interface, mac, mtu } => {
+                self.create(NewLink::Bridge { name: interface.as_str(), mac: *mac, mtu: *mtu })
+            }
+            NetOp::CreateVeth { host_interface, bridge, interface, mac, mtu } => {
+                let bridge = self.index(bridge)?;
+                let netns = netns.ok_or(Error::NoContainer)?;
+                let (name, peer) = (host_interface.as_str(), interface.as_str());
+                self.create(NewLink::Veth { name, bridge, peer, mac: *mac, mtu: *mtu, netns })
+            }
+            NetOp::IsolatePort { host_interface } => {
+                let index = self.index(host_interface)?;
+                Ok(self.route.request(&rtnetlink::isolate_port(index))?)
+            }
+            NetOp::CreateMacvlan { interface, parent, mode, mac, mtu } => {
+                let parent = self.index(parent)?;
+                let netns = netns.ok_or(Error::NoContainer)?;
+                let (name, mode, mac, mtu) = (interface.as_str(), *mode, *mac, *mtu);
+                self.create(NewLink::Macvlan { name, parent, mode, mac, mtu, netns })
+            }
+            NetOp::CreateIpvlan { interface, parent, mode, flag, mtu } => {
+                let parent = self.index(parent)?;
+                let netns = netns.ok_or(Error::NoContainer)?;
+                let (name, mode, flag, mtu) = (interface.as_str(), *mode, *flag, *mtu);
+                self.create(NewLink::Ipvlan { name, parent, mode, flag, mtu, netns })
+            }
+            NetOp::CreateVlan { interface, parent, id } => {
+                let parent = self.index(parent)?;
+                self.create(NewLink::Vlan { name: interface.as_str(), parent, id: *id })
+            }
+            NetOp::CreateDummy { interface } => self.create(NewLink::Dummy { name: interface.as_str() }),
+            NetOp::ForgetNeighbour { interface, address } => self.forget_neighbour(interface, *address),
+            NetOp::Host(op) => apply_link_op(&mut self.route, op),
+            NetOp::Container(_) => Err(Error::NoContainer),
+        }
+    }
+
+    fn create(&mut self, link: NewLink<'_>) -> Result<()> {
+        Ok(self.route.request(&rtnetlink::create(link))?)
+    }
+
+    fn forget_neighbour(&mut self, interface: &InterfaceName, address: std::net::IpAddr) -> Result<()> {
+        let Some(link) = self.find(interface)? else { return Ok(()) };
+        absent_is_fine(self.route.request(&rtnetlink::delete_neighbour(link.index, address)))
+    }
+
+    fn find(&mut self, interface: &InterfaceName) -> Result<Option<Link>> {
+        find(&mut self.route, interface)
+    }
+
+    fn index(&mut self, interface: &InterfaceName) -> Result<u32> {
+        index(&mut self.route, interface)
+    }
+}
+
+/// Runs on a thread that is in the container's network namespace.
+fn apply_in_container(plan: &[NetOp]) -> Result<()> {
+    let mut route = Connection::open(Family::Route)?;
+    for op in plan {
+        let NetOp::Container(link_op) = op else { return Err(failed(op, Error::NoContainer)) };
+        apply_link_op(&mut route, link_op).map_err(|cause| failed(op, cause))?;
+    }
+    Ok(())
+}
+
+fn apply_link_op(route: &mut Connection, op: &LinkOp) -> Result<()> {
+    let request = match op {
+        LinkOp::Set(sysctl) => return Ok(sysctl.write()?),
+        LinkOp::AddAddress { interface, address } => {
+            rtnetlink::add_address(index(route, interface)?, *address)
+        }
+        LinkOp::DeleteAddress { interface, address } => {
+            let request = rtnetlink::delete_address(index(route, interface)?, *address);
+            return absent_is_fine(route.request(&request));
+        }
+        LinkOp::SetMtu { interface, mtu } => rtnetlink::set_mtu(index(route, interface)?, *mtu),
+        LinkOp::SetUp { interface } => rtnetlink::set_up(interface.as_str()),
+        LinkOp::AddRoute { interface, destination, gateway } => {
+            rtnetlink::add_route(index(route, interface)?, *destination, *gateway)
+        }
+        LinkOp::DeleteLink { interface } => {
+            return absent_is_fine(route.request(&rtnetlink::delete(interface.as_str())));
+        }
+    };
+    Ok(route.request(&request)?)
+}
+
+fn absent_is_fine(outcome: netlink::Result<()>) -> Result<()> {
+    match outcome {
+        Err(error) if error.is_absent() => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn find(route: &mut Connection, interface: &InterfaceName) -> Result<Option<Link>> {
+    Ok(route.get(&rtnetlink::get(interface.as_str()), rtnetlink::parse_link)?)
+}
+
+fn index(route: &mut Connection, interface: &InterfaceName) -> Result<u32> {
+    let found = find(route, interface)?;
+    found.map(|link| link.index).ok_or_else(|| Error::NoInterface { interface: interface.clone() })
+}
+
+fn failed(op: &NetOp, cause: Error) -> Error {
+    Error::Operation { operation: op.to_string(), cause: Box::new(cause) }
+}

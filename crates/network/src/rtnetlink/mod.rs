@@ -1,0 +1,26 @@
+//! rtnetlink(7) requests and answers: links, addresses, routes, neighbours.
+
+mod address;
+mod link;
+mod route;
+
+pub(crate) use address::{add_address, delete_address, list_addresses, parse_address};
+pub use link::{IpvlanFlag, IpvlanMode, Link, MacvlanMode};
+pub(crate) use link::{NewLink, create, delete, get, isolate_port, list_links, parse_link, set_mtu, set_up};
+pub(crate) use route::{add_route, delete_neighbour, list_routes, parse_route};
+
+use crate::address::octets;
+use std::net::IpAddr;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// The address family of an address, as rtnetlink headers have it.
+fn family(address: IpAddr) -> u8 {
+    if address.is_ipv6() { AF_INET6 } else { AF_INET }
+}
+
+/// Adds an address attribute.
+fn push_address(attributes: &mut crate::netlink::Attributes, kind: u16, address: IpAddr) {
+    attributes.bytes(kind, &octets(address));
+}
