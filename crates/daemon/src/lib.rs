@@ -1,1 +1,3 @@
 //! The HTTP door: listeners, routes, API versions, hijacked streams.
+
+pub mod server;

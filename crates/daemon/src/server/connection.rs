@@ -1,0 +1,109 @@
+//! A client's connection, of either kind. The stream is shared with [`super::presence`], which watches whether the
+//! client is still there while hyper reads and writes.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// The socket of a connection.
+pub enum Socket {
+    /// A unix socket.
+    Unix(UnixStream),
+    /// TCP, without TLS.
+    Tcp(TcpStream),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Unix(stream) => stream.as_fd(),
+            Socket::Tcp(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// The one reader and writer of a socket.
+pub struct Connection {
+    socket: Arc<Socket>,
+}
+
+impl Connection {
+    /// Takes over reading and writing of a socket.
+    pub fn new(socket: Arc<Socket>) -> Connection {
+        Connection { socket }
+    }
+}
+
+/// Repeats an attempt until it does not say "would block".
+macro_rules! attempt {
+    ($self:expr, $cx:expr, $poll:ident, $try:ident($($argument:expr),*)) => {
+        match &*$self.socket {
+            Socket::Unix(stream) => loop {
+                ready!(stream.$poll($cx))?;
+                match stream.$try($($argument),*) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => break Poll::Ready(result),
+                }
+            },
+            Socket::Tcp(stream) => loop {
+                ready!(stream.$poll($cx))?;
+                match stream.$try($($argument),*) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    result => break Poll::Ready(result),
+                }
+            },
+        }
+    };
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        attempt!(self, cx, poll_read_ready, try_read_buf(buf)).map_ok(|_| ())
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        attempt!(self, cx, poll_write_ready, try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        attempt!(self, cx, poll_write_ready, try_write_vectored(pieces))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(shut_down_writing(&self.socket))
+    }
+}
+
+/// Half-closes a socket: the client reads its end, and we can still read.
+fn shut_down_writing(socket: &Socket) -> io::Result<()> {
+    // A second handle on the same socket, because tokio has no shutdown by shared reference.
+    let handle = socket.as_fd().try_clone_to_owned()?;
+    let result = match socket {
+        Socket::Unix(_) => std::os::unix::net::UnixStream::from(handle).shutdown(std::net::Shutdown::Write),
+        Socket::Tcp(_) => std::net::TcpStream::from(handle).shutdown(std::net::Shutdown::Write),
+    };
+    match result {
+        // The client has gone already: what we wanted.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,86 @@
+//! Connections that stop being HTTP: attach and exec. The answer is 101, then bytes flow both ways until the
+//! container's side ends.
+//!
+//! ```text
+//!  client                       daemon                         shim
+//!    | POST …/attach  Upgrade: tcp |                             |
+//!    |<--- 101 UPGRADED -----------|                             |
+//!    |---- stdin ----------------->|---------------------------->|
+//!    |---- FIN (stdin has ended) ->|---- FIN ------------------->|   output goes on
+//!    |<--- output -----------------|<----------------------------|
+//!    |<--- close ------------------|<--- close ------------------|   the container's side ended
+//! ```
+
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use http::{Response, StatusCode};
+use hyper::ext::ReasonPhrase;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::body::Body;
+use super::presence::Presence;
+use super::reply::Reply;
+
+/// A connection after the answer 101.
+pub type Stream = TokioIo<Upgraded>;
+
+/// The answer that hands the connection over.
+pub fn reply(content_type: &'static str) -> Reply {
+    let mut reply = Response::new(Body::Empty);
+    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    reply.extensions_mut().insert(ReasonPhrase::from_static(b"UPGRADED"));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
+    reply
+}
+
+/// The media type of a hijacked stream: the framed one has a name of its own since 1.42.
+pub fn content_type(version: api::version::ApiVersion, multiplexed: bool) -> &'static str {
+    if multiplexed && version >= api::version::ApiVersion::v1(42) {
+        api::media_type::MULTIPLEXED_STREAM
+    } else {
+        api::media_type::RAW_STREAM
+    }
+}
+
+/// The connection, once the answer has left. `None` when the client has gone before.
+pub async fn take(upgrade: OnUpgrade) -> Option<Stream> {
+    match upgrade.await {
+        Ok(upgraded) => Some(TokioIo::new(upgraded)),
+        Err(error) => {
+            tracing::debug!(%error, "the client left before its stream began");
+            None
+        }
+    }
+}
+
+/// Copies both ways between a client and a container's streams until the container's side ends or the client hangs
+/// up. The end of the client's input is passed on and does not end the copying.
+pub async fn pump(
+    client: impl AsyncRead + AsyncWrite,
+    container: impl AsyncRead + AsyncWrite,
+    presence: &Presence,
+) -> std::io::Result<()> {
+    let (mut client_reader, mut client_writer) = tokio::io::split(client);
+    let (mut container_reader, mut container_writer) = tokio::io::split(container);
+    let input = async {
+        let copied = tokio::io::copy(&mut client_reader, &mut container_writer).await;
+        // A container that takes no more input still has output.
+        if let Err(error) = copied.and(container_writer.shutdown().await) {
+            tracing::debug!(%error, "input of a hijacked stream ended early");
+        }
+        std::future::pending::<()>().await
+    };
+    let output = async {
+        tokio::io::copy(&mut container_reader, &mut client_writer).await?;
+        client_writer.shutdown().await
+    };
+    tokio::select! {
+        result = output => result,
+        () = input => Ok(()),
+        () = presence.hangs_up() => Ok(()),
+    }
+}

@@ -1,0 +1,17 @@
+//! The transport: listeners, connections, routing, versions, bodies and hijacked streams. Knows HTTP and nothing of
+//! containers; what a route does is behind [`router::Router`].
+
+pub mod body;
+pub mod call;
+pub mod connection;
+pub mod dispatch;
+pub mod failure;
+pub mod hijack;
+pub mod listener;
+pub mod negotiate;
+pub mod presence;
+pub mod query;
+pub mod reply;
+pub mod router;
+pub mod serve;
+pub mod target;

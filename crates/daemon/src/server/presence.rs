@@ -1,0 +1,70 @@
+//! Whether a client is still there, for answers that may be silent for hours (events, wait, logs that follow).
+//!
+//! Watched through a handle of its own on the client's socket, registered with the reactor by itself, so that
+//! watching never takes a readiness away from the connection that hyper reads.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Weak;
+
+use tokio::io::{Interest, Ready};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::connection::Socket;
+
+/// Watches one client. Cheap until used.
+#[derive(Clone)]
+pub struct Presence {
+    socket: Weak<Socket>,
+}
+
+impl Presence {
+    /// For the client at the other end of a socket.
+    pub fn new(socket: Weak<Socket>) -> Presence {
+        Presence { socket }
+    }
+
+    /// Returns when the client has closed its sending side: for anything but a hijacked stream it then has gone.
+    pub async fn stops_sending(&self) {
+        self.watch(Interest::READABLE, Ready::is_read_closed).await;
+    }
+
+    /// Returns when the client has closed the connection altogether.
+    pub async fn hangs_up(&self) {
+        self.watch(Interest::WRITABLE, Ready::is_write_closed).await;
+    }
+
+    async fn watch(&self, interest: Interest, is_closed: fn(Ready) -> bool) {
+        let Some(socket) = self.socket.upgrade() else { return };
+        let Ok(watched) = second_handle(&socket) else {
+            // Without a watch the next write to the client finds out.
+            return std::future::pending().await;
+        };
+        drop(socket);
+        loop {
+            let ready = match &watched {
+                Socket::Unix(stream) => stream.ready(interest).await,
+                Socket::Tcp(stream) => stream.ready(interest).await,
+            };
+            match ready {
+                Ok(ready) if !is_closed(ready) => {}
+                _ => return,
+            }
+            // Not closed: wait for the next change, without touching the bytes.
+            let wait_again = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = match &watched {
+                Socket::Unix(stream) => stream.try_io(interest, wait_again),
+                Socket::Tcp(stream) => stream.try_io(interest, wait_again),
+            };
+        }
+    }
+}
+
+/// The same socket under a number of its own, and so with a registration of its own.
+fn second_handle(socket: &Socket) -> io::Result<Socket> {
+    let handle = socket.as_fd().try_clone_to_owned()?;
+    Ok(match socket {
+        Socket::Unix(_) => Socket::Unix(UnixStream::from_std(handle.into())?),
+        Socket::Tcp(_) => Socket::Tcp(TcpStream::from_std(handle.into())?),
+    })
+}
