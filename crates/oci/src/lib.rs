@@ -4,6 +4,7 @@ pub mod digest;
 pub mod image;
 pub mod platform;
 pub mod reference;
+pub mod runtime;
 pub mod whiteout;
 
 pub use digest::Digest;
