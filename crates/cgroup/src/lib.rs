@@ -8,19 +8,27 @@
 //! `cgroup` never starts, reaps or waits for a process of its own, keeps no state besides the kernel's, and does not
 //! decide what a container's limits are.
 
+mod apply;
+pub mod device;
 mod error;
+pub mod facts;
 mod freeze;
 mod group;
 mod hierarchy;
 mod kill;
+pub mod limits;
 mod oom;
 mod path;
+pub mod plan;
 pub mod stats;
 mod wait;
 
 pub use error::{Error, Result};
+pub use facts::Facts;
 pub use group::Cgroup;
 pub use hierarchy::{Controller, Hierarchy, Tree, Version};
+pub use limits::{Amount, Limits};
 pub use oom::OomWatch;
 pub use path::CgroupPath;
+pub use plan::{Write, plan_limits};
 pub use stats::Stats;

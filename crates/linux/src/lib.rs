@@ -4,6 +4,7 @@
 //! call itself, the way strace prints it (see [`Error`]).
 
 pub mod at;
+pub mod bpf;
 pub mod dir;
 pub mod epoll;
 mod error;
