@@ -9,6 +9,7 @@
 //! decide what a container's limits are.
 
 mod apply;
+mod convert;
 pub mod device;
 mod error;
 pub mod facts;
