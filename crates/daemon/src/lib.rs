@@ -1,3 +1,4 @@
 //! The HTTP door: listeners, routes, API versions, hijacked streams.
 
+pub mod config;
 pub mod server;

@@ -1,0 +1,69 @@
+//! `daemon.json`: keys are dockerd's, an unknown one is an error.
+
+use serde_json::Value;
+
+use super::flags::{self, Flag, Kind};
+use super::settings::{Settings, check_word};
+
+/// Reads the file's content. An empty file is an empty configuration; a byte order mark is skipped.
+pub fn parse(text: &[u8]) -> Result<Settings, String> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let mut settings = Settings::default();
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Ok(settings);
+    }
+    let value: Value = serde_json::from_slice(text).map_err(|error| format!("invalid JSON: {error}"))?;
+    let Value::Object(keys) = value else { return Err("must be a JSON object".into()) };
+    let unknown: Vec<&str> =
+        keys.keys().map(String::as_str).filter(|key| flags::by_key(key).is_none()).collect();
+    if !unknown.is_empty() {
+        return Err(format!(
+            "the following directives don't match any configuration option: {}",
+            unknown.join(", ")
+        ));
+    }
+    for (key, value) in &keys {
+        if let Some(flag) = flags::by_key(key) {
+            read_key(flag, value, &mut settings)?;
+        }
+    }
+    Ok(settings)
+}
+
+fn read_key(flag: &'static Flag, value: &Value, settings: &mut Settings) -> Result<(), String> {
+    let key = flag.key;
+    let mut add = |word: String| match check_word(flag.kind, &word) {
+        Ok(word) => {
+            settings.add(flag.name(), word);
+            Ok(())
+        }
+        Err(reason) => Err(format!("{key}: {reason}")),
+    };
+    match (flag.kind, value) {
+        (_, Value::Null) => Ok(()),
+        (Kind::Switch, Value::Bool(on)) => add(on.to_string()),
+        (Kind::Text, Value::String(text)) => add(text.clone()),
+        (Kind::Number, Value::Number(number)) => add(number.to_string()),
+        (Kind::List, Value::Array(items)) => items.iter().try_for_each(|item| match item {
+            Value::String(text) => add(text.clone()),
+            Value::Object(_) => add(item.to_string()),
+            _ => Err(format!("{key}: must be a list of strings")),
+        }),
+        (Kind::Map, Value::Object(entries)) => entries.iter().try_for_each(|(name, value)| match value {
+            Value::String(text) => add(format!("{name}={text}")),
+            other => add(format!("{name}={other}")),
+        }),
+        (Kind::Object, Value::Object(_)) => add(value.to_string()),
+        (kind, _) => Err(format!("{key}: must be {}", expected(kind))),
+    }
+}
+
+fn expected(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Switch => "true or false",
+        Kind::Text => "a string",
+        Kind::Number => "a number",
+        Kind::List => "a list of strings",
+        Kind::Map | Kind::Object => "an object",
+    }
+}

@@ -1,0 +1,308 @@
+//! Every flag and file key of dockerd, and which of them this daemon implements.
+
+/// What values a flag takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// On or off; alone it means on.
+    Switch,
+    /// One word.
+    Text,
+    /// A whole number.
+    Number,
+    /// May be given several times.
+    List,
+    /// `name=value`, may be given several times; an object in the file.
+    Map,
+    /// Only an object of the file.
+    Object,
+}
+
+/// Whether this daemon implements a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It does.
+    Yes,
+    /// It does what this value says and nothing else.
+    Only(&'static str),
+    /// It does not, and this is what to know about it.
+    No(&'static str),
+}
+
+/// One flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// `data-root`, without dashes; empty for a key that only the file has.
+    pub long: &'static str,
+    /// `D`; empty when there is none.
+    pub short: &'static str,
+    /// Key in the file; empty when the file cannot have it.
+    pub key: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// Whether it is implemented.
+    pub support: Support,
+    /// For people; only for flags that are implemented.
+    pub help: &'static str,
+}
+
+impl Flag {
+    /// The name under which a setting is kept: the flag's, or the key's when there is no flag.
+    pub fn name(&self) -> &'static str {
+        if self.long.is_empty() { self.key } else { self.long }
+    }
+}
+
+/// The flag with this long name.
+pub fn by_long(long: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| !flag.long.is_empty() && flag.long == long)
+}
+
+/// The flag with this letter.
+pub fn by_short(letter: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| !flag.short.is_empty() && flag.short == letter)
+}
+
+/// The flag with this key in the file, or with the key that replaced it.
+pub fn by_key(key: &str) -> Option<&'static Flag> {
+    let key = if key == "host-gateway-ip" { "host-gateway-ips" } else { key };
+    FLAGS.iter().find(|flag| !flag.key.is_empty() && flag.key == key)
+}
+
+/// The flag under whose name a setting is kept.
+pub fn by_name(name: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.name() == name)
+}
+
+const fn flag(
+    long: &'static str,
+    short: &'static str,
+    key: &'static str,
+    kind: Kind,
+    support: Support,
+    help: &'static str,
+) -> Flag {
+    Flag { long, short, key, kind, support, help }
+}
+
+use Kind::{List, Map, Number, Object, Switch, Text};
+use Support::{No, Only, Yes};
+
+const TLS: Support = No("TLS is not implemented yet; listen on a unix socket, and reach it over SSH");
+const CONTAINERD: Support = No("there is no containerd behind this daemon");
+const SWARM: Support = No("swarm mode is not implemented yet");
+const REGISTRY: Support = No("registries are not implemented yet");
+const BRIDGE: Support = No("settings of the default bridge are not implemented yet");
+const FIREWALL: Support = No("packet filtering cannot be changed by flags yet");
+const DEFAULTS: Support =
+    No("defaults for new containers are not implemented yet; give them to each container");
+const PLUGINS: Support = No("plugins are not implemented yet");
+const REALTIME: Support = No("real-time scheduling is not implemented yet");
+
+/// The table. Source of names and kinds: dockerd's reference page and its `config` package.
+pub const FLAGS: &[Flag] = &[
+    flag("add-runtime", "", "runtimes", Map, No("only the built-in runtime can be used yet"), ""),
+    flag("allow-direct-routing", "", "allow-direct-routing", Switch, Only("false"), ""),
+    flag("authorization-plugin", "", "authorization-plugins", List, PLUGINS, ""),
+    flag("bip", "", "bip", Text, BRIDGE, ""),
+    flag("bip6", "", "bip6", Text, BRIDGE, ""),
+    flag("bridge", "b", "bridge", Text, BRIDGE, ""),
+    flag("bridge-accept-fwmark", "", "bridge-accept-fwmark", Text, FIREWALL, ""),
+    flag("cdi-spec-dir", "", "cdi-spec-dirs", List, No("CDI devices are not implemented yet"), ""),
+    flag("cgroup-parent", "", "cgroup-parent", Text, DEFAULTS, ""),
+    flag(
+        "config-file",
+        "",
+        "",
+        Text,
+        Yes,
+        "The file to read (default /etc/docker/daemon.json, if it is there)",
+    ),
+    flag("containerd", "", "containerd", Text, CONTAINERD, ""),
+    flag("containerd-namespace", "", "containerd-namespace", Text, CONTAINERD, ""),
+    flag("containerd-plugins-namespace", "", "containerd-plugins-namespace", Text, CONTAINERD, ""),
+    flag("cpu-rt-period", "", "cpu-rt-period", Number, REALTIME, ""),
+    flag("cpu-rt-runtime", "", "cpu-rt-runtime", Number, REALTIME, ""),
+    flag("cri-containerd", "", "cri-containerd", Switch, Only("false"), ""),
+    flag(
+        "data-root",
+        "",
+        "data-root",
+        Text,
+        Yes,
+        "Where images, containers and volumes are kept (default /var/lib/berth)",
+    ),
+    flag("debug", "D", "debug", Switch, Yes, "Log more"),
+    flag(
+        "default-address-pool",
+        "",
+        "default-address-pools",
+        List,
+        No("address pools cannot be set yet"),
+        "",
+    ),
+    flag("default-cgroupns-mode", "", "default-cgroupns-mode", Text, DEFAULTS, ""),
+    flag("default-gateway", "", "default-gateway", Text, BRIDGE, ""),
+    flag("default-gateway-v6", "", "default-gateway-v6", Text, BRIDGE, ""),
+    flag("default-ipc-mode", "", "default-ipc-mode", Text, DEFAULTS, ""),
+    flag("default-network-opt", "", "default-network-opts", Map, DEFAULTS, ""),
+    flag("default-runtime", "", "default-runtime", Text, No("only the built-in runtime can be used yet"), ""),
+    flag("default-shm-size", "", "default-shm-size", Text, DEFAULTS, ""),
+    flag("default-stop-timeout", "", "default-stop-timeout", Number, DEFAULTS, ""),
+    flag("default-ulimit", "", "default-ulimits", Map, DEFAULTS, ""),
+    flag("dns", "", "dns", List, DEFAULTS, ""),
+    flag("dns-opt", "", "dns-opts", List, DEFAULTS, ""),
+    flag("dns-search", "", "dns-search", List, DEFAULTS, ""),
+    flag("exec-opt", "", "exec-opts", List, No("the cgroup driver cannot be chosen yet"), ""),
+    flag(
+        "exec-root",
+        "",
+        "exec-root",
+        Text,
+        Yes,
+        "Where what lives until a reboot is kept (default /run/berth)",
+    ),
+    flag("experimental", "", "experimental", Switch, Yes, "Say that experimental features are on"),
+    flag("feature", "", "features", Map, No("there are no features to switch"), ""),
+    flag("firewall-backend", "", "firewall-backend", Text, Only("nftables"), ""),
+    flag("fixed-cidr", "", "fixed-cidr", Text, BRIDGE, ""),
+    flag("fixed-cidr-v6", "", "fixed-cidr-v6", Text, BRIDGE, ""),
+    flag("group", "G", "group", Text, Yes, "Group that may use the unix socket (default docker)"),
+    flag("help", "h", "", Switch, Yes, "Print this and exit"),
+    flag(
+        "host",
+        "H",
+        "hosts",
+        List,
+        Yes,
+        "Where to listen: unix:///path, tcp://address:port (default unix:///var/run/docker.sock)",
+    ),
+    flag("host-gateway-ip", "", "host-gateway-ips", List, DEFAULTS, ""),
+    flag("http-proxy", "", "http-proxy", Text, REGISTRY, ""),
+    flag("https-proxy", "", "https-proxy", Text, REGISTRY, ""),
+    flag("icc", "", "icc", Switch, Only("true"), ""),
+    flag("init", "", "init", Switch, Only("false"), ""),
+    flag("init-path", "", "init-path", Text, No("the init program is built in"), ""),
+    flag("insecure-registry", "", "insecure-registries", List, REGISTRY, ""),
+    flag("ip", "", "ip", Text, BRIDGE, ""),
+    flag("ip-forward", "", "ip-forward", Switch, Only("true"), ""),
+    flag("ip-forward-no-drop", "", "ip-forward-no-drop", Switch, FIREWALL, ""),
+    flag("ip-masq", "", "ip-masq", Switch, Only("true"), ""),
+    flag("ip6tables", "", "ip6tables", Switch, Only("true"), ""),
+    flag("iptables", "", "iptables", Switch, Only("true"), ""),
+    flag("ipv6", "", "ipv6", Switch, Only("false"), ""),
+    flag("label", "", "labels", List, No("labels of the daemon are not implemented yet"), ""),
+    flag("live-restore", "", "live-restore", Switch, Yes, "Accepted: containers always outlive the daemon"),
+    flag("log-driver", "", "log-driver", Text, Only("json-file"), ""),
+    flag("log-format", "", "log-format", Text, Only("text"), ""),
+    flag("log-level", "l", "log-level", Text, Yes, "trace, debug, info, warn, error or fatal (default info)"),
+    flag("log-opt", "", "log-opts", Map, DEFAULTS, ""),
+    flag("max-concurrent-downloads", "", "max-concurrent-downloads", Number, REGISTRY, ""),
+    flag("max-concurrent-uploads", "", "max-concurrent-uploads", Number, REGISTRY, ""),
+    flag("max-download-attempts", "", "max-download-attempts", Number, REGISTRY, ""),
+    flag("metrics-addr", "", "metrics-addr", Text, No("metrics are not implemented yet"), ""),
+    flag("mtu", "", "mtu", Number, Only("1500"), ""),
+    flag("network-control-plane-mtu", "", "network-control-plane-mtu", Number, SWARM, ""),
+    flag("network-diagnostic-port", "", "network-diagnostic-port", Number, SWARM, ""),
+    flag("no-new-privileges", "", "no-new-privileges", Switch, Only("false"), ""),
+    flag("no-proxy", "", "no-proxy", Text, REGISTRY, ""),
+    flag("node-generic-resource", "", "node-generic-resources", List, SWARM, ""),
+    flag("nri-opts", "", "nri-opts", Map, PLUGINS, ""),
+    flag("pidfile", "p", "pidfile", Text, Yes, "Where to write the process ID (default /run/berth.pid)"),
+    flag("raw-logs", "", "raw-logs", Switch, Yes, "Log without colours"),
+    flag("registry-mirror", "", "registry-mirrors", List, REGISTRY, ""),
+    flag("restart", "r", "", Switch, Only("true"), ""),
+    flag("rootless", "", "rootless", Switch, Only("false"), ""),
+    flag("seccomp-profile", "", "seccomp-profile", Text, Only("builtin"), ""),
+    flag("selinux-enabled", "", "selinux-enabled", Switch, Only("false"), ""),
+    flag(
+        "shutdown-timeout",
+        "",
+        "shutdown-timeout",
+        Number,
+        Yes,
+        "Seconds to wait for requests under way when stopping (default 15)",
+    ),
+    flag("storage-driver", "s", "storage-driver", Text, Only("overlayfs"), ""),
+    flag("storage-opt", "", "storage-opts", List, No("the storage driver has no options"), ""),
+    flag("swarm-default-advertise-addr", "", "swarm-default-advertise-addr", Text, SWARM, ""),
+    flag(
+        "tls",
+        "",
+        "tls",
+        Switch,
+        Only("false"),
+        "=false allows tcp:// without TLS: whoever can connect is root",
+    ),
+    flag("tlscacert", "", "tlscacert", Text, TLS, ""),
+    flag("tlscert", "", "tlscert", Text, TLS, ""),
+    flag("tlskey", "", "tlskey", Text, TLS, ""),
+    flag("tlsverify", "", "tlsverify", Switch, Only("false"), ""),
+    flag(
+        "userland-proxy",
+        "",
+        "userland-proxy",
+        Switch,
+        Yes,
+        "Accepted: published ports need no proxy process",
+    ),
+    flag(
+        "userland-proxy-path",
+        "",
+        "userland-proxy-path",
+        Text,
+        No("published ports need no proxy process"),
+        "",
+    ),
+    flag("userns-remap", "", "userns-remap", Text, No("user name spaces are not implemented yet"), ""),
+    flag("validate", "", "", Switch, Yes, "Check the configuration and exit"),
+    flag("version", "v", "", Switch, Yes, "Print the version and exit"),
+    flag("", "", "min-api-version", Text, Yes, ""),
+    flag("", "", "builder", Object, No("builds are not implemented yet"), ""),
+    flag("", "", "proxies", Object, REGISTRY, ""),
+    flag("", "", "allow-nondistributable-artifacts", List, REGISTRY, ""),
+    flag("", "", "deprecated-key-path", Text, No("the daemon has no key of this kind"), ""),
+];
+
+/// The help page.
+pub fn help() -> String {
+    let mut page = String::from(
+        "Usage: berth daemon [OPTIONS]\n\nRuns the engine. Takes dockerd's flags and daemon.json; what is not implemented \
+         is refused.\n\nOptions:\n",
+    );
+    for flag in FLAGS.iter().filter(|flag| !flag.long.is_empty() && !flag.help.is_empty()) {
+        let short = if flag.short.is_empty() { "    ".into() } else { format!("-{}, ", flag.short) };
+        let value = match flag.kind {
+            Switch => "",
+            Text | Object => " string",
+            Number => " int",
+            List => " list",
+            Map => " map",
+        };
+        page.push_str(&format!("  {short}--{:<24} {}\n", format!("{}{value}", flag.long), flag.help));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = FLAGS.iter().map(Flag::name).collect();
+        names.sort_unstable();
+        let before = names.len();
+        names.dedup();
+        assert_eq!(names.len(), before);
+        for flag in FLAGS.iter().filter(|flag| !flag.short.is_empty()) {
+            assert_eq!(by_short(flag.short), Some(flag));
+        }
+    }
+
+    #[test]
+    fn what_is_implemented_is_explained() {
+        for flag in FLAGS.iter().filter(|flag| flag.support == Yes && !flag.long.is_empty()) {
+            assert!(!flag.help.is_empty(), "{}", flag.long);
+        }
+    }
+}
