@@ -1,6 +1,7 @@
 //! Descriptors that become readable when something happens (eventfd, inotify), and waiting for several of them.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
@@ -63,22 +64,60 @@ impl FileWatch {
 
     /// Takes what was reported so far; `true` when there was anything.
     pub fn take(&self) -> Result<bool> {
-        let mut buffer = [0; 4096];
-        let mut any = false;
-        loop {
-            match rustix::io::read(&self.0, &mut buffer) {
-                Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(any),
-                Ok(_) => any = true,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno).named(|| "read(inotify)"),
-            }
-        }
+        take_all(&self.0)
     }
 }
 
 impl AsFd for FileWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Becomes readable when something in one directory changes: a file is written to, made, renamed or removed
+/// (inotify(7)); close-on-exec and non-blocking.
+#[derive(Debug)]
+pub struct DirWatch(OwnedFd);
+
+impl DirWatch {
+    /// Watches the directory at `path`, not what is below its own directories.
+    pub fn new(path: &Path) -> Result<Self> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let fd = inotify::init(flags).named(|| "inotify_init1(IN_CLOEXEC|IN_NONBLOCK)")?;
+        let events = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO
+            | inotify::WatchFlags::DELETE
+            | inotify::WatchFlags::ONLYDIR;
+        inotify::add_watch(&fd, path, events).named(|| {
+            format!("inotify_add_watch({path:?}, IN_MODIFY|IN_CREATE|IN_MOVED_TO|IN_DELETE|IN_ONLYDIR)")
+        })?;
+        Ok(Self(fd))
+    }
+
+    /// Takes what was reported so far; `true` when there was anything.
+    pub fn take(&self) -> Result<bool> {
+        take_all(&self.0)
+    }
+}
+
+impl AsFd for DirWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Reads an inotify descriptor until it is empty; `true` when there was anything.
+fn take_all(fd: &OwnedFd) -> Result<bool> {
+    let mut buffer = [0; 4096];
+    let mut any = false;
+    loop {
+        match rustix::io::read(fd, &mut buffer) {
+            Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(any),
+            Ok(_) => any = true,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno).named(|| "read(inotify)"),
+        }
     }
 }
 
@@ -144,5 +183,19 @@ mod tests {
         assert!(watch.take().unwrap());
         assert!(!watch.take().unwrap());
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn changes_in_a_directory_are_reported_once() {
+        let path = std::env::temp_dir().join(format!("berth-test-dir-watch-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let watch = DirWatch::new(&path).unwrap();
+        assert!(!watch.take().unwrap());
+        std::fs::write(path.join("a"), "a").unwrap();
+        assert!(watch.take().unwrap());
+        std::fs::rename(path.join("a"), path.join("b")).unwrap();
+        assert!(watch.take().unwrap());
+        assert!(!watch.take().unwrap());
+        std::fs::remove_dir_all(path).unwrap();
     }
 }
