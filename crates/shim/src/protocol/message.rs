@@ -3,14 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use oci::runtime::{Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use crate::timestamp::Timestamp;
-
-/// The OCI configuration of the container.
-pub type Spec = serde_json::Value;
-/// The OCI configuration of one process.
-pub type Process = serde_json::Value;
 
 /// A message of the protocol: something that says how many descriptors come with it.
 pub trait Message: Serialize + for<'a> Deserialize<'a> {
@@ -186,6 +182,9 @@ pub enum LogDriver {
     JsonFile,
     /// Nothing is kept.
     None,
+    /// A name that this shim does not know; Create answers with an error.
+    #[serde(other)]
+    Unsupported,
 }
 
 /// Where a container is in the cgroup hierarchies.

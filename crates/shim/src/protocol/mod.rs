@@ -29,6 +29,6 @@ mod message;
 pub use frame::{Inbox, Outbox};
 pub use message::{
     Attach, CgroupDriver, CgroupPlace, ConsoleSize, Create, Descriptor, Error, ErrorKind, Event, Exec,
-    ExecStatus, Exit, Framing, FromShim, Io, Log, LogDriver, LogStatus, Message, Process, Reply, Request,
-    Root, Spec, State, Status, Target, ToShim,
+    ExecStatus, Exit, Framing, FromShim, Io, Log, LogDriver, LogStatus, Message, Reply, Request, Root, State,
+    Status, Target, ToShim,
 };

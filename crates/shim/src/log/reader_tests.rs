@@ -1,0 +1,194 @@
+//! Tests of the reading end: every query against what a plain filter over all entries gives.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use linux::watch::{Interest, wait};
+
+use super::*;
+use crate::log::{Stream, Writer};
+use crate::protocol::{Log, LogDriver};
+use crate::random::Random;
+use crate::scratch::Scratch;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::new(1_795_000_000 + second, 0)
+}
+
+fn writer(path: &Path, max_size: Option<u64>, max_file: u32, compress: bool) -> Writer {
+    let driver = LogDriver::JsonFile;
+    Writer::open(&Log { driver, path: path.to_owned(), max_size, max_file, compress, attrs: Vec::new() })
+        .expect("open")
+}
+
+fn all(path: &Path, query: &Query) -> Vec<Entry> {
+    let mut reader = Reader::open(path, query).expect("open");
+    let mut entries = Vec::new();
+    while let Some(entry) = reader.read().expect("read") {
+        entries.push(entry);
+    }
+    entries
+}
+
+fn texts(entries: &[Entry]) -> Vec<String> {
+    entries.iter().map(|entry| String::from_utf8_lossy(&entry.bytes).into_owned()).collect()
+}
+
+/// A log of `lines` numbered lines, one each second, some very long, over several files.
+fn filled(scratch: &Scratch, random: &mut Random, lines: i64, compress: bool) -> PathBuf {
+    let path = scratch.path().join("l");
+    let mut writer = writer(&path, Some(200_000), 100, compress);
+    for number in 0..lines {
+        let filler = if random.below(25) == 0 { random.below(60_000) } else { random.below(300) };
+        let stream = if random.below(3) == 0 { Stream::Stderr } else { Stream::Stdout };
+        writer.append(stream, format!("{number} {}\n", "y".repeat(filler)).as_bytes(), at(number));
+        while random.below(2) == 0 && writer.work() {}
+    }
+    path
+}
+
+#[test]
+fn every_query_gives_what_a_filter_over_everything_gives() {
+    let mut random = Random::from_clock("reader");
+    for compress in [false, true] {
+        let scratch = Scratch::new();
+        let path = filled(&scratch, &mut random, 700, compress);
+        assert!(scratch.names().len() > 3, "{:?}", scratch.names());
+        let everything = all(&path, &Query::default());
+        let starts: Vec<usize> = everything
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry.begins_line)
+            .map(|(index, _)| index)
+            .collect();
+        assert_eq!(starts.len(), 700);
+        for _ in 0..60 {
+            let mut pick = |limit: usize| (random.below(3) > 0).then(|| random.below(limit));
+            let (tail, since, until) = (pick(800), pick(720), pick(720));
+            let query = Query {
+                tail: tail.map(|tail| tail as u64),
+                since: since.map(|second| at(second as i64)),
+                until: until.map(|second| at(second as i64)),
+            };
+            let first = tail
+                .map_or(0, |tail| starts.get(700_usize.saturating_sub(tail)).copied().unwrap_or(usize::MAX));
+            let wanted = |(index, entry): &(usize, &Entry)| {
+                *index >= first
+                    && query.since.is_none_or(|since| entry.time >= since)
+                    && query.until.is_none_or(|until| entry.time <= until)
+            };
+            let expected: Vec<&Entry> =
+                everything.iter().enumerate().filter(wanted).map(|(_, entry)| entry).collect();
+            let found = all(&path, &query);
+            assert!(
+                found.iter().eq(expected.iter().copied()),
+                "{query:?}: {} {}",
+                found.len(),
+                expected.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_long_line_say_so_and_count_as_one() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("l");
+    let mut writer = writer(&path, None, 1, false);
+    writer.append(Stream::Stdout, b"short\n", at(0));
+    writer.append(Stream::Stdout, &vec![b'x'; 40_000], at(1));
+    writer.append(Stream::Stderr, b"between\n", at(2));
+    writer.append(Stream::Stdout, b"\nlast", at(3));
+    writer.finish(Stream::Stdout, at(3));
+    let shape: Vec<_> = all(&path, &Query::default())
+        .iter()
+        .map(|entry| (entry.bytes.len(), entry.begins_line, entry.ends_line))
+        .collect();
+    let expected = [
+        (6, true, true),
+        (16384, true, false),
+        (16384, false, false),
+        (8, true, true),
+        (7233, false, true),
+        (4, true, false),
+    ];
+    assert_eq!(shape, expected);
+    assert_eq!(texts(&all(&path, &Query { tail: Some(1), ..Query::default() })), ["last"]);
+}
+
+#[test]
+fn torn_foreign_and_endless_lines_are_left_out() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("l");
+    let line = |text: &str| {
+        format!("{{\"log\":\"{text}\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-21T03:43:07Z\"}}\n")
+    };
+    let mut file = fs::File::create(&path).expect("create");
+    file.write_all(line("one").as_bytes()).expect("write");
+    file.write_all(b"{\"log\":\"torn\nnot json\n\n\xff\xff\n").expect("write");
+    file.write_all(&vec![b'z'; 3 << 20]).expect("write");
+    file.write_all(b"\n").expect("write");
+    file.write_all(line("two").as_bytes()).expect("write");
+    file.write_all(&line("being written").as_bytes()[..20]).expect("write");
+    assert_eq!(texts(&all(&path, &Query::default())), ["one\n", "two\n"]);
+    assert_eq!(texts(&all(&path, &Query { tail: Some(1), ..Query::default() })), ["two\n"]);
+    let query = Query { since: Some(Timestamp::new(1_795_232_587, 0)), ..Query::default() };
+    assert_eq!(texts(&all(&path, &query)), ["one\n", "two\n"]);
+}
+
+#[test]
+fn following_misses_and_repeats_nothing_across_rotation() {
+    let mut random = Random::from_clock("follow");
+    for (max_file, compress) in [(1, false), (4, false), (4, true)] {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("l");
+        let mut follow = Reader::open(&path, &Query::default()).expect("open").follow().expect("follow");
+        assert_eq!(follow.read().expect("read"), None);
+        let mut writer = writer(&path, Some(30_000), max_file, compress);
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        for number in 0..3000 {
+            let text = format!("{number} {}\n", "z".repeat(random.below(100)));
+            writer.append(Stream::Stdout, text.as_bytes(), at(number));
+            expected.push(text);
+            // One file holds some 100 lines; a reader that keeps up within one rotation loses nothing.
+            if random.below(50) == 0 || number % 90 == 0 {
+                while let Some(entry) = follow.read().expect("read") {
+                    found.extend(texts(&[entry]));
+                }
+            }
+            if random.below(10) == 0 {
+                writer.work();
+            }
+        }
+        let ready = wait(&[(follow.as_fd(), Interest::Readable)], Duration::ZERO).expect("wait");
+        while let Some(entry) = follow.read().expect("read") {
+            found.extend(texts(&[entry]));
+        }
+        assert!(found == expected, "{} of {} lines, ready {ready:?}", found.len(), expected.len());
+    }
+}
+
+#[test]
+fn a_line_being_written_is_read_when_it_is_whole() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("l");
+    let line = b"{\"log\":\"x\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-21T03:43:07Z\"}\n";
+    fs::write(&path, line).expect("write");
+    let mut follow = Reader::open(&path, &Query { tail: Some(0), ..Query::default() })
+        .expect("open")
+        .follow()
+        .expect("follow");
+    assert_eq!(follow.read().expect("read"), None);
+    let mut file = OpenOptions::new().append(true).open(&path).expect("open");
+    for part in line.chunks(7) {
+        assert_eq!(follow.read().expect("read"), None);
+        file.write_all(part).expect("write");
+        assert_eq!(wait(&[(follow.as_fd(), Interest::Readable)], Duration::ZERO).expect("wait"), [true]);
+    }
+    assert_eq!(texts(&[follow.read().expect("read").expect("an entry")]), ["x\n"]);
+    assert_eq!(wait(&[(follow.as_fd(), Interest::Readable)], Duration::ZERO).expect("wait"), [true]);
+    assert_eq!(follow.read().expect("read"), None);
+    assert_eq!(wait(&[(follow.as_fd(), Interest::Readable)], Duration::ZERO).expect("wait"), [false]);
+}

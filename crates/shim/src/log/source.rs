@@ -1,0 +1,99 @@
+//! A file of the log, read line by line from an offset: plain or compressed, with bounded memory.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+
+use flate2::read::MultiGzDecoder;
+
+use super::line::FILE_LINE_LIMIT;
+
+const READ: usize = 64 * 1024;
+
+/// Which file, whatever its name: device and inode.
+pub(super) type Identity = (u64, u64);
+
+/// A file being read.
+pub(super) struct Source {
+    input: Input,
+    /// Which file this is.
+    pub(super) identity: Identity,
+    buffer: Vec<u8>,
+    /// The part of `buffer` that has been handed out.
+    used: usize,
+    /// The current line is too long: bytes are dropped up to its end.
+    skipping: bool,
+}
+
+enum Input {
+    Plain(File),
+    Compressed(Box<MultiGzDecoder<File>>),
+}
+
+impl Source {
+    /// Reads a plain file from `offset`, which is the beginning of a line.
+    pub(super) fn plain(mut file: File, offset: u64) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(offset))?;
+        let identity = identity(&file)?;
+        Ok(Self { input: Input::Plain(file), identity, buffer: Vec::new(), used: 0, skipping: false })
+    }
+
+    /// Reads a compressed file from its beginning.
+    pub(super) fn compressed(file: File) -> io::Result<Self> {
+        let identity = identity(&file)?;
+        let input = Input::Compressed(Box::new(MultiGzDecoder::new(file)));
+        Ok(Self { input, identity, buffer: Vec::new(), used: 0, skipping: false })
+    }
+
+    /// The next whole line without its `\n`; `None` at the end of what is there now.
+    ///
+    /// A last line without its end is kept until more comes. A line longer than the limit is left out.
+    pub(super) fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
+        let mut searched = self.used;
+        loop {
+            let found = self.buffer[searched..].iter().position(|byte| *byte == b'\n');
+            if let Some(length) = found {
+                let (start, end) = (self.used, searched + length);
+                self.used = end + 1;
+                searched = self.used;
+                if std::mem::take(&mut self.skipping) {
+                    continue;
+                }
+                return Ok(Some(&self.buffer[start..end]));
+            }
+            if self.skipping || self.buffer.len() - self.used > FILE_LINE_LIMIT {
+                self.skipping = true;
+                self.used = self.buffer.len();
+            }
+            self.buffer.drain(..self.used);
+            self.used = 0;
+            searched = self.buffer.len();
+            if self.read_more()? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn read_more(&mut self) -> io::Result<usize> {
+        let length = self.buffer.len();
+        self.buffer.resize(length + READ, 0);
+        let result = loop {
+            let result = match &mut self.input {
+                Input::Plain(file) => file.read(&mut self.buffer[length..]),
+                Input::Compressed(decoder) => decoder.read(&mut self.buffer[length..]),
+            };
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        self.buffer.truncate(length + result.as_ref().map_or(0, |count| *count));
+        result
+    }
+}
+
+/// Which file an open file is.
+pub(super) fn identity(file: &File) -> io::Result<Identity> {
+    let metadata = file.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
