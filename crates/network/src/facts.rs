@@ -2,6 +2,7 @@
 
 use crate::address::Prefix;
 use crate::endpoint::Endpoint;
+use crate::firewall::ForwardDrop;
 use crate::interface::InterfaceName;
 use crate::rtnetlink::Link;
 
@@ -18,9 +19,12 @@ pub struct Facts {
     pub ipv4_forwarding: bool,
     /// `net.ipv6.conf.all.forwarding`; `None` when the kernel has no IPv6.
     pub ipv6_forwarding: Option<bool>,
-    /// Whether frames that cross a bridge are given to the packet filter (br_netfilter). Ours needs it neither on
-    /// nor off.
-    pub bridge_filtering: bool,
+    /// Whether IPv4 packets in frames that cross a bridge are given to the packet filter (br_netfilter).
+    pub bridge_filtering_ipv4: bool,
+    /// The same for IPv6; then published ports cannot be reached at `[::1]`.
+    pub bridge_filtering_ipv6: bool,
+    /// Filters of others that may drop what ours lets through.
+    pub forward_drops: Vec<ForwardDrop>,
 }
 
 /// What attaching one endpoint depends on. It is asked for by name, so that its cost does not grow with the number of
@@ -33,6 +37,8 @@ pub struct EndpointFacts {
     pub leftover: bool,
     /// Whether the kernel has IPv6.
     pub ipv6: bool,
+    /// Whether packets in frames that cross a bridge are given to the packet filter.
+    pub bridge_filtering: bool,
 }
 
 impl Facts {
@@ -74,6 +80,7 @@ impl EndpointFacts {
             parent: facts.link(endpoint.attachment.parent()).cloned(),
             leftover: endpoint.attachment.host_interface().is_some_and(|name| facts.link(name).is_some()),
             ipv6: facts.ipv6_forwarding.is_some(),
+            bridge_filtering: facts.bridge_filtering_ipv4 || facts.bridge_filtering_ipv6,
         }
     }
 }

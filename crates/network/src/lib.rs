@@ -7,6 +7,7 @@
 mod address;
 mod endpoint;
 mod facts;
+pub mod firewall;
 mod interface;
 pub mod netlink;
 mod network;
@@ -17,6 +18,7 @@ mod sysctl;
 pub use address::{MacAddress, ParseError, Prefix};
 pub use endpoint::{Attachment, BridgeConfig, Endpoint, Route};
 pub use facts::{EndpointFacts, Facts};
+pub use firewall::{GatewayMode, NetworkRules, Protocol, PublishedPort, Ruleset};
 pub use interface::{InterfaceName, InvalidName};
 pub use network::{Error, Network, Result};
 pub use rtnetlink::{IpvlanFlag, IpvlanMode, Link, MacvlanMode};

@@ -6,6 +6,7 @@ use linux::netlink::Family;
 
 use crate::endpoint::{BridgeConfig, Endpoint};
 use crate::facts::{EndpointFacts, Facts};
+use crate::firewall::{self, Batch, Observed, Ruleset};
 use crate::interface::InterfaceName;
 use crate::netlink::{self, Connection};
 use crate::plan::{
@@ -14,6 +15,9 @@ use crate::plan::{
 };
 use crate::rtnetlink::{self, Link, NewLink};
 use crate::sysctl;
+
+const BRIDGE_FILTERING_IPV4: &str = "net/bridge/bridge-nf-call-iptables";
+const BRIDGE_FILTERING_IPV6: &str = "net/bridge/bridge-nf-call-ip6tables";
 
 /// The result of a change to the host's network.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -62,6 +66,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Network {
     route: Connection,
+    netfilter: Connection,
 }
 
 impl Network {
@@ -70,7 +75,7 @@ impl Network {
     /// # Errors
     /// When netlink is not available.
     pub fn open() -> Result<Self> {
-        Ok(Self { route: Connection::open(Family::Route)? })
+        Ok(Self { route: Connection::open(Family::Route)?, netfilter: Connection::open(Family::Netfilter)? })
     }
 
     /// Reads everything that a plan for a bridge depends on.
@@ -90,6 +95,10 @@ impl Network {
             list.extend(rtnetlink::parse_route(dumped)?.filter(|destination| destination.length() > 0));
             Some(())
         })?;
+        let forward_drops = self.netfilter.dump(&firewall::list_all_chains(), |list, dumped| {
+            list.extend(firewall::parse_forward_drop(dumped)?);
+            Some(())
+        })?;
         let is_on = |value: String| value != "0";
         Ok(Facts {
             links,
@@ -97,7 +106,9 @@ impl Network {
             routes,
             ipv4_forwarding: sysctl::read("net/ipv4/ip_forward")?.is_some_and(is_on),
             ipv6_forwarding: sysctl::read("net/ipv6/conf/all/forwarding")?.map(is_on),
-            bridge_filtering: sysctl::read("net/bridge/bridge-nf-call-iptables")?.is_some_and(is_on),
+            bridge_filtering_ipv4: sysctl::read(BRIDGE_FILTERING_IPV4)?.is_some_and(is_on),
+            bridge_filtering_ipv6: sysctl::read(BRIDGE_FILTERING_IPV6)?.is_some_and(is_on),
+            forward_drops,
         })
     }
 
@@ -112,7 +123,58 @@ impl Network {
             None => false,
         };
         let ipv6 = sysctl::read("net/ipv6/conf/all/forwarding")?.is_some();
-        Ok(EndpointFacts { parent, leftover, ipv6 })
+        let mut bridge_filtering = false;
+        for path in [BRIDGE_FILTERING_IPV4, BRIDGE_FILTERING_IPV6] {
+            bridge_filtering |= sysctl::read(path)?.is_some_and(|value| value != "0");
+        }
+        Ok(EndpointFacts { parent, leftover, ipv6, bridge_filtering })
+    }
+
+    /// Reads our table of the firewall.
+    ///
+    /// # Errors
+    /// A list that the kernel did not give.
+    pub fn observe_firewall(&mut self) -> Result<Observed> {
+        Ok(firewall::observe(&mut self.netfilter)?)
+    }
+
+    /// Changes the firewall in one transaction: all of the batch, or nothing of it.
+    ///
+    /// # Errors
+    /// The step that the kernel refused, printed as nft(8) would write it. When the table was not as the batch
+    /// expected, because somebody flushed it, [`sync_firewall`](Self::sync_firewall) puts it right.
+    pub fn apply_firewall(&mut self, batch: &Batch) -> Result<()> {
+        let messages = firewall::encode(batch);
+        Ok(self.netfilter.transact(&firewall::batch_begin(), &messages, &firewall::batch_end())?)
+    }
+
+    /// Makes the firewall do what the ruleset says, whatever is there, and returns in words what was wrong; `None`
+    /// when nothing was. This is the start of the daemon, and its answer to a flushed table.
+    ///
+    /// # Errors
+    /// As for [`observe_firewall`](Self::observe_firewall) and [`apply_firewall`](Self::apply_firewall).
+    pub fn sync_firewall(&mut self, ruleset: &Ruleset) -> Result<Option<String>> {
+        let observed = self.observe_firewall()?;
+        let difference = observed.difference(ruleset);
+        if difference.is_some() {
+            self.apply_firewall(&observed.repair(ruleset))?;
+        }
+        Ok(difference)
+    }
+
+    /// Changes the firewall from one ruleset to another; when the table is not as the old one says, it is put right
+    /// as a whole.
+    ///
+    /// # Errors
+    /// The step that the kernel refused.
+    pub fn change_firewall(&mut self, old: &Ruleset, new: &Ruleset) -> Result<()> {
+        let batch = new.change_from(old);
+        match self.apply_firewall(&batch) {
+            Err(Error::Netlink(error)) if error.is_absent() || error.is_present() => {
+                self.sync_firewall(new).map(|_| ())
+            }
+            other => other,
+        }
     }
 
     /// Makes a bridge what it should be. The firewall must have been applied before.
@@ -225,9 +287,9 @@ impl Network {
                 let (name, peer) = (host_interface.as_str(), interface.as_str());
                 self.create(NewLink::Veth { name, bridge, peer, mac: *mac, mtu: *mtu, netns })
             }
-            NetOp::IsolatePort { host_interface } => {
+            NetOp::SetPort { host_interface, isolated, reflecting } => {
                 let index = self.index(host_interface)?;
-                Ok(self.route.request(&rtnetlink::isolate_port(index))?)
+                Ok(self.route.request(&rtnetlink::set_port(index, *isolated, *reflecting))?)
             }
             NetOp::CreateMacvlan { interface, parent, mode, mac, mtu } => {
                 let parent = self.index(parent)?;
@@ -292,6 +354,7 @@ fn apply_link_op(route: &mut Connection, op: &LinkOp) -> Result<()> {
         }
         LinkOp::SetMtu { interface, mtu } => rtnetlink::set_mtu(index(route, interface)?, *mtu),
         LinkOp::SetUp { interface } => rtnetlink::set_up(interface.as_str()),
+        LinkOp::AcceptLocalhost { interface } => rtnetlink::accept_localhost(index(route, interface)?),
         LinkOp::AddRoute { interface, destination, gateway } => {
             rtnetlink::add_route(index(route, interface)?, *destination, *gateway)
         }

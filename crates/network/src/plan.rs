@@ -35,10 +35,15 @@ pub enum NetOp {
         /// The MTU of both ends in bytes.
         mtu: Option<u32>,
     },
-    /// On the host: a bridge port that exchanges no frames with other isolated ones.
-    IsolatePort {
+    /// On the host: sets what a bridge port does.
+    SetPort {
         /// The port.
         host_interface: InterfaceName,
+        /// Whether it exchanges no frames with other isolated ports.
+        isolated: bool,
+        /// Whether it sends frames back that came in through it: a container reaches its own published port so, where
+        /// frames that cross a bridge are given to the packet filter.
+        reflecting: bool,
     },
     /// Creates a macvlan in the container, down.
     CreateMacvlan {
@@ -121,6 +126,12 @@ pub enum LinkOp {
     },
     /// Brings a link up.
     SetUp {
+        /// The link.
+        interface: InterfaceName,
+    },
+    /// Takes packets for ::1 that come in through the interface after translation: answers from published ports.
+    /// Those that are for ::1 on the wire are dropped by the kernel before.
+    AcceptLocalhost {
         /// The link.
         interface: InterfaceName,
     },
@@ -209,6 +220,9 @@ pub fn plan_bridge(config: &BridgeConfig, facts: &Facts) -> Result<Vec<NetOp>, I
     if found.is_none_or(|link| !link.up) {
         plan.push(host(LinkOp::SetUp { interface: interface.clone() }));
     }
+    if config.forwarding && !facts.bridge_filtering_ipv6 && config.addresses.iter().any(Prefix::is_ipv6) {
+        plan.push(host(LinkOp::AcceptLocalhost { interface: interface.clone() }));
+    }
     plan.extend(forwarding(config, facts).into_iter().map(LinkOp::Set).map(host));
     Ok(plan)
 }
@@ -283,7 +297,7 @@ pub fn plan_attach(endpoint: &Endpoint, facts: &EndpointFacts) -> Result<Vec<Net
             if found.kind.as_deref() != Some("bridge") {
                 return Err(Invalid::NotABridge { interface: bridge.clone() });
             }
-            attach_to_bridge(endpoint, bridge, host_interface, *isolated, facts.leftover)
+            attach_to_bridge(endpoint, bridge, host_interface, *isolated, facts)
         }
         Attachment::Macvlan { parent, mode } => vec![NetOp::CreateMacvlan {
             interface: endpoint.interface.clone(),
@@ -309,10 +323,10 @@ fn attach_to_bridge(
     bridge: &InterfaceName,
     host_interface: &InterfaceName,
     isolated: bool,
-    leftover: bool,
+    facts: &EndpointFacts,
 ) -> Vec<NetOp> {
     let mut plan = Vec::new();
-    if leftover {
+    if facts.leftover {
         plan.push(NetOp::Host(LinkOp::DeleteLink { interface: host_interface.clone() }));
     }
     plan.push(NetOp::CreateVeth {
@@ -322,8 +336,9 @@ fn attach_to_bridge(
         mac: endpoint.mac,
         mtu: endpoint.mtu,
     });
-    if isolated {
-        plan.push(NetOp::IsolatePort { host_interface: host_interface.clone() });
+    if isolated || facts.bridge_filtering {
+        let host_interface = host_interface.clone();
+        plan.push(NetOp::SetPort { host_interface, isolated, reflecting: facts.bridge_filtering });
     }
     plan
 }
@@ -439,7 +454,11 @@ impl fmt::Display for NetOp {
                     mtu(size)
                 )
             }
-            Self::IsolatePort { host_interface } => write!(f, "host: isolate port {host_interface}"),
+            Self::SetPort { host_interface, isolated, reflecting } => {
+                let isolated = if *isolated { " isolated" } else { "" };
+                let reflecting = if *reflecting { " reflecting" } else { "" };
+                write!(f, "host: port {host_interface}{isolated}{reflecting}")
+            }
             Self::CreateMacvlan { interface, parent, mode, mac, mtu: size } => {
                 write!(f, "container: macvlan {interface} {mac} on {parent} mode {mode:?}{}", mtu(size))
             }
@@ -467,6 +486,7 @@ impl fmt::Display for LinkOp {
             Self::DeleteAddress { interface, address } => write!(f, "no address {address} on {interface}"),
             Self::SetMtu { interface, mtu } => write!(f, "mtu {mtu} on {interface}"),
             Self::SetUp { interface } => write!(f, "up {interface}"),
+            Self::AcceptLocalhost { interface } => write!(f, "accept ::1 on {interface}"),
             Self::AddRoute { interface, destination, gateway: Some(gateway) } => {
                 write!(f, "route {destination} via {gateway} dev {interface}")
             }

@@ -24,6 +24,7 @@ const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_IPVLAN_MODE: u16 = 1;
@@ -210,13 +211,14 @@ pub(crate) fn set_mtu(index: u32, mtu: u32) -> Message {
     message
 }
 
-/// Forbids a bridge port to exchange frames with the other isolated ports.
-pub(crate) fn isolate_port(index: u32) -> Message {
+/// Sets whether a bridge port exchanges frames with the other isolated ports, and whether it sends frames back that
+/// came in through it.
+pub(crate) fn set_port(index: u32, isolated: bool, reflecting: bool) -> Message {
     let header = header_with_change(AF_BRIDGE, index, 0, 0);
-    let name = format!("RTM_SETLINK(bridge port {index} isolated)");
+    let name = format!("RTM_SETLINK(bridge port {index})");
     let mut message = Message::new(RTM_SETLINK, 0, &header, name);
     message.attributes().nest(IFLA_PROTINFO, |port| {
-        port.u8(IFLA_BRPORT_ISOLATED, 1);
+        port.u8(IFLA_BRPORT_MODE, u8::from(reflecting)).u8(IFLA_BRPORT_ISOLATED, u8::from(isolated));
     });
     message
 }

@@ -13,12 +13,16 @@ const RTM_DELNEIGH: u16 = 29;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
 const RTA_TABLE: u16 = 15;
 const NDA_DST: u16 = 1;
 
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_LINK: u8 = 253;
+const RT_TABLE_LOCAL: u8 = 255;
+const RT_SCOPE_HOST: u8 = 254;
+const RTN_LOCAL: u8 = 2;
 const RTN_UNICAST: u8 = 1;
 
 /// Adds a route through a link, by way of a gateway or directly; replaces one to the same destination.
@@ -48,6 +52,19 @@ pub(crate) fn add_route(index: u32, destination: Prefix, gateway: Option<IpAddr>
         push_address(attributes, RTA_GATEWAY, gateway);
     }
     attributes.u32(RTA_OIF, index);
+    message
+}
+
+/// Adds a route that takes packets for ::1 from a link, after the kernel's own one for `lo`.
+pub(crate) fn accept_localhost(index: u32) -> Message {
+    let localhost = IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]);
+    let header =
+        [super::AF_INET6, 128, 0, 0, RT_TABLE_LOCAL, RTPROT_BOOT, RT_SCOPE_HOST, RTN_LOCAL, 0, 0, 0, 0];
+    let name = format!("RTM_NEWROUTE(local ::1 dev {index})");
+    let mut message = Message::new(RTM_NEWROUTE, flag::CREATE, &header, name);
+    let attributes = message.attributes();
+    push_address(attributes, RTA_DST, localhost);
+    attributes.u32(RTA_OIF, index).u32(RTA_PRIORITY, 2048);
     message
 }
 

@@ -1,0 +1,538 @@
+//! Steps as nf_tables messages (linux/netfilter/nf_tables.h).
+
+use super::change::{Batch, Element, Step};
+use super::ruleset::Protocol;
+use super::table::{
+    Action, Base, Data, DataType, Direction, Field, Kind, Match, Rule, Set, Side, TABLE, Type,
+};
+use crate::address::{Prefix, octets};
+use crate::interface::InterfaceName;
+use crate::netlink::{Attributes, Message, flag};
+
+/// NFPROTO_INET: the family of our table.
+pub(crate) const INET: u8 = 1;
+pub(crate) const SUBSYSTEM: u16 = 10;
+
+pub(crate) const GET_CHAIN: u16 = 4;
+pub(crate) const GET_RULE: u16 = 7;
+pub(crate) const GET_SET: u16 = 10;
+pub(crate) const GET_ELEMENTS: u16 = 13;
+const NEW_TABLE: u16 = 0;
+const NEW_CHAIN: u16 = 3;
+const DELETE_CHAIN: u16 = 5;
+const NEW_RULE: u16 = 6;
+const DELETE_RULE: u16 = 8;
+const NEW_SET: u16 = 9;
+const DELETE_SET: u16 = 11;
+const NEW_ELEMENTS: u16 = 12;
+const DELETE_ELEMENTS: u16 = 14;
+
+/// The first attribute of most messages is the table's name, the second or third that of what is in it.
+pub(crate) const A_TABLE: u16 = 1;
+pub(crate) const CHAIN_NAME: u16 = 3;
+pub(crate) const CHAIN_HOOK: u16 = 4;
+pub(crate) const CHAIN_POLICY: u16 = 5;
+pub(crate) const CHAIN_TYPE: u16 = 7;
+pub(crate) const HOOK_NUMBER: u16 = 1;
+pub(crate) const HOOK_PRIORITY: u16 = 2;
+pub(crate) const RULE_CHAIN: u16 = 2;
+const RULE_EXPRESSIONS: u16 = 4;
+pub(crate) const RULE_USERDATA: u16 = 7;
+pub(crate) const SET_NAME: u16 = 2;
+pub(crate) const SET_FLAGS: u16 = 3;
+pub(crate) const SET_KEY_TYPE: u16 = 4;
+const SET_KEY_LENGTH: u16 = 5;
+pub(crate) const SET_DATA_TYPE: u16 = 6;
+const SET_DATA_LENGTH: u16 = 7;
+const SET_ID: u16 = 10;
+pub(crate) const SET_ANONYMOUS: u32 = 1;
+const SET_MAP: u32 = 8;
+const SET_USERDATA: u16 = 13;
+/// What nft(8) wants to know to print a key that is text: type 0, length 4, host byte order.
+const KEY_IN_HOST_ORDER: [u8; 6] = {
+    let [a, b, c, d] = 1u32.to_ne_bytes();
+    [0, 4, a, b, c, d]
+};
+pub(crate) const ELEMENTS_LIST: u16 = 3;
+pub(crate) const ELEMENT_KEY: u16 = 1;
+pub(crate) const ELEMENT_DATA: u16 = 2;
+pub(crate) const LIST_ELEMENT: u16 = 1;
+pub(crate) const DATA_VALUE: u16 = 1;
+pub(crate) const DATA_VERDICT: u16 = 2;
+const VERDICT_CODE: u16 = 1;
+pub(crate) const VERDICT_CHAIN: u16 = 2;
+const TYPE_VERDICT: u32 = 0xffff_ff00;
+
+const VERDICT_DROP: i32 = 0;
+const VERDICT_ACCEPT: i32 = 1;
+const VERDICT_JUMP: i32 = -3;
+
+/// The first of sixteen 32-bit registers; the verdict's register is 0.
+const REGISTER: u32 = 8;
+const VERDICT_REGISTER: u32 = 0;
+
+/// Elements of one message; a message's list must stay below 64 KiB.
+const ELEMENTS_PER_MESSAGE: usize = 256;
+
+/// The multicast group of changes to nf_tables (NFNLGRP_NFTABLES).
+pub(crate) fn list_generation_group() -> u32 {
+    7
+}
+
+/// The opening bracket of a transaction.
+pub(crate) fn batch_begin() -> Message {
+    bracket(16, "nf_tables batch")
+}
+
+/// The closing bracket.
+pub(crate) fn batch_end() -> Message {
+    bracket(17, "nf_tables batch end")
+}
+
+fn bracket(kind: u16, name: &str) -> Message {
+    let [high, low] = SUBSYSTEM.to_be_bytes();
+    Message::new(kind, 0, &[0, 0, high, low], name)
+}
+
+/// A request of nf_tables about a table of `family`.
+pub(crate) fn request(kind: u16, flags: u16, family: u8, name: String) -> Message {
+    Message::new(SUBSYSTEM << 8 | kind, flags, &[family, 0, 0, 0], name)
+}
+
+/// The messages of a batch, in order.
+pub(crate) fn encode(batch: &Batch) -> Vec<Message> {
+    let mut messages = Vec::new();
+    for (number, step) in (1u32..).zip(&batch.steps) {
+        match step {
+            Step::AddElements { set, elements } => {
+                elements_messages(&mut messages, NEW_ELEMENTS, flag::CREATE, set, elements);
+            }
+            Step::DeleteElements { set, elements } => {
+                elements_messages(&mut messages, DELETE_ELEMENTS, 0, set, elements);
+            }
+            step => messages.push(message(step, number)),
+        }
+    }
+    messages
+}
+
+fn message(step: &Step, number: u32) -> Message {
+    let build = |kind, flags| {
+        let mut message = request(kind, flags, INET, step.to_string());
+        message.attributes().string(A_TABLE, TABLE);
+        message
+    };
+    match step {
+        Step::AddTable => build(NEW_TABLE, flag::CREATE),
+        Step::AddSet { name, set } => {
+            let mut message = build(NEW_SET, flag::CREATE);
+            set_attributes(message.attributes().string(SET_NAME, name), set, number);
+            message
+        }
+        Step::FlushSet { name } => named(build(DELETE_ELEMENTS, 0), SET_NAME, name),
+        Step::DeleteSet { name } => named(build(DELETE_SET, 0), SET_NAME, name),
+        Step::AddChain { name, base } => {
+            let mut message = named(build(NEW_CHAIN, flag::CREATE), CHAIN_NAME, name);
+            if let Some(base) = base {
+                base_attributes(message.attributes(), base);
+            }
+            message
+        }
+        Step::FlushChain { name } => named(build(DELETE_RULE, 0), RULE_CHAIN, name),
+        Step::DeleteChain { name } => named(build(DELETE_CHAIN, 0), CHAIN_NAME, name),
+        Step::AddRule { chain, rule } => {
+            let mut message = named(build(NEW_RULE, flag::CREATE | flag::APPEND), RULE_CHAIN, chain);
+            rule_attributes(message.attributes(), rule);
+            message
+        }
+        Step::AddElements { .. } | Step::DeleteElements { .. } => build(NEW_ELEMENTS, flag::CREATE),
+    }
+}
+
+fn named(mut message: Message, kind: u16, name: &str) -> Message {
+    message.attributes().string(kind, name);
+    message
+}
+
+fn elements_messages(messages: &mut Vec<Message>, kind: u16, flags: u16, set: &str, elements: &[Element]) {
+    for part in elements.chunks(ELEMENTS_PER_MESSAGE) {
+        let (set_name, elements) = (set.to_owned(), part.to_vec());
+        let step = if kind == NEW_ELEMENTS {
+            Step::AddElements { set: set_name, elements }
+        } else {
+            Step::DeleteElements { set: set_name, elements }
+        };
+        let mut message = request(kind, flags, INET, step.to_string());
+        message.attributes().string(A_TABLE, TABLE).string(SET_NAME, set).nest(ELEMENTS_LIST, |list| {
+            for (key, data) in part {
+                list.nest(LIST_ELEMENT, |element| {
+                    push_value(element, ELEMENT_KEY, &fields_bytes(key));
+                    if let Some(data) = data {
+                        push_data(element, data);
+                    }
+                });
+            }
+        });
+        messages.push(message);
+    }
+}
+
+fn push_data(element: &mut Attributes, data: &Data) {
+    match data {
+        Data::Fields(fields) => push_value(element, ELEMENT_DATA, &fields_bytes(fields)),
+        Data::Jump(chain) => {
+            element.nest(ELEMENT_DATA, |data| push_verdict(data, VERDICT_JUMP, Some(chain)));
+        }
+    }
+}
+
+fn push_value(attributes: &mut Attributes, kind: u16, value: &[u8]) {
+    attributes.nest(kind, |data| {
+        data.bytes(DATA_VALUE, value);
+    });
+}
+
+fn push_verdict(data: &mut Attributes, code: i32, chain: Option<&str>) {
+    data.nest(DATA_VERDICT, |verdict| {
+        verdict.be32(VERDICT_CODE, code.cast_unsigned());
+        if let Some(chain) = chain {
+            verdict.string(VERDICT_CHAIN, chain);
+        }
+    });
+}
+
+fn set_attributes(attributes: &mut Attributes, set: &Set, number: u32) {
+    attributes.be32(SET_FLAGS, if set.data.is_some() { SET_MAP } else { 0 });
+    attributes.be32(SET_KEY_TYPE, type_number(&set.key)).be32(SET_KEY_LENGTH, types_length(&set.key));
+    match &set.data {
+        Some(DataType::Verdict) => {
+            attributes.be32(SET_DATA_TYPE, TYPE_VERDICT);
+        }
+        Some(DataType::Fields(fields)) => {
+            attributes.be32(SET_DATA_TYPE, type_number(fields)).be32(SET_DATA_LENGTH, types_length(fields));
+        }
+        None => {}
+    }
+    attributes.be32(SET_ID, number);
+    if set.key == [Type::Interface] {
+        attributes.bytes(SET_USERDATA, &KEY_IN_HOST_ORDER);
+    }
+}
+
+/// The number that nft(8) gives a type, six bits for each field of a concatenation. The kernel only keeps it.
+pub(crate) fn type_number(fields: &[Type]) -> u32 {
+    fields.iter().fold(0, |number, field| {
+        let field = match field {
+            Type::Ipv4 => 7,
+            Type::Ipv6 => 8,
+            Type::Protocol => 12,
+            Type::Port => 13,
+            Type::Interface => 41,
+        };
+        number << 6 | field
+    })
+}
+
+/// The number of a map's data type; 0 for a set.
+pub(crate) fn data_type_number(data: Option<&DataType>) -> u32 {
+    match data {
+        Some(DataType::Verdict) => TYPE_VERDICT,
+        Some(DataType::Fields(fields)) => type_number(fields),
+        None => 0,
+    }
+}
+
+/// The length of a key in bytes: in a concatenation each field is padded to four.
+fn types_length(fields: &[Type]) -> u32 {
+    let length = |field: &Type| match field {
+        Type::Interface | Type::Ipv6 => 16,
+        Type::Ipv4 => 4,
+        Type::Protocol => 1,
+        Type::Port => 2,
+    };
+    match fields {
+        [field] => length(field),
+        fields => fields.iter().map(|field| length(field).next_multiple_of(4)).sum(),
+    }
+}
+
+/// A key or data as the kernel keeps it.
+pub(crate) fn fields_bytes(fields: &[Field]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for field in fields {
+        match field {
+            Field::Interface(name) => bytes.extend_from_slice(&interface_bytes(name)),
+            Field::Address(address) => bytes.extend_from_slice(&octets(*address)),
+            Field::Protocol(protocol) => bytes.push(protocol_number(*protocol)),
+            Field::Port(port) => bytes.extend_from_slice(&port.to_be_bytes()),
+        }
+        if fields.len() > 1 {
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+    }
+    bytes
+}
+
+fn interface_bytes(name: &InterfaceName) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(name.as_str().bytes()).for_each(|(to, from)| *to = from);
+    bytes
+}
+
+fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+        Protocol::Sctp => 132,
+    }
+}
+
+fn base_attributes(attributes: &mut Attributes, base: &Base) {
+    attributes
+        .nest(CHAIN_HOOK, |hook| {
+            hook.be32(HOOK_NUMBER, base.hook as u32).be32(HOOK_PRIORITY, base.priority.cast_unsigned());
+        })
+        .be32(CHAIN_POLICY, u32::from(!base.drop))
+        .string(CHAIN_TYPE, kind_name(base.kind));
+}
+
+/// The name of a chain's type.
+pub(crate) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Filter => "filter",
+        Kind::Nat => "nat",
+    }
+}
+
+fn rule_attributes(attributes: &mut Attributes, rule: &Rule) {
+    attributes.nest(RULE_EXPRESSIONS, |list| {
+        rule.matches.iter().for_each(|condition| push_match(list, condition));
+        push_action(list, &rule.action);
+    });
+    attributes.bytes(RULE_USERDATA, &comment_bytes(rule.comment));
+}
+
+/// A comment where nft(8) looks for it: type 0, length, text with a NUL.
+pub(crate) fn comment_bytes(comment: &str) -> Vec<u8> {
+    let mut bytes = vec![0, u8::try_from(comment.len() + 1).unwrap_or(u8::MAX)];
+    bytes.extend_from_slice(comment.as_bytes());
+    bytes.push(0);
+    bytes
+}
+
+fn push_match(list: &mut Attributes, condition: &Match) {
+    match condition {
+        Match::Family { ipv6 } => family(list, *ipv6),
+        Match::Interface(direction, name) => {
+            meta(list, interface_key(*direction), 0);
+            compare(list, true, &interface_bytes(name));
+        }
+        Match::NotInterface(direction, name) => {
+            meta(list, interface_key(*direction), 0);
+            compare(list, false, &interface_bytes(name));
+        }
+        Match::InterfaceIn(direction, set) => {
+            meta(list, interface_key(*direction), 0);
+            lookup(list, set, None);
+        }
+        Match::InterfacesIn(set) => {
+            meta(list, interface_key(Direction::In), 0);
+            meta(list, interface_key(Direction::Out), 4);
+            lookup(list, set, None);
+        }
+        Match::Address(side, prefix) => address(list, *side, prefix),
+        Match::LocalDestination => {
+            const RESULT_TYPE: u32 = 3;
+            const BY_DESTINATION: u32 = 2;
+            const LOCAL: u32 = 2;
+            expression(list, "fib", |data| {
+                data.be32(1, REGISTER).be32(2, RESULT_TYPE).be32(3, BY_DESTINATION);
+            });
+            compare(list, true, &LOCAL.to_ne_bytes());
+        }
+        Match::Established => conntrack(list, 0, 2 | 4),
+        Match::Translated => conntrack(list, 2, 0x20),
+        Match::IcmpEcho { ipv6 } => {
+            let (protocol, echo) = if *ipv6 { (58, 128) } else { (1, 8) };
+            family(list, *ipv6);
+            meta(list, META_PROTOCOL, 0);
+            compare(list, true, &[protocol]);
+            payload(list, Header::Transport, 0, 1, 0);
+            compare(list, true, &[echo]);
+        }
+        Match::TargetIn { ipv6, set } => {
+            family(list, *ipv6);
+            let next = load_address(list, Side::Destination, *ipv6);
+            meta(list, META_PROTOCOL, next);
+            payload(list, Header::Transport, 2, 2, next + 1);
+            lookup(list, set, None);
+        }
+    }
+}
+
+fn push_action(list: &mut Attributes, action: &Action) {
+    match action {
+        Action::Accept => verdict(list, VERDICT_ACCEPT, None),
+        Action::Drop => verdict(list, VERDICT_DROP, None),
+        Action::Jump(chain) => verdict(list, VERDICT_JUMP, Some(chain)),
+        Action::Masquerade => expression(list, "masq", |_| {}),
+        Action::SourceNat(to) => {
+            expression(list, "immediate", |data| {
+                data.be32(1, REGISTER);
+                push_value(data, 2, &octets(*to));
+            });
+            translate(list, 0, to.is_ipv6(), None);
+        }
+        Action::InterfaceMap(direction, map) => {
+            meta(list, interface_key(*direction), 0);
+            lookup(list, map, Some(VERDICT_REGISTER));
+        }
+        Action::DestinationNat { ipv6, by_address, map } => {
+            let mut next = 0;
+            if *by_address {
+                family(list, *ipv6);
+                next = load_address(list, Side::Destination, *ipv6);
+            }
+            meta(list, META_PROTOCOL, next);
+            payload(list, Header::Transport, 2, 2, next + 1);
+            lookup(list, map, Some(REGISTER));
+            translate(list, 1, *ipv6, Some(if *ipv6 { 4 } else { 1 }));
+        }
+    }
+}
+
+const META_PROTOCOL: u32 = 16;
+const META_FAMILY: u32 = 15;
+
+fn interface_key(direction: Direction) -> u32 {
+    match direction {
+        Direction::In => 6,
+        Direction::Out => 7,
+    }
+}
+
+/// The header that an offset counts from.
+#[derive(Clone, Copy)]
+enum Header {
+    Network = 1,
+    Transport = 2,
+}
+
+fn expression(list: &mut Attributes, name: &str, fill: impl FnOnce(&mut Attributes)) {
+    list.nest(LIST_ELEMENT, |element| {
+        element.string(1, name).nest(2, fill);
+    });
+}
+
+/// Loads a property of the packet into the register with this number.
+fn meta(list: &mut Attributes, key: u32, register: u32) {
+    expression(list, "meta", |data| {
+        data.be32(1, REGISTER + register).be32(2, key);
+    });
+}
+
+/// Goes on when the first register has this value, or has not.
+fn compare(list: &mut Attributes, equal: bool, value: &[u8]) {
+    expression(list, "cmp", |data| {
+        data.be32(1, REGISTER).be32(2, u32::from(!equal));
+        push_value(data, 3, value);
+    });
+}
+
+fn payload(list: &mut Attributes, header: Header, offset: u32, length: u32, register: u32) {
+    expression(list, "payload", |data| {
+        data.be32(1, REGISTER + register).be32(2, header as u32).be32(3, offset).be32(4, length);
+    });
+}
+
+fn lookup(list: &mut Attributes, set: &str, destination: Option<u32>) {
+    expression(list, "lookup", |data| {
+        data.string(1, set).be32(2, REGISTER);
+        if let Some(register) = destination {
+            data.be32(3, register);
+        }
+    });
+}
+
+/// Goes on when one of these bits of a property of the connection is set.
+fn conntrack(list: &mut Attributes, key: u32, bits: u32) {
+    expression(list, "ct", |data| {
+        data.be32(1, REGISTER).be32(2, key);
+    });
+    mask(list, &bits.to_ne_bytes());
+    compare(list, false, &[0; 4]);
+}
+
+fn mask(list: &mut Attributes, bits: &[u8]) {
+    expression(list, "bitwise", |data| {
+        data.be32(1, REGISTER).be32(2, REGISTER).be32(3, bits.len() as u32);
+        push_value(data, 4, bits);
+        push_value(data, 5, &vec![0; bits.len()]);
+    });
+}
+
+fn family(list: &mut Attributes, ipv6: bool) {
+    meta(list, META_FAMILY, 0);
+    compare(list, true, &[if ipv6 { 10 } else { 2 }]);
+}
+
+/// Loads an address into the first registers, and returns the number of the next one.
+fn load_address(list: &mut Attributes, side: Side, ipv6: bool) -> u32 {
+    let (offset, length) = match (side, ipv6) {
+        (Side::Source, false) => (12, 4),
+        (Side::Destination, false) => (16, 4),
+        (Side::Source, true) => (8, 16),
+        (Side::Destination, true) => (24, 16),
+    };
+    payload(list, Header::Network, offset, length, 0);
+    length / 4
+}
+
+fn address(list: &mut Attributes, side: Side, prefix: &Prefix) {
+    family(list, prefix.is_ipv6());
+    load_address(list, side, prefix.is_ipv6());
+    if *prefix != Prefix::host(prefix.address()) {
+        mask(list, &netmask(prefix));
+    }
+    compare(list, true, &octets(prefix.first()));
+}
+
+fn netmask(prefix: &Prefix) -> Vec<u8> {
+    let bytes = if prefix.is_ipv6() { 16 } else { 4 };
+    (0..bytes)
+        .map(|index: u8| {
+            let ones = prefix.length().saturating_sub(index * 8).min(8);
+            (0xff00u16 >> ones) as u8
+        })
+        .collect()
+}
+
+fn verdict(list: &mut Attributes, code: i32, chain: Option<&str>) {
+    expression(list, "immediate", |data| {
+        data.be32(1, VERDICT_REGISTER).nest(2, |value| push_verdict(value, code, chain));
+    });
+}
+
+/// Source (0) or destination (1) translation to the address in the first registers, and to the port in another.
+fn translate(list: &mut Attributes, kind: u32, ipv6: bool, port_register: Option<u32>) {
+    expression(list, "nat", |data| {
+        data.be32(1, kind).be32(2, if ipv6 { 10 } else { 2 }).be32(3, REGISTER);
+        if let Some(register) = port_register {
+            data.be32(5, REGISTER + register);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn netmasks_have_as_many_ones_as_the_prefix_says() {
+        let check = |text: &str, mask: &[u8]| assert_eq!(netmask(&text.parse().unwrap()), mask, "{text}");
+        check("172.17.0.0/16", &[255, 255, 0, 0]);
+        check("10.0.0.0/9", &[255, 128, 0, 0]);
+        check("0.0.0.0/0", &[0, 0, 0, 0]);
+        check("fd00::/63", &[255, 255, 255, 255, 255, 255, 255, 254, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+}

@@ -1,0 +1,40 @@
+//! The firewall: one nf_tables table of our own, as a value, with differences applied as one atomic batch.
+//!
+//! ```text
+//!  Ruleset   what the engine means: networks with their modes, published ports        ruleset.rs
+//!    │ render                                                                         render.rs
+//!  Table     chains, rules, sets and maps, printed as nft(8) reads them               table.rs
+//!    │ change(old, new)                                                               change.rs
+//!  Batch     steps, printed as an nft(8) script                                       change.rs
+//!    │ encode                                                                         encode.rs
+//!  nfnetlink one transaction: all of it or nothing
+//! ```
+//!
+//! What a packet meets (`berth` is of family inet, so each chain sees IPv4 and IPv6):
+//!
+//! ```text
+//!  prerouting, raw    guard        from outside, nothing is for 127.0.0.0/8
+//!  prerouting, dstnat prerouting ─┐ to an address of this host?
+//!  output, -100       output ─────┴→ published: two map lookups, then the address and port of a container
+//!  forward, filter    forward      user → established → one bridge → internal → published → open → drop
+//!  postrouting, srcnat postrouting localhost and hairpins get the bridge's address; containers the host's
+//! ```
+//!
+//! The lookups are hash lookups: a packet's cost does not grow with the number of ports, containers or networks.
+//! A packet to a container that no rule names is dropped, whichever way it comes; only replies, neighbours on the same
+//! bridge and published ports get through. The chain `user` belongs to the administrator: it is created empty, asked
+//! first about every forwarded packet, and never changed by us.
+
+mod change;
+mod encode;
+mod observe;
+mod render;
+mod ruleset;
+mod table;
+
+pub use change::Batch;
+pub(crate) use encode::{batch_begin, batch_end, encode};
+pub use observe::{ForwardDrop, Observed};
+pub(crate) use observe::{list_all_chains, observe, parse_forward_drop};
+pub use ruleset::{Conflict, GatewayMode, InvalidProtocol, NetworkRules, Protocol, PublishedPort, Ruleset};
+pub use table::Table;
