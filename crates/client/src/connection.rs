@@ -232,11 +232,11 @@ impl Response {
         self.read(LARGEST_ANSWER).await
     }
 
-    /// The body as one JSON value.
+    /// The body as one JSON value, by the rules of Go's decoder.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
         let what = self.path.clone();
         let bytes = self.bytes().await?;
-        serde_json::from_slice(&bytes).map_err(|source| Error::Decode { what, source })
+        api::json::from_slice(&bytes).map_err(|source| Error::Decode { what, source })
     }
 
     /// The body as a sequence of JSON values.

@@ -52,7 +52,7 @@ impl JsonLines {
         if line.is_empty() {
             return Ok(None);
         }
-        serde_json::from_slice(line)
+        api::json::from_slice(line)
             .map(Some)
             .map_err(|source| Error::Decode { what: self.response.path().to_owned(), source })
     }

@@ -15,7 +15,7 @@ mod version;
 
 pub use address::{Address, InvalidAddress};
 pub use body::Outgoing;
-pub use connection::{Client, Hijacked, Response};
+pub use connection::{Client, Hijacked, HijackedReader, HijackedWriter, Response};
 pub use error::{Error, Result};
 pub use json_lines::JsonLines;
 pub use mux::{Demux, InvalidFrame, Stream};
