@@ -5,10 +5,13 @@
 
 pub mod at;
 pub mod bpf;
+pub mod child;
 pub mod dir;
 pub mod epoll;
 mod error;
+pub mod fd;
 pub mod file;
+pub mod heap;
 pub mod netlink;
 pub mod netns;
 pub mod pidfd;
