@@ -1,9 +1,13 @@
 //! Development commands, one word each: `cargo xtask check | test | demo | conformance | bench`.
 
 mod check;
+mod fixtures;
 mod layers;
+mod packages;
 mod process;
+mod sandbox;
 mod sources;
+mod suite;
 mod workspace;
 
 use anyhow::{Result, bail};
@@ -13,6 +17,8 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   check          format, lints, layers, unit and golden tests; needs no root
+  conformance [--against SOCKET | --engine berth|docker] [--client PROGRAM] [--jobs N] [WORD...]
+                 the black-box suite, or those of its checks whose names contain a WORD; needs root
 ";
 
 fn main() -> ExitCode {
@@ -27,14 +33,24 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(words: &[String]) -> Result<()> {
-    let (command, _rest) =
+    let (command, rest) =
         words.split_first().map_or(("help", &[][..]), |(first, rest)| (first.as_str(), rest));
     match command {
         "check" => check::run(),
+        "conformance" => suite::run(rest),
+        sandbox::INSIDE => dispatch_inside(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())
         }
         other => bail!("unknown command {other:?}\n\n{USAGE}"),
+    }
+}
+
+/// Commands that run themselves again in namespaces of their own arrive here.
+fn dispatch_inside(words: &[String]) -> Result<()> {
+    match words.split_first() {
+        Some((command, rest)) if command == "conformance" => suite::run_inside(rest),
+        _ => bail!("nothing to do inside: {words:?}"),
     }
 }

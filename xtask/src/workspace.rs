@@ -12,6 +12,11 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
+/// The engine that `cargo build` makes: one static program.
+pub(crate) fn berth_program() -> PathBuf {
+    root().join("target/x86_64-unknown-linux-gnu/debug/berth")
+}
+
 /// One crate of the workspace, as its manifest declares it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {

@@ -1,0 +1,186 @@
+//! Attaching to a running container: output, input, half-close, detach keys, and the upgraded connection itself.
+
+use crate::check::{Check, contains, same};
+use crate::fixture::BUSYBOX;
+use crate::frames::demultiplex;
+use crate::http::{Hijacked, Request, Streaming};
+use crate::scope::Scope;
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::io::{Read, Write};
+
+const AREA: &str = "attach";
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        Check::new(AREA, "output comes, input goes, and the exit code is the program's", command_line),
+        Check::new(AREA, "the detach keys leave the container running", detach_keys),
+        Check::new(AREA, "--detach-keys chooses others", other_keys),
+        Check::new(AREA, "detach keys leave docker run with its container running", detach_from_run),
+        Check::new(AREA, "the connection is upgraded with 101 and its media type", upgrade),
+        Check::new(AREA, "without Upgrade it is a raw 200", no_upgrade),
+        Check::new(AREA, "half-close is the end of input, and output goes on", half_close),
+        Check::new(AREA, "logs=1 gives what was written before", with_logs),
+        Check::new(AREA, "two clients see the same output", two_clients),
+        Check::new(AREA, "a client that goes away leaves the container alone", vanished_client),
+        Check::new(AREA, "a container that does not run is refused by the client", not_running),
+        Check::new(AREA, "an unknown container is 404", unknown),
+        Check::new(AREA, "output that nobody reads does not stop other clients", slow_reader),
+    ]
+}
+
+fn attach(scope: &Scope<'_>, name: &str, query: &str) -> Result<Streaming> {
+    Request::new("POST", &format!("/containers/{name}/attach?{query}"))
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "tcp")
+        .open(&scope.engine.socket)
+}
+
+fn upgraded(scope: &Scope<'_>, name: &str, query: &str) -> Result<Hijacked> {
+    let answer = attach(scope, name, query)?;
+    same("status", answer.status, 101)?;
+    Ok(answer.upgraded())
+}
+
+fn command_line(scope: &Scope<'_>) -> Result<()> {
+    // Created, not run detached: only then does the end of the input leave the output open.
+    let name = scope.name("talker");
+    let script = "read line; echo got $line; echo err >&2; exit 8";
+    scope.ok(&["create", "-i", "--name", &name, BUSYBOX, "sh", "-c", script])?;
+    scope.ok(&["start", &name])?;
+    let output = scope.client().call_with_input(&["attach", &name], b"hello\n")?.expect_code(8)?;
+    same("streams", (output.stdout.as_str(), output.stderr.as_str()), ("got hello\n", "err\n"))
+}
+
+fn detach_keys(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("detached", &["-it"], &["sh"])?;
+    let mut terminal = scope.terminal(&["attach", &name])?;
+    terminal.write("echo to-$((40+2))\r")?;
+    terminal.expect("to-42")?;
+    terminal.write("\u{10}\u{11}")?;
+    let (code, text) = terminal.end()?;
+    contains("screen", &text, "read escape sequence")?;
+    same("still running", &scope.inspect(&name)?["State"]["Running"], &json!(true))?;
+    // The client says the detaching in its own way: Docker's exits with 1 for attach.
+    same("exit code", code == 0 || code == 1, true)
+}
+
+fn other_keys(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("keys", &["-it"], &["sh"])?;
+    let mut terminal = scope.terminal(&["attach", "--detach-keys", "ctrl-x,q", &name])?;
+    terminal.write("echo to-$((40+2))\r")?;
+    terminal.expect("to-42")?;
+    terminal.write("\u{18}q")?;
+    terminal.end()?;
+    same("still running", &scope.inspect(&name)?["State"]["Running"], &json!(true))
+}
+
+fn detach_from_run(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.name("left");
+    let mut terminal = scope.terminal(&["run", "-it", "--name", &name, BUSYBOX, "sh"])?;
+    terminal.write("echo to-$((40+2))\r")?;
+    terminal.expect("to-42")?;
+    terminal.write("\u{10}\u{11}")?;
+    same("exit code", terminal.end()?.0, 0)?;
+    same("still running", &scope.inspect(&name)?["State"]["Running"], &json!(true))
+}
+
+fn upgrade(scope: &Scope<'_>) -> Result<()> {
+    let framed = scope.start("framed", &["-i"], &["cat"])?;
+    let answer = attach(scope, &framed, "stream=1&stdout=1")?;
+    same("status", answer.status, 101)?;
+    same("Upgrade", answer.header("Upgrade"), Some("tcp"))?;
+    same("Connection", answer.header("Connection"), Some("Upgrade"))?;
+    let raw = scope.start("raw", &["-it"], &["cat"])?;
+    let answer_raw = attach(scope, &raw, "stream=1&stdout=1")?;
+    same("raw", answer_raw.header("Content-Type"), Some("application/vnd.docker.raw-stream"))?;
+    scope.since_new_engines("there is one media type only")?;
+    same("framed", answer.header("Content-Type"), Some("application/vnd.docker.multiplexed-stream"))
+}
+
+fn no_upgrade(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("plain", &["-i"], &["sh", "-c", "read line; echo got $line"])?;
+    let request = Request::new("POST", &format!("/containers/{name}/attach?stream=1&stdin=1&stdout=1"));
+    let answer = request.open(&scope.engine.socket)?;
+    same("status", answer.status, 200)?;
+    same("Content-Type", answer.header("Content-Type"), Some("application/vnd.docker.raw-stream"))?;
+    let mut stream = answer.upgraded();
+    stream.write_all(b"plain\n")?;
+    same("stdout", demultiplex(stream)?.stdout, "got plain\n")
+}
+
+fn half_close(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.name("half");
+    let body = json!({
+        "Image": BUSYBOX, "Cmd": ["sh", "-c", "cat; sleep 0.2; echo end"],
+        "OpenStdin": true, "StdinOnce": true, "AttachStdin": true, "AttachStdout": true,
+    });
+    scope.api_json("POST", &format!("/containers/create?name={name}"), &body)?.expect(201)?;
+    let mut stream = upgraded(scope, &name, "stream=1&stdin=1&stdout=1&stderr=1")?;
+    scope.api("POST", &format!("/containers/{name}/start"))?.expect(204)?;
+    stream.write_all(b"to the end\n")?;
+    stream.finish_writing()?;
+    same("stdout", demultiplex(stream)?.stdout, "to the end\nend\n")
+}
+
+fn with_logs(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("before", &["-i"], &["sh", "-c", "echo before; read line; echo after"])?;
+    scope.logged(&name, "before")?;
+    let mut stream = upgraded(scope, &name, "logs=1&stream=1&stdin=1&stdout=1")?;
+    stream.write_all(b"go\n")?;
+    same("stdout", demultiplex(stream)?.stdout, "before\nafter\n")?;
+    let old = upgraded(scope, &name, "logs=1&stdout=1")?;
+    same("of an ended one", demultiplex(old)?.stdout, "before\nafter\n")
+}
+
+fn two_clients(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("shared", &["-i"], &["sh", "-c", "read line; echo got $line"])?;
+    let watcher = upgraded(scope, &name, "stream=1&stdout=1")?;
+    let mut talker = upgraded(scope, &name, "stream=1&stdin=1&stdout=1")?;
+    talker.write_all(b"both\n")?;
+    same("the talker", demultiplex(talker)?.stdout, "got both\n")?;
+    same("the watcher", demultiplex(watcher)?.stdout, "got both\n")
+}
+
+fn vanished_client(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start(
+        "abandoned",
+        &["-i"],
+        &["sh", "-c", "while read line; do echo got $line; done; echo end"],
+    )?;
+    let mut stream = upgraded(scope, &name, "stream=1&stdin=1&stdout=1")?;
+    stream.write_all(b"one\n")?;
+    let mut frame = [0; 16];
+    stream.read_exact(&mut frame)?;
+    drop(stream);
+    let mut stream = upgraded(scope, &name, "stream=1&stdin=1&stdout=1")?;
+    stream.write_all(b"two\n")?;
+    stream.read_exact(&mut frame)?;
+    same("the second client", &frame[8..], b"got two\n")
+}
+
+fn not_running(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("over", &[], &["true"])?;
+    scope.ended(&name)?;
+    let output = scope.docker(&["attach", &name])?;
+    same("exit code", output.code, 1)?;
+    contains("stderr", &output.stderr, "You cannot attach to a stopped container, start it first").or_else(
+        |_| contains("stderr", &output.stderr, "cannot attach to a stopped container, start it first"),
+    )
+}
+
+fn unknown(scope: &Scope<'_>) -> Result<()> {
+    let answer = attach(scope, "nobody-has-this-name", "stream=1&stdout=1")?;
+    same("status", answer.status, 404)
+}
+
+fn slow_reader(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("flood", &["-i"], &["sh", "-c", "read line; seq 5000; echo end"])?;
+    let lazy = upgraded(scope, &name, "stream=1&stdout=1")?;
+    let mut stream = upgraded(scope, &name, "stream=1&stdin=1&stdout=1")?;
+    stream.write_all(b"go\n")?;
+    let text = demultiplex(stream)?.stdout;
+    same("the reader's last line", text.lines().last().context("lines")?, "end")?;
+    same("lines", text.lines().count(), 5001)?;
+    same("the lazy one reads it all later", demultiplex(lazy)?.stdout.lines().count(), 5001)
+}

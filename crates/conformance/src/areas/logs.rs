@@ -1,0 +1,165 @@
+//! Logs: what was written comes back, by stream, time and count, now and while it is being written.
+
+use crate::check::{Check, contains, same};
+use crate::frames::demultiplex;
+use crate::http::Request;
+use crate::scope::Scope;
+use anyhow::{Context, Result};
+use std::process::{Command, Stdio};
+
+const AREA: &str = "logs";
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        Check::new(AREA, "both streams come back, each on its own", streams),
+        Check::new(AREA, "the log of an ended container stays until it is removed", ended),
+        Check::new(AREA, "--tail gives the last lines", tail),
+        Check::new(AREA, "-t puts a time of fixed width before each line", timestamps),
+        Check::new(AREA, "--since and --until cut by time", since),
+        Check::new(AREA, "-f follows until the end", follow),
+        Check::new(AREA, "-f --tail 0 shows only what is new", follow_new),
+        Check::new(AREA, "twenty thousand lines come back in order", many),
+        Check::new(AREA, "a line of 100,000 characters comes back as one", long_line),
+        Check::new(AREA, "an unfinished last line comes back", unfinished),
+        Check::new(AREA, "a terminal's log is raw", terminal),
+        Check::new(AREA, "the API frames both streams and filters them", frames),
+        Check::new(AREA, "a request without a stream is refused", no_stream),
+        Check::new(AREA, "--log-driver none keeps nothing", none),
+    ]
+}
+
+fn finished(scope: &Scope<'_>, word: &str, flags: &[&str], script: &str) -> Result<String> {
+    let name = scope.start(word, flags, &["sh", "-c", script])?;
+    scope.ended(&name)?;
+    Ok(name)
+}
+
+fn streams(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "streams", &[], "echo out; echo err >&2")?;
+    let output = scope.docker(&["logs", &name])?.expect_code(0)?;
+    same("streams", (output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"))
+}
+
+fn ended(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "ended", &[], "echo kept")?;
+    same("log", scope.ok(&["logs", &name])?, "kept")?;
+    scope.ok(&["rm", &name])?;
+    let output = scope.docker(&["logs", &name])?;
+    same("exit code", output.code, 1)?;
+    contains("stderr", &output.stderr, &format!("No such container: {name}"))
+}
+
+fn tail(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "tail", &[], "seq 1000")?;
+    same("2", scope.ok(&["logs", "--tail", "2", &name])?, "999\n1000")?;
+    same("0", scope.ok(&["logs", "--tail", "0", &name])?, "")?;
+    same("all", scope.ok(&["logs", "--tail", "all", &name])?.lines().count(), 1000)?;
+    same("more than there are", scope.ok(&["logs", "--tail", "5000", &name])?.lines().count(), 1000)
+}
+
+fn timestamps(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "times", &[], "echo one; echo two")?;
+    let text = scope.ok(&["logs", "-t", &name])?;
+    for (line, expected) in text.lines().zip(["one", "two"]) {
+        let (time, rest) = line.split_once(' ').context("a time and a line")?;
+        same("line", rest, expected)?;
+        // 2026-11-21T01:02:03.123456789Z
+        same("width of the time", time.len(), 30)?;
+        same("time", time.starts_with("20") && time.ends_with('Z') && &time[19..20] == ".", true)?;
+    }
+    same("lines", text.lines().count(), 2)
+}
+
+fn since(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "since", &[], "echo one; sleep 1.1; echo two")?;
+    let text = scope.ok(&["logs", "-t", &name])?;
+    let times: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    let [first, second] = times.as_slice() else { anyhow::bail!("two lines expected: {text:?}") };
+    same("since the second", scope.ok(&["logs", "--since", second, &name])?, "two")?;
+    same("since the first", scope.ok(&["logs", "--since", first, &name])?, "one\ntwo")?;
+    same(
+        "until the first second",
+        scope.ok(&["logs", "--until", &format!("{}.999999999Z", &first[..19]), &name])?,
+        "one",
+    )?;
+    same("since ten minutes", scope.ok(&["logs", "--since", "10m", &name])?, "one\ntwo")
+}
+
+fn follow(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("follow", &["-i"], &["sh", "-c", "echo one; read line; echo two; exit 3"])?;
+    scope.logged(&name, "one")?;
+    let following = Command::new(&scope.client().program)
+        .args(["logs", "-f", &name])
+        .envs(scope.client().environment())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    scope.client().call_with_input(&["attach", "--sig-proxy=false", &name], b"go\n")?;
+    let output = following.wait_with_output()?;
+    same("log", String::from_utf8_lossy(&output.stdout).as_ref(), "one\ntwo\n")?;
+    same("exit code of logs -f", output.status.code(), Some(0))
+}
+
+fn follow_new(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("follow-new", &["-i"], &["sh", "-c", "echo old; read line; echo new"])?;
+    scope.logged(&name, "old")?;
+    let path = format!("/containers/{name}/logs?stdout=1&follow=1&tail=0");
+    let following = Request::new("GET", &path).open(&scope.engine.socket)?;
+    scope.client().call_with_input(&["attach", "--sig-proxy=false", &name], b"go\n")?;
+    same("log", demultiplex(following)?.stdout, "new\n")
+}
+
+fn many(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "many", &[], "seq 20000")?;
+    let expected: String = (1..=20_000).map(|number| format!("{number}\n")).collect();
+    let output = scope.docker(&["logs", &name])?.expect_code(0)?;
+    same("lines", output.stdout.lines().count(), 20_000)?;
+    same("the same text", output.stdout == expected, true)
+}
+
+fn long_line(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "long", &[], "head -c 100000 /dev/zero | tr '\\0' x; echo; echo end")?;
+    let text = scope.ok(&["logs", &name])?;
+    same("lengths", text.lines().map(str::len).collect::<Vec<_>>(), vec![100_000, 3])?;
+    same("tail 2", scope.ok(&["logs", "--tail", "1", &name])?, "end")
+}
+
+fn unfinished(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "unfinished", &[], "printf 'one\\ntwo'")?;
+    same("log", scope.docker(&["logs", &name])?.stdout, "one\ntwo")
+}
+
+fn terminal(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "terminal", &["-t"], "echo out; echo err >&2")?;
+    same("log", scope.docker(&["logs", &name])?.stdout, "out\r\nerr\r\n")?;
+    let answer = scope.api("GET", &format!("/containers/{name}/logs?stdout=1"))?.expect(200)?;
+    same("raw", answer.text(), "out\r\nerr\r\n")
+}
+
+fn frames(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "frames", &[], "echo out; echo err >&2")?;
+    let read = |query: &str| -> Result<(String, String)> {
+        let answer = scope.api("GET", &format!("/containers/{name}/logs?{query}"))?.expect(200)?;
+        let streams = demultiplex(answer.body.as_slice())?;
+        Ok((streams.stdout, streams.stderr))
+    };
+    let text = |out: &str, err: &str| (out.to_owned(), err.to_owned());
+    same("both", read("stdout=1&stderr=1")?, text("out\n", "err\n"))?;
+    same("stdout", read("stdout=true")?, text("out\n", ""))?;
+    same("stderr", read("stderr=1")?, text("", "err\n"))?;
+    scope.since_new_engines("it names no media type")?;
+    let answer = scope.api("GET", &format!("/containers/{name}/logs?stdout=1"))?;
+    same("Content-Type", answer.header("Content-Type"), Some("application/vnd.docker.multiplexed-stream"))
+}
+
+fn no_stream(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "no-stream", &[], "true")?;
+    let answer = scope.api("GET", &format!("/containers/{name}/logs"))?.expect(400)?;
+    contains("words", &answer.message(), "Bad parameters: you must choose at least one stream")
+}
+
+fn none(scope: &Scope<'_>) -> Result<()> {
+    let name = finished(scope, "none", &["--log-driver", "none"], "echo gone")?;
+    let output = scope.docker(&["logs", &name])?;
+    same("exit code", output.code, 1)?;
+    contains("stderr", &output.stderr, "configured logging driver does not support reading")
+}

@@ -1,0 +1,224 @@
+//! The daemon dies by SIGKILL and comes back: containers run on, nothing is lost, what ended meanwhile is known.
+
+use crate::check::{Check, contains, same, skip};
+use crate::daemon::Daemon;
+use crate::fixture::BUSYBOX;
+use crate::scope::{Scope, eventually};
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::PoisonError;
+
+const AREA: &str = "recovery";
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        Check::new(AREA, "a chatty container loses no line when the daemon is killed", chatty).alone(),
+        Check::new(AREA, "an end while the daemon is dead is reported with code and time", ended_meanwhile)
+            .alone(),
+        Check::new(AREA, "exec, logs, kill and wait work on a container from before", works_on).alone(),
+        Check::new(AREA, "what was created, ended or named before is still there", records).alone(),
+        Check::new(AREA, "--rm of a container that ended meanwhile is done late", late_removal).alone(),
+        Check::new(AREA, "a published port works while the daemon is dead and after", ports).alone(),
+        Check::new(AREA, "ten kills in a row change nothing", many_kills).alone(),
+        Check::new(AREA, "a daemon that is stopped and started keeps everything", stop_and_start).alone(),
+    ]
+}
+
+/// Does something with the daemon that the suite started; skips when it is somebody else's.
+fn with_daemon<T>(scope: &Scope<'_>, act: impl FnOnce(&mut Daemon) -> Result<T>) -> Result<T> {
+    let Some(daemon) = &scope.engine.daemon else { return Err(skip("the daemon is not the suite's own")) };
+    act(&mut daemon.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn crash(scope: &Scope<'_>) -> Result<()> {
+    with_daemon(scope, Daemon::kill_hard)
+}
+
+fn revive(scope: &Scope<'_>) -> Result<()> {
+    with_daemon(scope, Daemon::start_again)
+}
+
+fn crash_and_revive(scope: &Scope<'_>) -> Result<()> {
+    crash(scope)?;
+    revive(scope)
+}
+
+fn pid(scope: &Scope<'_>, name: &str) -> Result<u64> {
+    scope.inspect(name)?["State"]["Pid"].as_u64().context("State.Pid")
+}
+
+/// A container that counts into its log, and says in a shared file how far it has come.
+fn chatty(scope: &Scope<'_>) -> Result<()> {
+    let shared = scope.directory()?.to_owned();
+    let volume = format!("{}:/shared", shared.display());
+    let script = "i=0; while [ ! -e /shared/stop ]; do i=$((i+1)); echo line $i; echo $i > /shared/count; done; echo end";
+    let name = scope.start("chatty", &["-v", &volume], &["sh", "-c", script])?;
+    let count = || {
+        std::fs::read_to_string(shared.join("count"))
+            .ok()
+            .and_then(|text| text.trim().parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    let advance = |by: u64| {
+        let goal = count() + by;
+        eventually(&format!("{by} more lines"), || Ok((count() > goal).then_some(())))
+    };
+    advance(500)?;
+    let before = pid(scope, &name)?;
+    crash(scope)?;
+    advance(2000)?;
+    revive(scope)?;
+    advance(500)?;
+    same("the same process", pid(scope, &name)?, before)?;
+    std::fs::write(shared.join("stop"), "")?;
+    scope.ended(&name)?;
+    let text = scope.ok(&["logs", &name])?;
+    let total = count();
+    let expected: String = (1..=total).map(|number| format!("line {number}\n")).collect::<String>() + "end";
+    same("lines", text.lines().count() as u64, total + 1)?;
+    same("every line in order", text == expected, true)
+}
+
+/// Waits until a process is gone; it is not ours, so /proc is asked.
+fn gone(pid: u64) -> Result<()> {
+    let path = format!("/proc/{pid}/stat");
+    eventually(&format!("the end of process {pid}"), || {
+        let stat = std::fs::read_to_string(Path::new(&path)).unwrap_or_default();
+        Ok((stat.is_empty() || stat.contains(") Z ")).then_some(()))
+    })
+}
+
+const UNTIL_TOLD: &str = "while [ ! -e /shared/go ]; do sleep 0.02; done; echo told; exit 7";
+
+fn ended_meanwhile(scope: &Scope<'_>) -> Result<()> {
+    let shared = scope.directory()?.to_owned();
+    let name = scope.start(
+        "ending",
+        &["-v", &format!("{}:/shared", shared.display())],
+        &["sh", "-c", UNTIL_TOLD],
+    )?;
+    let process = pid(scope, &name)?;
+    crash(scope)?;
+    let early = now()?;
+    std::fs::write(shared.join("go"), "")?;
+    gone(process)?;
+    let late = now()?;
+    revive(scope)?;
+    let state = scope.ended(&name)?;
+    same("ExitCode", &state["ExitCode"], &json!(7))?;
+    let finished = state["FinishedAt"].as_str().unwrap_or_default().to_owned();
+    same("wait", scope.ok(&["wait", &name])?, "7")?;
+    scope.since_new_engines(
+        "it loses what is written meanwhile, and takes the time of its own return for the end",
+    )?;
+    same("log", scope.ok(&["logs", &name])?, "told")?;
+    same(&format!("{early} <= {finished} <= {late}"), early <= finished && finished[..19] <= late[..19], true)
+}
+
+/// The time in UTC to the second, as the API prints it.
+fn now() -> Result<String> {
+    let output = std::process::Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%S"]).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+fn works_on(scope: &Scope<'_>) -> Result<()> {
+    let script = "trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 0.02; done";
+    let name = scope.start("adopted", &[], &["sh", "-c", script])?;
+    scope.logged(&name, "ready")?;
+    crash_and_revive(scope)?;
+    same("exec", scope.ok(&["exec", &name, "echo", "inside"])?, "inside")?;
+    same("logs", scope.ok(&["logs", &name])?, "ready")?;
+    scope.ok(&["stop", &name])?;
+    same("wait", scope.ok(&["wait", &name])?, "5")?;
+    same("logs", scope.ok(&["logs", &name])?, "ready\nterm")
+}
+
+fn records(scope: &Scope<'_>) -> Result<()> {
+    let running = scope.start("r", &["-l", "kept=yes"], &["sleep", "300"])?;
+    let ended = scope.start("e", &[], &["sh", "-c", "echo out; exit 4"])?;
+    scope.ended(&ended)?;
+    let created = scope.name("c");
+    scope.ok(&["create", "--name", &created, BUSYBOX, "echo", "late"])?;
+    let inspect = |name: &str| -> Result<serde_json::Value> { scope.inspect(name) };
+    let before = [inspect(&running)?, inspect(&ended)?, inspect(&created)?];
+    crash_and_revive(scope)?;
+    let after = [inspect(&running)?, inspect(&ended)?, inspect(&created)?];
+    for (before, after) in before.iter().zip(&after) {
+        for key in ["Id", "Name", "Config", "HostConfig", "Path", "Args", "Created", "Image"] {
+            same(key, &after[key], &before[key])?;
+        }
+        same(
+            "State",
+            (&after["State"]["Status"], &after["State"]["ExitCode"], &after["State"]["Pid"]),
+            (&before["State"]["Status"], &before["State"]["ExitCode"], &before["State"]["Pid"]),
+        )?;
+    }
+    same("log", scope.ok(&["logs", &ended])?, "out")?;
+    same("start of the created one", scope.ok(&["start", "-a", &created])?, "late")
+}
+
+fn late_removal(scope: &Scope<'_>) -> Result<()> {
+    let shared = scope.directory()?.to_owned();
+    let name = scope.start(
+        "leaving",
+        &["--rm", "-v", &format!("{}:/shared", shared.display())],
+        &["sh", "-c", UNTIL_TOLD],
+    )?;
+    let process = pid(scope, &name)?;
+    crash(scope)?;
+    std::fs::write(shared.join("go"), "")?;
+    gone(process)?;
+    revive(scope)?;
+    scope.eventually("the removal", || {
+        Ok((scope.api("GET", &format!("/containers/{name}/json"))?.status == 404).then_some(()))
+    })
+}
+
+fn ports(scope: &Scope<'_>) -> Result<()> {
+    let port = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port();
+    let script = "echo ready; while :; do echo hello | nc -l -p 80; done";
+    let name = scope.start("server", &["-p", &format!("{port}:80")], &["sh", "-c", script])?;
+    scope.logged(&name, "ready")?;
+    let answers = || {
+        eventually("an answer", || {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let text = TcpStream::connect_timeout(&address, std::time::Duration::from_secs(2))
+                .and_then(std::io::read_to_string);
+            Ok(text.is_ok_and(|text| text == "hello\n").then_some(()))
+        })
+    };
+    answers()?;
+    crash(scope)?;
+    let dead = if scope.engine.is_old() { Ok(()) } else { answers() };
+    revive(scope)?;
+    dead.context("while the daemon is dead")?;
+    answers().context("after its return")?;
+    let output = scope.run(&["-p", &format!("{port}:80")], &["true"])?.expect_code(125)?;
+    contains("the port is still taken", &output.stderr, "port is already allocated")
+}
+
+fn many_kills(scope: &Scope<'_>) -> Result<()> {
+    let name =
+        scope.start("survivor", &["--init"], &["sh", "-c", "echo ready; while :; do sleep 0.02; done"])?;
+    scope.logged(&name, "ready")?;
+    let process = pid(scope, &name)?;
+    for _ in 0..10 {
+        crash_and_revive(scope)?;
+    }
+    same("process", pid(scope, &name)?, process)?;
+    same("exec", scope.ok(&["exec", &name, "echo", "inside"])?, "inside")?;
+    scope.ok(&["kill", &name])?;
+    same("ExitCode", &scope.ended(&name)?["ExitCode"], &json!(137))
+}
+
+fn stop_and_start(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("kept", &[], &["sleep", "300"])?;
+    let process = pid(scope, &name)?;
+    let status = with_daemon(scope, Daemon::stop)?;
+    same("exit code of the daemon", status.code(), Some(0))?;
+    revive(scope)?;
+    same("process", pid(scope, &name)?, process)?;
+    same("exec", scope.ok(&["exec", &name, "echo", "inside"])?, "inside")
+}

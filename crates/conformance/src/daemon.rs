@@ -1,0 +1,212 @@
+//! A daemon of the suite's own: berth's or Docker's, on its own socket and roots, started and stopped by pid.
+
+use crate::http::Request;
+use anyhow::{Context, Result, bail};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a daemon may take to answer its first ping, or to end after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whose daemon it is: they differ in how they are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// `berth daemon`.
+    Berth,
+    /// Docker's `dockerd`, with live-restore so that its containers survive it as berth's always do.
+    Docker,
+}
+
+/// How to start a daemon.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Whose it is.
+    pub flavour: Flavour,
+    /// The program to run.
+    pub program: PathBuf,
+    /// Where the socket, both roots, the pid file and the daemon's own log go.
+    pub directory: PathBuf,
+}
+
+impl Setup {
+    /// The unix socket the daemon listens on.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("engine.sock")
+    }
+
+    /// `--data-root`.
+    #[must_use]
+    pub fn data_root(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// `--exec-root`.
+    #[must_use]
+    pub fn exec_root(&self) -> PathBuf {
+        self.directory.join("exec")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("daemon.log")
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new(&self.program);
+        match self.flavour {
+            Flavour::Berth => command.arg("daemon"),
+            Flavour::Docker => command
+                .args(["--live-restore", "--log-level", "warn", "--containerd"])
+                .arg(self.directory.join("containerd.sock")),
+        };
+        command.arg("-H").arg(format!("unix://{}", self.socket().display()));
+        command.arg("--data-root").arg(self.data_root()).arg("--exec-root").arg(self.exec_root());
+        command.arg("--pidfile").arg(self.directory.join("daemon.pid"));
+        self.send_output_to_log(&mut command)?;
+        Ok(command)
+    }
+
+    /// Docker's engine needs a containerd, which a crash of the engine leaves alone.
+    fn containerd(&self) -> Result<Option<Child>> {
+        if self.flavour == Flavour::Berth {
+            return Ok(None);
+        }
+        let configuration = self.directory.join("containerd.toml");
+        fs::write(&configuration, "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n")?;
+        let mut command = Command::new("containerd");
+        command
+            .arg("--config")
+            .arg(configuration)
+            .arg("--address")
+            .arg(self.directory.join("containerd.sock"));
+        command
+            .arg("--root")
+            .arg(self.directory.join("containerd"))
+            .arg("--state")
+            .arg(self.exec_root().join("containerd"));
+        self.send_output_to_log(&mut command)?;
+        Ok(Some(command.spawn().context("start containerd")?))
+    }
+
+    fn send_output_to_log(&self, command: &mut Command) -> Result<()> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log())?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(())
+    }
+}
+
+/// A running daemon. Dropping it kills it; [`Daemon::stop`] ends it properly.
+#[derive(Debug)]
+pub struct Daemon {
+    setup: Setup,
+    child: Child,
+    containerd: Option<Child>,
+}
+
+impl Daemon {
+    /// Starts the daemon and waits until it answers.
+    pub fn start(setup: Setup) -> Result<Self> {
+        for directory in [&setup.directory, &setup.data_root(), &setup.exec_root()] {
+            fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+        }
+        let containerd = setup.containerd()?;
+        let child = spawn(&setup)?;
+        let mut daemon = Self { setup, child, containerd };
+        daemon.answers()?;
+        Ok(daemon)
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it was started.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// SIGKILL, and nothing else: what a crash is.
+    pub fn kill_hard(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts the daemon again on the same roots after [`Daemon::kill_hard`] or [`Daemon::stop`].
+    pub fn start_again(&mut self) -> Result<()> {
+        self.child = spawn(&self.setup)?;
+        self.answers()
+    }
+
+    /// SIGTERM, and the status the daemon ends with.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        let pid = self.pid().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().context("kill(1)")?;
+        if !told.success() {
+            bail!("kill -TERM {pid}: {told}");
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "the daemon has not ended {} s after SIGTERM\n{}",
+                    PATIENCE.as_secs(),
+                    self.last_words()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The last lines of the daemon's own log.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        last_lines(&self.setup.log(), 40)
+    }
+
+    fn answers(&mut self) -> Result<()> {
+        let socket = self.setup.socket();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the daemon ended at once: {status}\n{}", self.last_words());
+            }
+            match Request::new("GET", "/_ping").send(&socket) {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                Ok(_) | Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+                Ok(answer) => bail!("the daemon answers a ping with {}", answer.status),
+                Err(error) => return Err(error.context(self.last_words())),
+            }
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            drop(self.kill_hard());
+        }
+        if let Some(containerd) = &mut self.containerd {
+            drop(containerd.kill());
+            drop(containerd.wait());
+        }
+    }
+}
+
+fn spawn(setup: &Setup) -> Result<Child> {
+    setup.command()?.spawn().with_context(|| format!("start {}", setup.program.display()))
+}
+
+fn last_lines(path: &Path, count: usize) -> String {
+    let text = File::open(path).and_then(std::io::read_to_string).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

@@ -1,0 +1,155 @@
+//! Running the checks: several at a time, those that need the engine for themselves at the end.
+
+use crate::areas;
+use crate::check::{Check, Verdict};
+use crate::command_line::run as run_command;
+use crate::engine::Engine;
+use crate::fixture::{Archives, BUSYBOX, DEBIAN};
+use crate::scope::Scope;
+use anyhow::{Context, Result, bail};
+use std::collections::VecDeque;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// What to run and how strictly.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Only checks whose area and name contain one of these words; all when empty.
+    pub words: Vec<String>,
+    /// How many checks run at a time.
+    pub jobs: usize,
+    /// Whether a check that cannot run counts as failed, as on CI.
+    pub strict: bool,
+}
+
+/// How many checks ended in which way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Checks that hold.
+    pub passed: usize,
+    /// Checks that do not hold, and skipped ones when strict.
+    pub failed: usize,
+    /// Checks in which an old engine differs from today's on purpose.
+    pub differ: usize,
+    /// Checks whose needs are not met here.
+    pub skipped: usize,
+}
+
+/// Loads the images, runs the checks, removes the images; prints one line per check and one at the end.
+pub fn run(mut engine: Engine, archives: &Archives, options: &Options) -> Result<(Summary, Engine)> {
+    let began = Instant::now();
+    load(&mut engine, archives)?;
+    let (alone, together): (Vec<Check>, Vec<Check>) = areas::all()
+        .into_iter()
+        .filter(|check| is_wanted(check, &options.words))
+        .partition(|check| check.alone);
+    let mut summary = run_queue(&engine, together, options.jobs);
+    summary = summary.plus(run_queue(&engine, alone, 1));
+    if let Err(error) = unload(&engine) {
+        println!("FAILED  removing the images: {error:#}");
+        summary.failed += 1;
+    }
+    if options.strict {
+        summary = Summary { failed: summary.failed + summary.skipped, skipped: 0, ..summary };
+    }
+    println!(
+        "conformance: {} passed, {} failed, {} differ on purpose, {} skipped in {:.1} s",
+        summary.passed,
+        summary.failed,
+        summary.differ,
+        summary.skipped,
+        began.elapsed().as_secs_f64()
+    );
+    Ok((summary, engine))
+}
+
+impl Summary {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            differ: self.differ + other.differ,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+
+    fn count(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Passed => self.passed += 1,
+            Verdict::Failed(_) => self.failed += 1,
+            Verdict::Differs(_) => self.differ += 1,
+            Verdict::Skipped(_) => self.skipped += 1,
+        }
+    }
+}
+
+fn is_wanted(check: &Check, words: &[String]) -> bool {
+    let text = format!("{check:?}");
+    words.is_empty() || words.iter().any(|word| text.contains(word.as_str()))
+}
+
+fn run_queue(engine: &Engine, checks: Vec<Check>, jobs: usize) -> Summary {
+    let queue = Mutex::new(VecDeque::from(checks));
+    let summary = Mutex::new(Summary::default());
+    std::thread::scope(|threads| {
+        for _ in 0..jobs.max(1) {
+            threads.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some(check) = next else { return };
+                    let verdict = run_one(engine, &check);
+                    summary.lock().unwrap_or_else(PoisonError::into_inner).count(&verdict);
+                }
+            });
+        }
+    });
+    summary.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run_one(engine: &Engine, check: &Check) -> Verdict {
+    let began = Instant::now();
+    let scope = Scope::new(engine);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (check.body)(&scope)))
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("the check panicked")));
+    let closed = scope.close().context("removing what the check made");
+    let verdict = Verdict::from(result.and(closed));
+    let seconds = began.elapsed().as_secs_f64();
+    match &verdict {
+        Verdict::Passed => println!("ok      {check:?} ({seconds:.1} s)"),
+        Verdict::Failed(error) => {
+            println!("FAILED  {check:?} ({seconds:.1} s)\n        {}", indent(&format!("{error:#}")))
+        }
+        Verdict::Differs(reason) => println!("differs {check:?}: old engine: {reason}"),
+        Verdict::Skipped(reason) => println!("SKIP: {check:?}: {reason}"),
+    }
+    verdict
+}
+
+fn indent(text: &str) -> String {
+    text.replace('\n', "\n        ")
+}
+
+fn load(engine: &mut Engine, archives: &Archives) -> Result<()> {
+    engine.client.expect(&["load", "-q", "-i", &archives.busybox.display().to_string()])?;
+    if let Some(debian) = &archives.debian {
+        // Through a pipe of the shell, as people do; the file is too large to go through memory.
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$1\" import --change 'CMD [\"bash\"]' - \"$2\" < \"$3\"", "import"]);
+        command.arg(&engine.client.program).arg(DEBIAN).arg(debian).envs(engine.client.environment());
+        let output = run_command(command, b"")?;
+        if output.code != 0 {
+            bail!("import of {}: {}", debian.display(), output.stderr);
+        }
+        engine.has_debian = true;
+    }
+    Ok(())
+}
+
+fn unload(engine: &Engine) -> Result<()> {
+    let mut arguments = vec!["rmi", BUSYBOX];
+    if engine.has_debian {
+        arguments.push(DEBIAN);
+    }
+    engine.client.expect(&arguments).map(drop)
+}

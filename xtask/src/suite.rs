@@ -1,0 +1,146 @@
+//! `cargo xtask conformance`: the black-box suite against a daemon of its own, Docker's own, or a given socket.
+
+use crate::sandbox::{self, Sandbox};
+use crate::{fixtures, packages, process, workspace};
+use anyhow::{Context, Result, bail};
+use conformance::{Daemon, Engine, Flavour, Options, Setup, World};
+use std::path::{Path, PathBuf};
+
+/// What the words after `conformance` ask for.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// A socket of an engine that runs already.
+    against: Option<PathBuf>,
+    /// Whose daemon to start when there is no socket.
+    flavour: Flavour,
+    /// The client that the checks call.
+    client: PathBuf,
+    options: Options,
+}
+
+impl Request {
+    pub(crate) fn parse(words: &[String]) -> Result<Self> {
+        let mut request = Self {
+            against: None,
+            flavour: Flavour::Berth,
+            client: PathBuf::from("docker"),
+            options: Options { words: Vec::new(), jobs: 2, strict: std::env::var_os("CI").is_some() },
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().with_context(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--against" => request.against = Some(PathBuf::from(value()?)),
+                "--client" => request.client = PathBuf::from(value()?),
+                "--jobs" => request.options.jobs = value()?.parse().context("--jobs")?,
+                "--engine" => {
+                    request.flavour = match value()?.as_str() {
+                        "berth" => Flavour::Berth,
+                        "docker" => Flavour::Docker,
+                        other => bail!("--engine {other}: berth or docker"),
+                    }
+                }
+                flag if flag.starts_with("--") => bail!("unknown flag {flag}"),
+                part => request.options.words.push(part.to_owned()),
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// Runs the suite; outside of the sandbox it builds, installs and enters it first.
+pub(crate) fn run(words: &[String]) -> Result<()> {
+    let request = Request::parse(words)?;
+    packages::install(&["docker.io", "util-linux"])?;
+    if let Some(socket) = &request.against {
+        return against(socket, &request);
+    }
+    if request.flavour == Flavour::Berth {
+        process::run("cargo", &["build", "--package", "berth"])?;
+    }
+    fixtures::archives()?;
+    let mut inside = vec!["conformance"];
+    inside.extend(words.iter().map(String::as_str));
+    sandbox::enter(&inside)
+}
+
+fn against(socket: &Path, request: &Request) -> Result<()> {
+    let archives = fixtures::archives()?;
+    let directory = std::env::temp_dir().join(format!("berth-xtask-{}", std::process::id()));
+    let engine = Engine::connect(socket, &request.client, &directory)?.with_uplink(true);
+    let outcome = conformance::run(engine, &archives, &request.options);
+    std::fs::remove_dir_all(&directory)?;
+    judge(outcome?.0.failed)
+}
+
+/// The part that runs inside: a daemon of our own, the suite, and a look at what is left of both.
+pub(crate) fn run_inside(words: &[String]) -> Result<()> {
+    let request = Request::parse(words)?;
+    let sandbox = Sandbox::prepare()?;
+    let failed = own_daemon(&request, &sandbox);
+    sandbox.end_processes()?;
+    // The directory holds the daemon's log: it stays when something failed.
+    match failed {
+        Ok(0) => sandbox.close(),
+        Ok(failed) => {
+            eprintln!("the daemon's roots and log are kept in {}", sandbox.directory().display());
+            judge(failed)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn judge(failed: usize) -> Result<()> {
+    if failed > 0 {
+        bail!("conformance: {failed} checks failed");
+    }
+    Ok(())
+}
+
+fn own_daemon(request: &Request, sandbox: &Sandbox) -> Result<usize> {
+    let program = match request.flavour {
+        Flavour::Berth => workspace::berth_program(),
+        Flavour::Docker => PathBuf::from("dockerd"),
+    };
+    let setup = Setup { flavour: request.flavour, program, directory: sandbox.directory().join("engine") };
+    let marks = vec![setup.directory.display().to_string()];
+    let before = World::observe(&marks)?;
+    let daemon = Daemon::start(setup.clone())?;
+    let engine = Engine::connect(&setup.socket(), &request.client, sandbox.directory())?
+        .with_uplink(sandbox.has_uplink())
+        .owned(daemon);
+    let (summary, engine) = conformance::run(engine, &fixtures::archives()?, &request.options)?;
+    let mut daemon = engine.into_daemon().context("the daemon that was started")?;
+    let mut failed = summary.failed;
+    let status = daemon.stop()?;
+    if !status.success() {
+        println!("FAILED  the daemon ends with {status}");
+        failed += 1;
+    }
+    // Docker's engine leaves its bridge, rules and cgroups by design.
+    if request.flavour == Flavour::Berth {
+        failed += usize::from(!is_clean(&setup, &World::observe(&marks)?.added_since(&before))?);
+    }
+    Ok(failed)
+}
+
+/// Whether nothing of any container is left once all are removed and the daemon is gone.
+fn is_clean(setup: &Setup, added: &[String]) -> Result<bool> {
+    let mut left = added.to_vec();
+    for directory in [
+        setup.exec_root().join("containers"),
+        setup.data_root().join("containers"),
+        setup.data_root().join("snapshots"),
+    ] {
+        if !directory.exists() {
+            continue;
+        }
+        for entry in std::fs::read_dir(&directory)? {
+            left.push(format!("directory: {}", entry?.path().display()));
+        }
+    }
+    for line in &left {
+        println!("FAILED  left behind: {line}");
+    }
+    Ok(left.is_empty())
+}
