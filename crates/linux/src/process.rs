@@ -1,0 +1,276 @@
+//! Making, joining and ending processes: clone3(2), setns(2), execve(2), waitid(2).
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::{Error, Result};
+
+/// Kinds of namespaces, as clone3(2) and setns(2) number them.
+pub mod namespace {
+    /// Mount table.
+    pub const MOUNT: u64 = libc::CLONE_NEWNS as u64;
+    /// Root of the control groups.
+    pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+    /// Host name.
+    pub const UTS: u64 = libc::CLONE_NEWUTS as u64;
+    /// System V IPC and POSIX message queues.
+    pub const IPC: u64 = libc::CLONE_NEWIPC as u64;
+    /// User and group ids.
+    pub const USER: u64 = libc::CLONE_NEWUSER as u64;
+    /// Process ids.
+    pub const PID: u64 = libc::CLONE_NEWPID as u64;
+    /// Network.
+    pub const NETWORK: u64 = libc::CLONE_NEWNET as u64;
+    /// Offsets of clocks.
+    pub const TIME: u64 = 0x80;
+}
+
+/// clone3(2): the libc crate's constant does not hold the number.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A process that was just made.
+#[derive(Debug)]
+pub struct Child {
+    /// Its number in the caller's pid namespace.
+    pub pid: u32,
+    /// A handle on it.
+    pub pidfd: OwnedFd,
+}
+
+/// Makes a child in new `namespaces` (a set of [`namespace`] bits), inside the cgroup v2 directory `cgroup` when one is
+/// given. The child runs `body` on a copy of the caller's memory and ends with the code that it returns.
+///
+/// Only sound in a process with one thread, as after fork(2); the callers are the small processes that make containers.
+pub fn clone_into(
+    namespaces: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> i32,
+) -> Result<Child> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is plain data for which zero means "not used".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces | libc::CLONE_PIDFD as u64;
+    args.pidfd = (&raw mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(directory) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = directory.as_raw_fd() as u64;
+    }
+    // SAFETY: without CLONE_VM this is fork(2): the child has its own memory and a copy of the stack it returns on.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    match pid {
+        0 => {
+            let code = body();
+            exit(code)
+        }
+        1.. => {
+            // SAFETY: CLONE_PIDFD stored a new descriptor that nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Child { pid: u32::try_from(pid).unwrap_or_default(), pidfd })
+        }
+        _ => Err(Error::last(format!("clone3({{flags={:#x}}})", args.flags))),
+    }
+}
+
+/// Ends the process without running anything of the standard library or of C.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: _exit takes any number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It returned this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+}
+
+impl Ended {
+    /// The code as a shell shows it: 128 and the signal's number for a signal.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signaled(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Waits for a child and reaps it.
+pub fn wait(pidfd: impl AsFd) -> Result<Ended> {
+    let id = u32::try_from(pidfd.as_fd().as_raw_fd()).unwrap_or_default();
+    match wait_id(libc::P_PIDFD, id, libc::WEXITED)? {
+        Some((_, ended)) => Ok(ended),
+        None => Err(Error::new(format!("waitid(P_PIDFD, {id})"), libc::ECHILD)),
+    }
+}
+
+/// Reaps one child that has ended, whichever; `Ok(None)` when none has ended, ECHILD when there is none at all.
+pub fn reap_any() -> Result<Option<(u32, Ended)>> {
+    wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG)
+}
+
+/// Waits for any child to end, and reaps it.
+pub fn wait_any() -> Result<Option<(u32, Ended)>> {
+    wait_id(libc::P_ALL, 0, libc::WEXITED)
+}
+
+fn wait_id(kind: libc::idtype_t, id: u32, options: i32) -> Result<Option<(u32, Ended)>> {
+    loop {
+        // SAFETY: siginfo_t is plain data.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `info` is valid for writing.
+        if unsafe { libc::waitid(kind, id, &raw mut info, options) } < 0 {
+            match Error::last(format!("waitid({kind}, {id})")) {
+                error if error.errno() == libc::EINTR => continue,
+                error => return Err(error),
+            }
+        }
+        // SAFETY: waitid filled the fields of a SIGCHLD, or left zeros.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        if pid == 0 {
+            return Ok(None);
+        }
+        let ended = match info.si_code {
+            libc::CLD_EXITED => Ended::Exited(status),
+            _ => Ended::Signaled(status),
+        };
+        return Ok(Some((u32::try_from(pid).unwrap_or_default(), ended)));
+    }
+}
+
+/// Joins the namespace that `target` is (a file of a namespace, of this one `kind`), or, when `target` is a pidfd, all
+/// the `kind`s of that process at once.
+pub fn set_namespace(target: impl AsFd, kind: u64) -> Result<()> {
+    let fd = target.as_fd().as_raw_fd();
+    // SAFETY: plain numbers.
+    match unsafe { libc::setns(fd, kind as libc::c_int) } {
+        0 => Ok(()),
+        _ => Err(Error::last(format!("setns({fd}, {kind:#x})"))),
+    }
+}
+
+/// Leaves the namespaces of these kinds for new ones (of the children, for pid and time).
+pub fn unshare(kinds: u64) -> Result<()> {
+    // SAFETY: plain numbers.
+    match unsafe { libc::unshare(kinds as libc::c_int) } {
+        0 => Ok(()),
+        _ => Err(Error::last(format!("unshare({kinds:#x})"))),
+    }
+}
+
+/// Arguments or an environment for execve(2).
+#[derive(Debug)]
+pub struct Strings {
+    owned: Vec<CString>,
+}
+
+impl Strings {
+    /// `None` when one of the strings contains a zero byte.
+    #[must_use]
+    pub fn new<'a>(strings: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let owned = strings.into_iter().map(CString::new).collect::<std::result::Result<_, _>>().ok()?;
+        Some(Self { owned })
+    }
+
+    fn pointers(&self) -> Vec<*const libc::c_char> {
+        self.owned.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    }
+}
+
+/// Replaces the program of the process; returns only when that failed.
+pub fn execute(path: &CStr, arguments: &Strings, environment: &Strings) -> Error {
+    let (argv, envp) = (arguments.pointers(), environment.pointers());
+    // SAFETY: both are arrays of C strings that end with a null pointer and live until the call returns.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    Error::last(format!("execve({path:?})"))
+}
+
+/// Replaces the program of the process by the one that is open; returns only when that failed.
+pub fn execute_file(file: impl AsFd, arguments: &Strings, environment: &Strings) -> Error {
+    let (argv, envp) = (arguments.pointers(), environment.pointers());
+    let fd = file.as_fd().as_raw_fd();
+    // SAFETY: as in `execute`; the empty path with AT_EMPTY_PATH names the open file.
+    unsafe {
+        libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), argv.as_ptr(), envp.as_ptr(), libc::AT_EMPTY_PATH)
+    };
+    Error::last(format!("execveat({fd}, \"\", AT_EMPTY_PATH)"))
+}
+
+/// Sets close-on-exec on every descriptor from `first` on.
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    // SAFETY: only flags of descriptors change.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    match done {
+        0 => Ok(()),
+        _ => Err(Error::last(format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"))),
+    }
+}
+
+/// Makes descriptor `number` a copy of `fd` that survives execve(2).
+pub fn place(fd: impl AsFd, number: i32) -> Result<()> {
+    let from = fd.as_fd().as_raw_fd();
+    let call = || format!("dup3({from}, {number})");
+    // The caller names a number whose present owner, if any, it gives up; only done just before execve.
+    let done = if from == number {
+        // SAFETY: only the flag of a descriptor changes.
+        unsafe { libc::fcntl(from, libc::F_SETFD, 0) }
+    } else {
+        // SAFETY: as above.
+        unsafe { libc::dup3(from, number, 0) }
+    };
+    if done < 0 { Err(Error::last(call())) } else { Ok(()) }
+}
+
+/// The descriptor of that number, when it is open, as one of our own; it then closes on exec.
+#[must_use]
+pub fn inherited(number: i32) -> Option<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC makes a new descriptor, or fails when `number` is not open.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: the copy is new and nobody else owns it.
+    (copy >= 0).then(|| unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// The number of the calling process.
+#[must_use]
+pub fn own_pid() -> u32 {
+    std::process::id()
+}
+
+/// Starts a session; the process then has no controlling terminal.
+pub fn new_session() -> Result<()> {
+    // SAFETY: takes nothing.
+    match unsafe { libc::setsid() } {
+        -1 => Err(Error::last("setsid()")),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a terminal the controlling one of the calling session leader.
+pub fn set_controlling_terminal(terminal: impl AsFd) -> Result<()> {
+    let fd = terminal.as_fd().as_raw_fd();
+    // SAFETY: TIOCSCTTY takes a number.
+    match unsafe { libc::ioctl(fd, libc::TIOCSCTTY, 0) } {
+        0 => Ok(()),
+        _ => Err(Error::last(format!("ioctl({fd}, TIOCSCTTY)"))),
+    }
+}
+
+/// Restores what a program expects of its signals: nothing blocked, everything at its default.
+pub fn reset_signals() -> Result<()> {
+    // SAFETY: an empty set and default actions are plain data; SIGKILL, SIGSTOP and the C library's own refuse, which
+    // is what should happen.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        if libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) != 0 {
+            return Err(Error::last("rt_sigprocmask(SIG_SETMASK, [])"));
+        }
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+    Ok(())
+}
