@@ -1,6 +1,8 @@
 //! Development commands, one word each: `cargo xtask check | test | demo | conformance | bench`.
 
 mod check;
+mod demo;
+mod everything;
 mod fixtures;
 mod layers;
 mod packages;
@@ -17,6 +19,8 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   check          format, lints, layers, unit and golden tests; needs no root
+  test           everything CI runs; needs root and Debian's packages, which it installs
+  demo           the README's main job, once, told step by step; needs root
   conformance [--against SOCKET | --engine berth|docker] [--client PROGRAM] [--jobs N] [WORD...]
                  the black-box suite, or those of its checks whose names contain a WORD; needs root
 ";
@@ -37,6 +41,8 @@ fn dispatch(words: &[String]) -> Result<()> {
         words.split_first().map_or(("help", &[][..]), |(first, rest)| (first.as_str(), rest));
     match command {
         "check" => check::run(),
+        "test" => everything::run(),
+        "demo" => demo::run(),
         "conformance" => suite::run(rest),
         sandbox::INSIDE => dispatch_inside(rest),
         "help" | "--help" | "-h" => {
@@ -51,6 +57,7 @@ fn dispatch(words: &[String]) -> Result<()> {
 fn dispatch_inside(words: &[String]) -> Result<()> {
     match words.split_first() {
         Some((command, rest)) if command == "conformance" => suite::run_inside(rest),
+        Some((command, _)) if command == "demo" => demo::run_inside(),
         _ => bail!("nothing to do inside: {words:?}"),
     }
 }

@@ -199,8 +199,8 @@ mod tests {
 
     #[test]
     fn a_pax_record_counts_its_own_digits() {
-        assert_eq!(pax_record("path", "a"), "10 path=a\n");
-        assert_eq!(pax_record("path", &"b".repeat(90)).len(), 100);
+        assert_eq!(pax_record("path", "a"), "9 path=a\n");
+        assert_eq!(pax_record("path", &"b".repeat(91)).len(), 101);
     }
 
     #[test]
