@@ -237,6 +237,9 @@ fn bridge_sysctls(config: &BridgeConfig, ipv6: bool) -> Vec<Sysctl> {
         if !config.foreign {
             let off = if config.addresses.iter().any(Prefix::is_ipv6) { "0" } else { "1" };
             sysctls.push(Sysctl::of_interface("ipv6", interface, "disable_ipv6", off));
+            // Without its link-local address the bridge could not look for a container's hardware address, and the
+            // search for duplicates would keep it from having one for the first seconds.
+            sysctls.push(Sysctl::of_interface("ipv6", interface, "accept_dad", "0"));
         }
     }
     if config.forwarding {
@@ -358,6 +361,7 @@ fn furnish(endpoint: &Endpoint, ipv6: bool) -> Vec<LinkOp> {
         let wanted = endpoint.addresses.iter().any(Prefix::is_ipv6);
         set("ipv6", "disable_ipv6", if wanted { "0" } else { "1" });
         if wanted {
+            set("ipv6", "accept_dad", "0");
             set("ipv6", "ndisc_notify", "1");
         }
     }
