@@ -10,6 +10,7 @@ mod process;
 mod sandbox;
 mod sources;
 mod suite;
+mod syscalls;
 mod workspace;
 
 use anyhow::{Result, bail};
@@ -23,6 +24,7 @@ usage: cargo xtask <command>
   demo           the README's main job, once, told step by step; needs root
   conformance [--against SOCKET | --engine berth|docker] [--client PROGRAM] [--jobs N] [WORD...]
                  the black-box suite, or those of its checks whose names contain a WORD; needs root
+  syscalls       write the table of system call numbers for the seccomp compiler
 ";
 
 fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn dispatch(words: &[String]) -> Result<()> {
         "demo" => demo::run(),
         "conformance" => suite::run(rest),
         sandbox::INSIDE => dispatch_inside(rest),
+        "syscalls" => syscalls::run(),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

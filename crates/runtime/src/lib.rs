@@ -1,1 +1,3 @@
 //! The OCI runtime: plans and applies namespaces, mounts, credentials and seccomp for one container.
+
+pub mod seccomp;
