@@ -1,0 +1,335 @@
+//! The content store: blobs by digest, verified before they have their name, durable before they are used.
+//!
+//! ```text
+//! blobs/sha256/<hex>            verified content, 0400
+//! ingest/sha256-<hex>.part      content of a known digest on its way; survives a kill and is continued
+//! ingest/new-<n>.part           content whose digest is not known yet; swept at boot
+//! ```
+//!
+//! write … ─► fdatasync ─► digest and length right? ─► rename ─► fsync of the directory ─► may be referred to
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use oci::Digest;
+use oci::digest::Algorithm;
+
+use crate::error::stream;
+use crate::hash::Hasher;
+use crate::pins::Pin;
+use crate::steps::Steps;
+use crate::{Error, Result};
+
+/// The blobs of a data root.
+#[derive(Debug)]
+pub(crate) struct Content {
+    root: PathBuf,
+    steps: Steps,
+    counter: AtomicU64,
+}
+
+/// A blob's address and length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Blob {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
+
+/// How many bytes are written before the disk is asked to start on them.
+const WRITE_BACK: u64 = 8 << 20;
+
+/// Makes a directory, with its parents, that only root may enter.
+pub(crate) fn make_private(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(stream("make a directory of the image store"))
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
+    let dir = File::open(path).map_err(stream("open a directory of the image store"))?;
+    Ok(linux::file::sync(&dir)?)
+}
+
+impl Content {
+    pub(crate) fn open(root: &Path, steps: Steps) -> Result<Self> {
+        for algorithm in ALGORITHMS {
+            make_private(&root.join("blobs").join(algorithm.name()))?;
+        }
+        make_private(&root.join("ingest"))?;
+        Ok(Self { root: root.to_owned(), steps, counter: AtomicU64::new(0) })
+    }
+
+    /// Where a blob is, whether it exists or not.
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs").join(digest.algorithm().name()).join(digest.hex())
+    }
+
+    /// The length of a blob; `None` when it is not in the store.
+    pub(crate) fn size(&self, digest: &Digest) -> Result<Option<u64>> {
+        match std::fs::symlink_metadata(self.path(digest)) {
+            Ok(facts) => Ok(Some(facts.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(stream("look at a blob")(error)),
+        }
+    }
+
+    /// Opens a blob for reading.
+    pub(crate) fn open_blob(&self, digest: &Digest) -> Result<File> {
+        match File::open(self.path(digest)) {
+            Ok(file) => Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::MissingContent(digest.clone()))
+            }
+            Err(error) => Err(stream("open a blob")(error)),
+        }
+    }
+
+    /// Reads a small blob and verifies it again.
+    pub(crate) fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
+        let file = self.open_blob(digest)?;
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(stream("read a blob"))?;
+        if bytes.len() as u64 > limit {
+            return Err(Error::Invalid(format!(
+                "content {digest} is longer than the limit of {limit} bytes"
+            )));
+        }
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.update(&bytes);
+        if hasher.finish() != *digest {
+            return Err(Error::DamagedContent(digest.clone()));
+        }
+        Ok(bytes)
+    }
+
+    /// Hashes a blob from the disk; `false` when it no longer has its digest.
+    pub(crate) fn verify(&self, digest: &Digest) -> Result<bool> {
+        let mut file = self.open_blob(digest)?;
+        let mut hasher = Hasher::new(digest.algorithm());
+        copy_into(&mut file, &mut hasher, u64::MAX)?;
+        Ok(hasher.finish() == *digest)
+    }
+
+    /// Writes a small blob, unless it is there.
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<Blob> {
+        let digest = crate::hash::digest_of(bytes);
+        let blob = Blob { digest: digest.clone(), size: bytes.len() as u64 };
+        if self.size(&digest)? == Some(blob.size) {
+            return Ok(blob);
+        }
+        let mut ingest = self.ingest_new()?;
+        ingest.write(bytes)?;
+        ingest.commit(Some(&blob))
+    }
+
+    /// Starts to take in content whose digest is not known yet.
+    pub(crate) fn ingest_new(&self) -> Result<Ingest<'_>> {
+        loop {
+            let number = self.counter.fetch_add(1, Ordering::Relaxed);
+            let path = self.root.join("ingest").join(format!("new-{}-{number}.part", std::process::id()));
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(file) => {
+                    return Ok(Ingest::new(self, file, path, Hasher::new(Algorithm::Sha256), 0, false));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(stream("start to take in content")(error)),
+            }
+        }
+    }
+
+    /// Starts to take in content of a known digest, or continues where an earlier attempt stopped:
+    /// [`Ingest::offset`] tells how much is there already. Fails when somebody else is at it.
+    pub(crate) fn ingest_known(&self, digest: &Digest) -> Result<Ingest<'_>> {
+        let name = format!("{}-{}.part", digest.algorithm().name(), digest.hex());
+        let path = self.root.join("ingest").join(name);
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        let mut file = options.open(&path).map_err(stream("start to take in content"))?;
+        if !linux::file::try_lock(&file)? {
+            return Err(Error::Conflict(format!("content {digest} is being taken in by another operation")));
+        }
+        let mut hasher = Hasher::new(digest.algorithm());
+        let offset = copy_into(&mut file, &mut hasher, u64::MAX)?;
+        Ok(Ingest::new(self, file, path, hasher, offset, true))
+    }
+
+    /// Removes a blob; the bytes it took, 0 when it was not there.
+    pub(crate) fn remove(&self, digest: &Digest) -> Result<u64> {
+        let size = self.size(digest)?.unwrap_or_default();
+        match std::fs::remove_file(self.path(digest)) {
+            Ok(()) => Ok(size),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(stream("remove a blob")(error)),
+        }
+    }
+
+    /// All blobs, and the names in the directories that are not blobs'.
+    pub(crate) fn list(&self) -> Result<(Vec<Blob>, Vec<PathBuf>)> {
+        let (mut blobs, mut strange) = (Vec::new(), Vec::new());
+        for algorithm in ALGORITHMS {
+            let directory = self.root.join("blobs").join(algorithm.name());
+            for entry in std::fs::read_dir(&directory).map_err(stream("list the blobs"))? {
+                let entry = entry.map_err(stream("list the blobs"))?;
+                let digest = entry.file_name().to_str().and_then(|hex| Digest::new(algorithm, hex).ok());
+                let facts = entry.metadata().map_err(stream("look at a blob"))?;
+                match digest {
+                    Some(digest) if facts.is_file() => blobs.push(Blob { digest, size: facts.len() }),
+                    _ => strange.push(entry.path()),
+                }
+            }
+        }
+        Ok((blobs, strange))
+    }
+
+    /// The partial content in `ingest`: path, and the digest it is to have when that is known.
+    pub(crate) fn partial(&self) -> Result<Vec<(PathBuf, Option<Digest>)>> {
+        let mut list = Vec::new();
+        for entry in std::fs::read_dir(self.root.join("ingest")).map_err(stream("list partial content"))? {
+            let path = entry.map_err(stream("list partial content"))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let stem = name.strip_suffix(".part").unwrap_or_default();
+            let digest =
+                stem.split_once('-').and_then(|(algorithm, hex)| format!("{algorithm}:{hex}").parse().ok());
+            list.push((path, digest));
+        }
+        Ok(list)
+    }
+}
+
+/// Hashes up to `limit` bytes of a reader; how many there were.
+fn copy_into(reader: &mut impl Read, hasher: &mut Hasher, limit: u64) -> Result<u64> {
+    let mut buffer = vec![0; 256 << 10];
+    let mut total = 0;
+    while total < limit {
+        let length = match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(stream("read content")(error)),
+        };
+        hasher.update(&buffer[..length]);
+        total += length as u64;
+    }
+    Ok(total)
+}
+
+/// Content on its way into the store. Dropped without a commit, content of a known digest stays for the next attempt,
+/// and other content goes.
+pub(crate) struct Ingest<'a> {
+    content: &'a Content,
+    file: File,
+    path: PathBuf,
+    hasher: Hasher,
+    written: u64,
+    started: u64,
+    resumable: bool,
+    settled: bool,
+}
+
+impl<'a> Ingest<'a> {
+    fn new(
+        content: &'a Content,
+        file: File,
+        path: PathBuf,
+        hasher: Hasher,
+        written: u64,
+        resumable: bool,
+    ) -> Self {
+        Self { content, file, path, hasher, written, started: written, resumable, settled: false }
+    }
+
+    /// How much content is there already.
+    pub(crate) fn offset(&self) -> u64 {
+        self.written
+    }
+
+    /// Takes more content.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.file.write_all(bytes).map_err(stream("write content"))?;
+        self.written += bytes.len() as u64;
+        if self.written - self.started >= WRITE_BACK {
+            // The disk works while more arrives; whether it can do so early makes no difference to what is right.
+            linux::file::start_write_back(&self.file, self.started, self.written - self.started)?;
+            self.started = self.written;
+        }
+        Ok(())
+    }
+
+    /// Starts again from nothing, after content turned out to be wrong.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        linux::file::set_length(&self.file, 0)?;
+        self.hasher = match &self.hasher {
+            Hasher::Sha256(_) => Hasher::new(Algorithm::Sha256),
+            Hasher::Sha512(_) => Hasher::new(Algorithm::Sha512),
+        };
+        (self.written, self.started) = (0, 0);
+        Ok(())
+    }
+
+    /// Verifies the content, makes it durable and gives it its name. When it is not what was expected it is removed.
+    pub(crate) fn commit(self, expected: Option<&Blob>) -> Result<Blob> {
+        let found = Blob { digest: self.hasher.clone().finish(), size: self.written };
+        self.finish(expected, found)
+    }
+
+    /// The same for an operation that keeps the content pinned from before it has its name.
+    pub(crate) fn commit_pinned(self, expected: Option<&Blob>, pin: &Pin) -> Result<Blob> {
+        let found = Blob { digest: self.hasher.clone().finish(), size: self.written };
+        pin.add(&found.digest);
+        self.finish(expected, found)
+    }
+
+    fn finish(mut self, expected: Option<&Blob>, found: Blob) -> Result<Blob> {
+        if let Some(expected) = expected {
+            if let Err(error) = compare(expected, &found) {
+                self.resumable = false;
+                return Err(error);
+            }
+        }
+        let steps = self.content.steps;
+        steps.reached("ingest written");
+        linux::file::set_mode(&self.file, 0o400)?;
+        linux::file::sync_data(&self.file)?;
+        steps.reached("ingest synced");
+        let target = self.content.path(&found.digest);
+        std::fs::rename(&self.path, &target).map_err(stream("name content"))?;
+        self.settled = true;
+        steps.reached("ingest renamed");
+        sync_dir(target.parent().unwrap_or(&self.content.root))?;
+        steps.reached("ingest durable");
+        Ok(found)
+    }
+}
+
+fn compare(expected: &Blob, found: &Blob) -> Result<()> {
+    if expected.size != found.size {
+        let digest = expected.digest.clone();
+        return Err(Error::WrongLength { digest, expected: expected.size, found: found.size });
+    }
+    if expected.digest != found.digest {
+        return Err(Error::WrongDigest { expected: expected.digest.clone(), found: found.digest.clone() });
+    }
+    Ok(())
+}
+
+impl Drop for Ingest<'_> {
+    fn drop(&mut self) {
+        if !self.settled && !self.resumable {
+            // What cannot be removed now is swept at the next boot.
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "content_tests.rs"]
+mod tests;

@@ -1,0 +1,173 @@
+//! Unpacking a layer's tar into a directory that overlayfs can stack.
+//!
+//! ```text
+//! entry ─► clean path ─► parent by openat2(RESOLVE_IN_ROOT), cached ─► make ─► owner, mode, xattrs, times
+//! ```
+//!
+//! A layer is unpacked alone, next to the others. What it needs of the layers below it — a hard link's target, the
+//! attributes of a directory it does not list, the place a link leads to — is noted ([`Needs`]); the few layers that
+//! need something are unpacked again on top of the others ([`Base::Merged`]).
+
+mod entry;
+mod parents;
+mod path;
+mod removal;
+mod xattrs;
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
+
+use linux::file::Time;
+
+use crate::limits::Limits;
+use crate::tar::Reader;
+use crate::{Error, Result};
+
+/// What the directory that is unpacked into shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// The layer alone: whiteouts become overlayfs's own marks.
+    Alone,
+    /// The layers below, through an overlay mount: whiteouts remove, and the kernel makes the marks.
+    Merged,
+    /// An ordinary tree (`docker cp`, a build context): names that begin with `.wh.` mean nothing special.
+    Tree,
+}
+
+/// What a layer needs of the layers below it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Needs {
+    /// Directories that were made because an entry lies in them, and that the layer does not list.
+    pub(crate) implied: Vec<Vec<u8>>,
+    /// Whether something cannot be made without the layers below: a hard link's target or a link's destination.
+    pub(crate) parents: bool,
+}
+
+/// Owner and mode of a layer's root directory, when the layer lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct RootAttributes {
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Unpacked {
+    pub(crate) needs: Needs,
+    pub(crate) root: Option<RootAttributes>,
+    /// Disk space in bytes, estimated from lengths.
+    pub(crate) size: u64,
+    pub(crate) entries: u64,
+}
+
+/// More implied directories than this, and the layer is simply unpacked on top of the others.
+const MAX_IMPLIED: usize = 1024;
+/// Bytes written between two looks at the free space.
+const SPACE_STEP: u64 = 64 << 20;
+/// What a name or a small file is taken to cost on the disk.
+const DISK_BLOCK: u64 = 4096;
+
+/// Unpacks the archive that `reader` yields into `root`. When the layer cannot be unpacked alone, the rest of the
+/// archive is still read, and `needs.parents` is set.
+pub(crate) fn unpack(
+    reader: &mut Reader<impl std::io::Read>,
+    root: OwnedFd,
+    base: Base,
+    limits: &Limits,
+    archive: &str,
+) -> Result<Unpacked> {
+    let mut extractor = Extractor::new(root, base, limits, archive);
+    while let Some(entry) = reader.next()? {
+        if extractor.done.needs.parents {
+            continue;
+        }
+        extractor.entry(&entry, reader)?;
+    }
+    extractor.finish()
+}
+
+struct Extractor<'a> {
+    root: OwnedFd,
+    base: Base,
+    limits: &'a Limits,
+    archive: &'a str,
+    parents: parents::Cache,
+    /// The times that directories get once everything is in them.
+    times: HashMap<Vec<u8>, Time>,
+    opaque: HashSet<Vec<u8>>,
+    implied: HashSet<Vec<u8>>,
+    /// What this layer itself made, so that its whiteouts spare it. Only kept where lower layers are in the same tree.
+    made: HashSet<Vec<u8>>,
+    unchecked: u64,
+    done: Unpacked,
+}
+
+impl<'a> Extractor<'a> {
+    fn new(root: OwnedFd, base: Base, limits: &'a Limits, archive: &'a str) -> Self {
+        Self {
+            root,
+            base,
+            limits,
+            archive,
+            parents: parents::Cache::default(),
+            times: HashMap::new(),
+            opaque: HashSet::new(),
+            implied: HashSet::new(),
+            made: HashSet::new(),
+            unchecked: SPACE_STEP,
+            done: Unpacked::default(),
+        }
+    }
+
+    fn bad(&self, reason: impl Into<String>) -> Error {
+        Error::archive(self.archive, reason)
+    }
+
+    /// Counts space, and now and then looks whether the disk still has enough.
+    fn account(&mut self, bytes: u64) -> Result<()> {
+        self.done.size += bytes;
+        self.unchecked += bytes;
+        if self.unchecked < SPACE_STEP {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        let space = linux::file::space(&self.root)?;
+        if space.available < self.limits.keep_free {
+            let (left, keep) = (space.available, self.limits.keep_free);
+            let words = format!(
+                "unpacking {} would leave {left} bytes, less than the {keep} kept free",
+                self.archive
+            );
+            return Err(Error::Full(words));
+        }
+        Ok(())
+    }
+
+    /// Times of directories, redundant whiteouts, and the list of what is needed from below.
+    fn finish(mut self) -> Result<Unpacked> {
+        if self.done.needs.parents {
+            return Ok(self.done);
+        }
+        self.drop_redundant_whiteouts()?;
+        for (path, modified) in std::mem::take(&mut self.times) {
+            if path.is_empty() {
+                // The handle may be one that allows no calls on the file itself.
+                linux::at::set_times(&self.root, b".", modified, modified)?;
+                continue;
+            }
+            let (dir, name) = path::split(&path);
+            let Ok(parent) = linux::resolve::dir(&self.root, path::or_dot(dir)) else { continue };
+            // A directory that a later entry replaced has another kind, or is gone.
+            if linux::at::stat(&parent, name)?.is_some_and(|stat| stat.kind == linux::file::Kind::Dir) {
+                linux::at::set_times(&parent, name, modified, modified)?;
+            }
+        }
+        let mut implied: Vec<_> = self.implied.into_iter().collect();
+        implied.sort();
+        // Records are text: the rare layer whose directories are not is simply unpacked on top of the others.
+        self.done.needs.parents = implied.iter().any(|path| std::str::from_utf8(path).is_err());
+        self.done.needs.implied = implied;
+        Ok(self.done)
+    }
+}
