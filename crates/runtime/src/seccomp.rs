@@ -27,7 +27,7 @@ mod rules;
 mod table;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use architecture::Architecture;
 use rules::Filter;
