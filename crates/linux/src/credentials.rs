@@ -30,11 +30,6 @@ pub fn set_parent_death_signal(signal: i32) -> Result<()> {
     prctl("PR_SET_PDEATHSIG", libc::PR_SET_PDEATHSIG, [signal.unsigned_abs().into(), 0, 0, 0])
 }
 
-/// Makes orphaned descendants children of the calling process.
-pub fn set_child_subreaper() -> Result<()> {
-    prctl("PR_SET_CHILD_SUBREAPER", libc::PR_SET_CHILD_SUBREAPER, [1, 0, 0, 0])
-}
-
 /// Keeps the permitted capabilities over a change of user, until execve(2).
 pub fn set_keep_capabilities(keep: bool) -> Result<()> {
     prctl("PR_SET_KEEPCAPS", libc::PR_SET_KEEPCAPS, [keep.into(), 0, 0, 0])

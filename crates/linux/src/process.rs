@@ -1,4 +1,4 @@
-//! Making, joining and ending processes: clone3(2), setns(2), execve(2), waitid(2).
+//! Making, joining and ending processes: clone3(2), setns(2), execve(2).
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -76,69 +76,6 @@ pub fn clone_into(
 pub fn exit(code: i32) -> ! {
     // SAFETY: _exit takes any number and does not return.
     unsafe { libc::_exit(code) }
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It returned this code.
-    Exited(i32),
-    /// This signal ended it.
-    Signaled(i32),
-}
-
-impl Ended {
-    /// The code as a shell shows it: 128 and the signal's number for a signal.
-    #[must_use]
-    pub fn code(self) -> i32 {
-        match self {
-            Self::Exited(code) => code,
-            Self::Signaled(signal) => 128 + signal,
-        }
-    }
-}
-
-/// Waits for a child and reaps it.
-pub fn wait(pidfd: impl AsFd) -> Result<Ended> {
-    let id = u32::try_from(pidfd.as_fd().as_raw_fd()).unwrap_or_default();
-    match wait_id(libc::P_PIDFD, id, libc::WEXITED)? {
-        Some((_, ended)) => Ok(ended),
-        None => Err(Error::new(format!("waitid(P_PIDFD, {id})"), libc::ECHILD)),
-    }
-}
-
-/// Reaps one child that has ended, whichever; `Ok(None)` when none has ended, ECHILD when there is none at all.
-pub fn reap_any() -> Result<Option<(u32, Ended)>> {
-    wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG)
-}
-
-/// Waits for any child to end, and reaps it.
-pub fn wait_any() -> Result<Option<(u32, Ended)>> {
-    wait_id(libc::P_ALL, 0, libc::WEXITED)
-}
-
-fn wait_id(kind: libc::idtype_t, id: u32, options: i32) -> Result<Option<(u32, Ended)>> {
-    loop {
-        // SAFETY: siginfo_t is plain data.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        // SAFETY: `info` is valid for writing.
-        if unsafe { libc::waitid(kind, id, &raw mut info, options) } < 0 {
-            match Error::last(format!("waitid({kind}, {id})")) {
-                error if error.errno() == libc::EINTR => continue,
-                error => return Err(error),
-            }
-        }
-        // SAFETY: waitid filled the fields of a SIGCHLD, or left zeros.
-        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-        if pid == 0 {
-            return Ok(None);
-        }
-        let ended = match info.si_code {
-            libc::CLD_EXITED => Ended::Exited(status),
-            _ => Ended::Signaled(status),
-        };
-        return Ok(Some((u32::try_from(pid).unwrap_or_default(), ended)));
-    }
 }
 
 /// Joins the namespace that `target` is (a file of a namespace, of this one `kind`), or, when `target` is a pidfd, all
@@ -237,15 +174,6 @@ pub fn inherited(number: i32) -> Option<OwnedFd> {
 #[must_use]
 pub fn own_pid() -> u32 {
     std::process::id()
-}
-
-/// Starts a session; the process then has no controlling terminal.
-pub fn new_session() -> Result<()> {
-    // SAFETY: takes nothing.
-    match unsafe { libc::setsid() } {
-        -1 => Err(Error::last("setsid()")),
-        _ => Ok(()),
-    }
 }
 
 /// Makes a terminal the controlling one of the calling session leader.
