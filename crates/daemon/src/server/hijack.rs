@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::body::Body;
+use super::detach::Detachable;
 use super::presence::Presence;
 use super::reply::Reply;
 
@@ -57,17 +58,32 @@ pub async fn take(upgrade: OnUpgrade) -> Option<Stream> {
     }
 }
 
-/// Copies both ways between a client and a container's streams until the container's side ends or the client hangs
-/// up. The end of the client's input is passed on and does not end the copying.
+/// How a hijacked stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The container's side ended, or the client left.
+    Closed,
+    /// The client typed its detach keys.
+    Detached,
+}
+
+/// Copies both ways between a client and a container's streams until the container's side ends, the client hangs up,
+/// or types `keys` (watched for when there are any). The end of the client's input is passed on and does not end the
+/// copying.
 pub async fn pump(
     client: impl AsyncRead + AsyncWrite,
     container: impl AsyncRead + AsyncWrite,
+    keys: Vec<u8>,
     presence: &Presence,
-) -> std::io::Result<()> {
-    let (mut client_reader, mut client_writer) = tokio::io::split(client);
+) -> std::io::Result<End> {
+    let (client_reader, mut client_writer) = tokio::io::split(client);
     let (mut container_reader, mut container_writer) = tokio::io::split(container);
+    let (mut client_reader, mut detached) = Detachable::new(client_reader, keys);
     let input = async {
         let copied = tokio::io::copy(&mut client_reader, &mut container_writer).await;
+        if detached.try_recv().is_ok() {
+            return;
+        }
         // A container that takes no more input still has output.
         if let Err(error) = copied.and(container_writer.shutdown().await) {
             tracing::debug!(%error, "input of a hijacked stream ended early");
@@ -79,8 +95,8 @@ pub async fn pump(
         client_writer.shutdown().await
     };
     tokio::select! {
-        result = output => result,
-        () = input => Ok(()),
-        () = presence.hangs_up() => Ok(()),
+        result = output => result.map(|()| End::Closed),
+        () = input => Ok(End::Detached),
+        () = presence.hangs_up() => Ok(End::Closed),
     }
 }

@@ -4,6 +4,7 @@
 pub mod body;
 pub mod call;
 pub mod connection;
+pub mod detach;
 pub mod dispatch;
 pub mod failure;
 pub mod hijack;

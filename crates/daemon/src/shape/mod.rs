@@ -53,8 +53,11 @@ pub enum Answer {
     Event,
 }
 
+/// A change to an answer.
+type Change = fn(&mut Map<String, Value>);
+
 /// The steps, newest first: which version brought the change, and what it was before.
-const STEPS: &[(u32, Answer, fn(&mut Map<String, Value>))] = &[
+const STEPS: &[(u32, Answer, Change)] = &[
     (53, ImageInspect, v1_53::image_inspect),
     (52, ContainerInspect, v1_52::container_inspect),
     (52, ContainerSummary, v1_52::container_summary),
