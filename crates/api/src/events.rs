@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::filters::Filters;
 use crate::json::is_zero;
 
 /// The values of [`Message::kind`].
@@ -58,4 +59,97 @@ pub struct Actor {
     /// `name`, `image`, labels, and what the action adds; never `null`.
     #[serde(rename = "Attributes")]
     pub attributes: BTreeMap<String, String>,
+}
+
+impl Message {
+    /// Whether a client with these filters wants to hear of it. Keys that mean nothing here are ignored.
+    pub fn matches(&self, filters: &Filters) -> bool {
+        self.matches_action(filters)
+            && filters.matches_exactly("type", &self.kind)
+            && filters.matches_exactly("scope", &self.scope)
+            && [kind::CONTAINER, kind::DAEMON, kind::NETWORK, kind::PLUGIN, kind::VOLUME]
+                .into_iter()
+                .all(|kind| self.matches_actor(filters, kind))
+            && self.matches_image(filters)
+            && filters.labels_match("label", &self.actor.attributes)
+    }
+
+    /// Actions with details (`exec_create: sh -c true`) are also found by their first word, when that is asked for.
+    fn matches_action(&self, filters: &Filters) -> bool {
+        let words = ["health_status", "exec_create", "exec_start"];
+        if words.iter().any(|word| filters.has("event", word)) {
+            return filters.matches_prefix("event", &self.action);
+        }
+        filters.matches_exactly("event", &self.action)
+    }
+
+    /// Objects are found by the beginning of their ID or name.
+    fn matches_actor(&self, filters: &Filters, key: &str) -> bool {
+        let name = self.actor.attributes.get("name").map_or("", String::as_str);
+        filters.matches_prefix(key, &self.actor.id)
+            || (filters.contains(key) && filters.matches_prefix(key, name))
+    }
+
+    /// Images are found by name with or without a tag; containers by the name of their image.
+    fn matches_image(&self, filters: &Filters) -> bool {
+        let attribute = if self.kind == kind::IMAGE { "name" } else { "image" };
+        let name = self.actor.attributes.get(attribute).map_or("", String::as_str);
+        [self.actor.id.as_str(), name, without_tag(&self.actor.id), without_tag(name)]
+            .iter()
+            .any(|found| filters.matches_exactly("image", found))
+    }
+}
+
+/// `host:5000/debian` of `host:5000/debian:12`.
+fn without_tag(name: &str) -> &str {
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &str, action: &str, id: &str, attributes: &[(&str, &str)]) -> Message {
+        let attributes = attributes.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let actor = Actor { id: id.into(), attributes };
+        Message {
+            kind: kind.into(),
+            action: action.into(),
+            actor,
+            scope: "local".into(),
+            ..Message::default()
+        }
+    }
+
+    #[test]
+    fn filters_choose_events() {
+        let start =
+            event("container", "start", "abc123", &[("name", "web"), ("image", "debian:12"), ("a", "b")]);
+        let exec = event("container", "exec_create: sh", "abc123", &[]);
+        let pull = event("image", "pull", "debian:12", &[("name", "debian")]);
+        let check = |message: &Message, filters: &str, expected: bool| {
+            assert_eq!(message.matches(&Filters::parse(filters).unwrap()), expected, "{filters} {message:?}");
+        };
+        check(&start, "", true);
+        check(&start, r#"{"container":["abc"]}"#, true);
+        check(&start, r#"{"container":["we"]}"#, true);
+        check(&start, r#"{"container":["x"]}"#, false);
+        check(&pull, r#"{"container":["abc"]}"#, false);
+        check(&start, r#"{"event":["die","start"]}"#, true);
+        check(&start, r#"{"event":["sta"]}"#, false);
+        check(&exec, r#"{"event":["exec_create"]}"#, true);
+        check(&exec, r#"{"event":["start"]}"#, false);
+        check(&start, r#"{"image":["debian"]}"#, true);
+        check(&start, r#"{"image":["debian:12"]}"#, true);
+        check(&start, r#"{"image":["debian:13"]}"#, false);
+        check(&pull, r#"{"image":["debian"],"type":["image"]}"#, true);
+        check(&start, r#"{"type":["image"]}"#, false);
+        check(&start, r#"{"label":["a=b"]}"#, true);
+        check(&start, r#"{"label":["a=c"]}"#, false);
+        check(&start, r#"{"nonsense":["x"]}"#, true);
+        check(&start, r#"{"scope":["swarm"]}"#, false);
+    }
 }

@@ -133,6 +133,13 @@ impl Filters {
     pub fn matches_exactly(&self, key: &str, found: &str) -> bool {
         self.0.get(key).is_none_or(|values| values.is_empty() || values.contains(found))
     }
+
+    /// Whether a value begins with one of a key's values; true when the key is absent.
+    pub fn matches_prefix(&self, key: &str, found: &str) -> bool {
+        self.0
+            .get(key)
+            .is_none_or(|values| values.is_empty() || values.iter().any(|value| found.starts_with(value)))
+    }
 }
 
 fn read_values(values: Value) -> Result<BTreeSet<String>, FilterError> {
