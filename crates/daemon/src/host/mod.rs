@@ -1,0 +1,6 @@
+//! What the daemon claims on this machine before it serves: its data root, its process ID file, the socket's group.
+
+pub mod group;
+pub mod lock;
+pub mod notify;
+pub mod pidfile;
