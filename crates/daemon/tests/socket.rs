@@ -379,6 +379,28 @@ fn a_hijack_survives_a_client_that_ends_its_input_at_once() {
 }
 
 #[test]
+fn the_oldest_form_of_hijacking_is_answered_by_200() {
+    let server = Server::start("hijack-old");
+    let mut stream = server.connect();
+    // The head may come in pieces.
+    for piece in ["POST /att", "ach HTTP/1.1\r\nHost: d\r\n", "\r\nearly "] {
+        stream.write_all(piece.as_bytes()).unwrap();
+        std::thread::yield_now();
+    }
+    let head = read_head(&mut stream);
+    assert_eq!(head, "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n");
+    stream.write_all(b"late").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut output = String::new();
+    stream.read_to_string(&mut output).unwrap();
+    assert_eq!(output, "hello\nEARLY LATEbye\n");
+
+    let answer = server.exchange(b"POST /nowhere/attach HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+    assert!(answer.ends_with("{\"message\":\"page not found\"}\n"), "{answer}");
+}
+
+#[test]
 fn stopping_lets_requests_finish_and_removes_the_socket() {
     let server = Server::start("stop");
     let mut stream = server.connect();

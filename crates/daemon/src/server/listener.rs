@@ -11,7 +11,7 @@ use super::connection::Socket;
 /// A place where clients connect.
 pub enum Listener {
     /// A unix socket; the file is removed when the listener is dropped.
-    Unix(UnixListener, Option<SocketFile>),
+    Unix(UnixListener, SocketFile),
     /// TCP.
     Tcp(TcpListener),
 }
@@ -83,18 +83,13 @@ impl Listener {
         std::fs::rename(&hidden, path).map_err(failed(path, "rename"))?;
         drop(guard);
         let listener = UnixListener::from_std(listener).map_err(failed(path, "register"))?;
-        Ok(Listener::Unix(listener, Some(SocketFile(path.to_path_buf()))))
+        Ok(Listener::Unix(listener, SocketFile(path.to_path_buf())))
     }
 
     /// Listens on an address, without TLS.
-    pub async fn tcp(address: &str) -> Result<Listener, ListenError> {
-        let failed = failed(Path::new(address), "bind");
-        let parsed: std::net::SocketAddr =
-            address.parse().map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        match TcpListener::bind(parsed).await {
-            Ok(listener) => Ok(Listener::Tcp(listener)),
-            Err(error) => Err(ListenError::Io { place: address.into(), step: "bind", error }),
-        }
+    pub async fn tcp(address: std::net::SocketAddr) -> Result<Listener, ListenError> {
+        let failed = |error| ListenError::Io { place: format!("tcp://{address}"), step: "bind", error };
+        TcpListener::bind(address).await.map(Listener::Tcp).map_err(failed)
     }
 
     /// The next client.
@@ -112,8 +107,7 @@ impl Listener {
     /// Where it is, for people.
     pub fn place(&self) -> String {
         match self {
-            Listener::Unix(_, Some(file)) => format!("unix://{}", file.0.display()),
-            Listener::Unix(_, None) => "fd://".into(),
+            Listener::Unix(_, file) => format!("unix://{}", file.0.display()),
             Listener::Tcp(listener) => {
                 listener.local_addr().map_or("tcp://?".into(), |address| format!("tcp://{address}"))
             }

@@ -1,6 +1,7 @@
 //! The transport: listeners, connections, routing, versions, bodies and hijacked streams. Knows HTTP and nothing of
 //! containers; what a route does is behind [`router::Router`].
 
+pub mod accept;
 pub mod body;
 pub mod call;
 pub mod connection;
@@ -8,6 +9,7 @@ pub mod detach;
 pub mod dispatch;
 pub mod failure;
 pub mod hijack;
+pub mod legacy_hijack;
 pub mod listener;
 pub mod negotiate;
 pub mod presence;

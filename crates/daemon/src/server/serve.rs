@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::connection::{Connection, Socket};
 use super::dispatch::Dispatcher;
+use super::legacy_hijack::LegacyHijack;
 use super::listener::Listener;
 use super::presence::Presence;
 
@@ -87,7 +88,7 @@ async fn converse<S>(
         .max_headers(MAX_HEADERS)
         .half_close(true)
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(Connection::new(socket)), service)
+        .serve_connection(TokioIo::new(LegacyHijack::new(Connection::new(socket))), service)
         .with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {

@@ -1,0 +1,212 @@
+//! Docker's oldest form of hijacking: attach and exec start without an `Upgrade` header, answered by 200 and then raw
+//! bytes both ways. hyper hands a connection over only after 101, so the head of such a request gets the header here,
+//! and the head of its answer becomes the old one.
+//!
+//! Only the first request of a connection is looked at, where the beginning of a head is certain; the clients that
+//! use this form open a connection for each. Everything else passes unseen.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A head that is longer is none of these clients'.
+const MAX_HEAD: usize = 16 << 10;
+/// What is put into the request.
+const UPGRADE: &[u8] = b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+/// What the client expects instead of 101.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
+
+/// A connection that also speaks the oldest form.
+pub struct LegacyHijack<C> {
+    connection: C,
+    input: Input,
+    output: Output,
+}
+
+enum Input {
+    /// The first head, as far as it has come.
+    Head(Vec<u8>),
+    /// Bytes to hand out before reading on.
+    Ready(Vec<u8>, usize),
+    /// Nothing to do any more.
+    Open,
+}
+
+enum Output {
+    /// Nothing to change.
+    Open,
+    /// The answer's head is to be replaced if it is 101.
+    Head(Vec<u8>),
+    /// The old head, as far as it has not been sent.
+    Sending(Vec<u8>, usize),
+}
+
+impl<C> LegacyHijack<C> {
+    /// Watches the first request of a connection.
+    pub fn new(connection: C) -> LegacyHijack<C> {
+        LegacyHijack { connection, input: Input::Head(Vec::new()), output: Output::Open }
+    }
+}
+
+/// What a first head is, as far as it has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It cannot be told yet.
+    Unknown,
+    /// Not of this form.
+    Other,
+    /// Of this form; the head ends here.
+    Legacy(usize),
+}
+
+fn judge(bytes: &[u8]) -> Verdict {
+    let is_post = bytes.iter().zip(b"POST /").all(|(found, wanted)| found == wanted);
+    if !is_post || bytes.len() > MAX_HEAD {
+        return Verdict::Other;
+    }
+    let Some(line_end) = bytes.windows(2).position(|pair| pair == b"\r\n") else { return Verdict::Unknown };
+    let mut words = bytes[..line_end].split(|byte| *byte == b' ');
+    let path = words.nth(1).unwrap_or_default().split(|byte| *byte == b'?').next().unwrap_or_default();
+    let is_hijack = words.next() == Some(b"HTTP/1.1")
+        && (path.ends_with(b"/attach")
+            || (path.ends_with(b"/start") && path.windows(6).any(|part| part == b"/exec/")));
+    if !is_hijack {
+        return Verdict::Other;
+    }
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Verdict::Unknown };
+    let names = bytes[line_end..end].split(|byte| *byte == b'\n');
+    let has_upgrade = names
+        .filter_map(|line| line.split(|byte| *byte == b':').next())
+        .any(|name| name.eq_ignore_ascii_case(b"upgrade"));
+    if has_upgrade { Verdict::Other } else { Verdict::Legacy(end) }
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for LegacyHijack<C> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.input {
+                Input::Open => return Pin::new(&mut this.connection).poll_read(cx, buf),
+                Input::Ready(bytes, sent) => {
+                    let part = &bytes[*sent..];
+                    let part = &part[..part.len().min(buf.remaining())];
+                    buf.put_slice(part);
+                    *sent += part.len();
+                    if *sent == bytes.len() {
+                        this.input = Input::Open;
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Input::Head(head) => {
+                    let mut piece = [0; 4096];
+                    let mut piece = ReadBuf::new(&mut piece);
+                    ready!(Pin::new(&mut this.connection).poll_read(cx, &mut piece))?;
+                    head.extend_from_slice(piece.filled());
+                    if piece.filled().is_empty() && head.is_empty() {
+                        this.input = Input::Open;
+                        return Poll::Ready(Ok(()));
+                    }
+                    let verdict = if piece.filled().is_empty() { Verdict::Other } else { judge(head) };
+                    match verdict {
+                        Verdict::Unknown => {}
+                        Verdict::Other => this.input = Input::Ready(std::mem::take(head), 0),
+                        Verdict::Legacy(end) => {
+                            let mut bytes = head[..end + 2].to_vec();
+                            bytes.extend_from_slice(UPGRADE);
+                            bytes.extend_from_slice(&head[end + 4..]);
+                            this.input = Input::Ready(bytes, 0);
+                            this.output = Output::Head(Vec::new());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<C: AsyncWrite + Unpin> LegacyHijack<C> {
+    /// Sends the old head, if that is what is to be sent next.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Output::Sending(bytes, sent) = &mut self.output {
+            if *sent == bytes.len() {
+                self.output = Output::Open;
+                break;
+            }
+            match ready!(Pin::new(&mut self.connection).poll_write(cx, &bytes[*sent..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => *sent += written,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for LegacyHijack<C> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_head(cx))?;
+        let Output::Head(head) = &mut this.output else {
+            return Pin::new(&mut this.connection).poll_write(cx, bytes);
+        };
+        head.extend_from_slice(bytes);
+        if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
+            let sending = if head.starts_with(b"HTTP/1.1 101 ") {
+                [ANSWER, &head[end + 4..]].concat()
+            } else {
+                std::mem::take(head)
+            };
+            this.output = Output::Sending(sending, 0);
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if let Output::Open = this.output {
+            return Pin::new(&mut this.connection).poll_write_vectored(cx, pieces);
+        }
+        let first = pieces.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| piece);
+        Pin::new(this).poll_write(cx, first)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.connection.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_head(cx))?;
+        Pin::new(&mut this.connection).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_head(cx))?;
+        Pin::new(&mut this.connection).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_judged() {
+        let check = |head: &str, expected: Verdict| assert_eq!(judge(head.as_bytes()), expected, "{head:?}");
+        check("P", Verdict::Unknown);
+        check("GET /containers/a/attach HTTP/1.1\r\n\r\n", Verdict::Other);
+        check("POST /containers/a/att", Verdict::Unknown);
+        check("POST /containers/a/attach?stream=1 HTTP/1.1\r\nHost: d\r\n", Verdict::Unknown);
+        check("POST /containers/a/attach?stream=1 HTTP/1.1\r\nHost: d\r\n\r\nx", Verdict::Legacy(52));
+        check("POST /v1.24/exec/a/start HTTP/1.1\r\n\r\n", Verdict::Legacy(33));
+        check("POST /exec/a/start HTTP/1.1\r\nuPgrade: tcp\r\n\r\n", Verdict::Other);
+        check("POST /containers/a/start HTTP/1.1\r\n\r\n", Verdict::Other);
+        check("POST /exec/a/start HTTP/1.0\r\n\r\n", Verdict::Other);
+    }
+}
