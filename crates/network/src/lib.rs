@@ -7,11 +7,14 @@
 mod address;
 mod endpoint;
 mod facts;
+pub mod files;
 pub mod firewall;
 mod interface;
+pub mod ipam;
 pub mod netlink;
 mod network;
 pub mod plan;
+pub mod ports;
 mod rtnetlink;
 mod sysctl;
 
@@ -21,5 +24,6 @@ pub use facts::{EndpointFacts, Facts};
 pub use firewall::{GatewayMode, NetworkRules, Protocol, PublishedPort, Ruleset};
 pub use interface::{InterfaceName, InvalidName};
 pub use network::{Error, Network, Result};
+pub use ports::{PortAllocator, PortError, PortLease, PortRequest};
 pub use rtnetlink::{IpvlanFlag, IpvlanMode, Link, MacvlanMode};
 pub use sysctl::{EndpointSysctl, InvalidSysctl, Sysctl};

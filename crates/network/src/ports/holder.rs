@@ -1,0 +1,57 @@
+//! Holding a port on the host, so that no other program takes it while a container has it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use linux::port::Transport;
+
+use crate::firewall::Protocol;
+
+/// Takes ports on the host. The tests put another one in its place.
+pub trait PortHolder {
+    /// What keeps a port as long as it exists.
+    type Held;
+
+    /// Takes a port.
+    ///
+    /// # Errors
+    /// The system call that failed: EADDRINUSE when another program has the port.
+    fn hold(&self, protocol: Protocol, address: IpAddr, port: u16) -> Result<Self::Held, linux::Error>;
+}
+
+/// Holds ports with sockets that are bound and do not listen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SocketHolder;
+
+/// A socket that holds a port.
+#[derive(Debug)]
+pub enum Held {
+    /// The port is ours while this socket is open.
+    Socket(OwnedFd),
+    /// The kernel does not have this protocol for programs, only for forwarding: nothing can take the port.
+    NotNeeded,
+}
+
+impl PortHolder for SocketHolder {
+    type Held = Held;
+
+    fn hold(&self, protocol: Protocol, address: IpAddr, port: u16) -> Result<Held, linux::Error> {
+        const EPROTONOSUPPORT: i32 = 93;
+        const ESOCKTNOSUPPORT: i32 = 94;
+        let transport = match protocol {
+            Protocol::Tcp => Transport::Tcp,
+            Protocol::Udp => Transport::Udp,
+            Protocol::Sctp => Transport::Sctp,
+        };
+        match linux::port::hold(transport, SocketAddr::new(address, port)) {
+            Ok(socket) => Ok(Held::Socket(socket)),
+            Err(error)
+                if protocol == Protocol::Sctp
+                    && [EPROTONOSUPPORT, ESOCKTNOSUPPORT].contains(&error.errno()) =>
+            {
+                Ok(Held::NotNeeded)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
