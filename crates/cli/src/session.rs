@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use client::{Address, ApiVersion, Client};
 use serde_json::Value;
@@ -27,7 +28,7 @@ pub(crate) const FLAGS: &[Flag] = &[
 pub(crate) struct Session {
     program: String,
     path: String,
-    client: Client,
+    client: Arc<Client>,
     may_start: bool,
     config_dir: Option<PathBuf>,
     config: OnceCell<Value>,
@@ -72,7 +73,7 @@ impl Session {
         Ok(Self {
             program: program.to_owned(),
             path: path.to_owned(),
-            client,
+            client: Arc::new(client),
             may_start,
             config_dir: config_dir.map(PathBuf::from),
             config: OnceCell::new(),
@@ -92,6 +93,11 @@ impl Session {
     /// The client, whether or not its daemon is there.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The client for tasks of their own.
+    pub(crate) fn shared_client(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
     }
 
     /// The client of a daemon that answers. Starts one when the default socket has none and the user is root.

@@ -67,9 +67,9 @@ async fn run(session: &Session, typed: &Typed) -> Result<i32, Failure> {
 fn check_state(state: &Value) -> Result<(), Failure> {
     let is = |key: &str| state[key].as_bool().unwrap_or_default();
     let words = match () {
-        () if !is("Running") => "cannot attach to a stopped container, start it first",
-        () if is("Paused") => "cannot attach to a paused container, unpause it first",
-        () if is("Restarting") => "cannot attach to a restarting container, wait until it is running",
+        () if !is("Running") => "You cannot attach to a stopped container, start it first",
+        () if is("Paused") => "You cannot attach to a paused container, unpause it first",
+        () if is("Restarting") => "You cannot attach to a restarting container, wait until it is running",
         () => return Ok(()),
     };
     Err(Failure::text(words))

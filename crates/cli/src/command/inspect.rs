@@ -186,7 +186,7 @@ async fn find(client: &Client, name: &str, kinds: &[Kind], typed: &Typed) -> Res
             Err(error) => return Err(error.into()),
         }
     }
-    Err(Failure::text(format!("error: no such object: {name}")))
+    Err(Failure::text(format!("Error: No such object: {name}")))
 }
 
 /// The name is of another kind, or this daemon has no such kind.

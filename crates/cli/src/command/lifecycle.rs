@@ -168,7 +168,9 @@ async fn rename(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     }
     let client = session.daemon().await?;
     let query = Query::new().with("name", new);
-    client.call(Request::post(format!("/containers/{old}/rename")).query(query)).await?;
+    let renamed = client.call(Request::post(format!("/containers/{old}/rename")).query(query)).await;
+    renamed
+        .map_err(|error| Failure::text(format!("{error}\nError: failed to rename container named {old}")))?;
     Ok(0)
 }
 

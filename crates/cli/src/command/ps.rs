@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
-use crate::output::rows::{Kind, Row, choose, render, shows};
+use crate::output::rows::{Kind, Row, choose, render};
 use crate::output::units::{ellipsis, human_duration, human_size, short_id};
 use crate::output::write;
 use crate::session::Session;
@@ -48,7 +48,7 @@ pub(crate) static COMMAND: Command = Command {
     run: |session, typed| Box::pin(run(session, typed)),
 };
 
-const HEADINGS: &[(&str, &str)] = &[
+pub(crate) const HEADINGS: &[(&str, &str)] = &[
     ("ID", "CONTAINER ID"),
     ("Names", "NAMES"),
     ("Image", "IMAGE"),
@@ -75,7 +75,8 @@ const TABLE_WITH_SIZE: &str =
 async fn run(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     let quiet = typed.switch("quiet");
     let format = choose(typed.text("format"), quiet, session.setting("psFormat"));
-    let size = typed.switch("size") || (!typed.given("size") && format != "table" && shows(format, "Size"));
+    let size = typed.switch("size")
+        || (!typed.given("size") && (format.contains(".Size") || format.contains("{{json .}}")));
     let last = if typed.switch("latest") && typed.int("last") == -1 { 1 } else { typed.int("last") };
     let query = Query::new()
         .with_switch("all", typed.switch("all"))

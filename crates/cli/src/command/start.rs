@@ -3,10 +3,10 @@
 use client::{Client, Query, Request};
 use serde_json::Value;
 
-use super::lifecycle::each;
 use super::run::{attach, detach_keys, exit_code, follow, start_failure, wait};
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
+use crate::output::{note, write};
 use crate::session::Session;
 use crate::stream::attach::{End, Parties};
 use crate::stream::signals::Signals;
@@ -32,11 +32,7 @@ pub(crate) static COMMAND: Command = Command {
 async fn run(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     let client = session.daemon().await?;
     if !typed.switch("attach") && !typed.switch("interactive") {
-        return each(typed.operands(), async |name| {
-            client.call(Request::post(format!("/containers/{name}/start"))).await?;
-            Ok(format!("{name}\n"))
-        })
-        .await;
+        return start_each(client, typed.operands()).await;
     }
     let [name] = typed.operands() else {
         return Err(Failure::text("you cannot start and attach multiple containers at once"));
@@ -52,6 +48,23 @@ async fn run(session: &Session, typed: &Typed) -> Result<i32, Failure> {
             code = joined => code,
             never = signals.forward(client, &id) => match never {},
         },
+    }
+}
+
+async fn start_each(client: &Client, names: &[String]) -> Result<i32, Failure> {
+    let mut failed = Vec::new();
+    for name in names {
+        match client.call(Request::post(format!("/containers/{name}/start"))).await {
+            Ok(()) => write(&format!("{name}\n"))?,
+            Err(error) => {
+                note(&error.to_string());
+                failed.push(name.as_str());
+            }
+        }
+    }
+    match failed[..] {
+        [] => Ok(0),
+        _ => Err(Failure::text(format!("Error: failed to start containers: {}", failed.join(", ")))),
     }
 }
 

@@ -8,7 +8,7 @@ mod help;
 mod parse;
 mod typed;
 
-pub(crate) use command::{Command, Entry, Future, Group, Node, Operands};
+pub(crate) use command::{Command, Entry, Group, Node, Operands};
 pub(crate) use flag::{Arity, Flag, parse_bool, parse_int, parse_uint};
 pub(crate) use help::{command_help, group_help, root_help};
 pub(crate) use parse::{Stop, parse};

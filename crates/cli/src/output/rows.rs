@@ -56,11 +56,6 @@ pub(crate) fn choose<'a>(typed: &'a str, quiet: bool, setting: &'a str) -> &'a s
     }
 }
 
-/// Whether a format shows a field, so that the daemon has to be asked for it.
-pub(crate) fn shows(format: &str, field: &str) -> bool {
-    format == "json" || format.contains(&format!(".{field}")) || format.contains("json .")
-}
-
 /// The text for `rows` by `format`: `table`, `table TEMPLATE`, `json`, or a template.
 pub(crate) fn render(kind: &Kind, format: &str, quiet: bool, rows: &[Row]) -> Result<String, Failure> {
     let (text, heading) = match format.strip_prefix("table") {
@@ -71,7 +66,9 @@ pub(crate) fn render(kind: &Kind, format: &str, quiet: bool, rows: &[Row]) -> Re
         _ if format == "json" => ("{{json .}}", false),
         _ => (format, false),
     };
-    let format = Format::parse(&text.replace("\\t", "\t").replace("\\n", "\n"))?;
+    let format = Format::parse(&text.replace("\\t", "\t").replace("\\n", "\n")).map_err(|failure| {
+        Failure::text(failure.words().replacen("template parsing error", "failed to parse template", 1))
+    })?;
     let mut lines = String::new();
     if heading {
         let headings =
@@ -92,7 +89,7 @@ pub(crate) fn render(kind: &Kind, format: &str, quiet: bool, rows: &[Row]) -> Re
 /// The heading of a column of labels: the last word of the label's name.
 fn label_heading(name: &str) -> String {
     let last = name.rsplit('.').next().unwrap_or(name);
-    last.replace(['-', '_'], " ").to_uppercase()
+    last.replace(['-', '_'], " ")
 }
 
 /// Columns that are separated by tabs, aligned: at least so wide, with so many blanks between.
@@ -139,7 +136,7 @@ mod tests {
             "NAMES     CONTAINER ID\nweb       1\ndb        22222222222222\n",
         );
         check("{{.Name}}:{{.Label \"com.x.job-name\"}}", false, "web:j\ndb:\n");
-        check("table {{.Label \"com.x.job-name\"}}", false, "JOB NAME\nj\n\n");
+        check("table {{.Label \"com.x.job-name\"}}", false, "job name\nj\n\n");
         check(
             "json",
             false,
@@ -148,7 +145,7 @@ mod tests {
         check(
             "{{.Nope}}",
             false,
-            "template parsing error: template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\"",
+            "failed to execute template: template: :1:2: executing \"\" at <.Nope>: map has no entry for key \"Nope\"",
         );
     }
 }

@@ -27,7 +27,10 @@ impl Format {
             .missing_key(MissingKey::Error)
             .func("json", move |args| {
                 let value = args.first().map_or(Json::Null, |arg| json.original(arg));
-                Ok(Value::String(value.to_string().into()))
+                let text = value.to_string();
+                // A whole row goes through Go's other encoder, which hides what HTML could take for a tag.
+                let escape = json.1 && matches!(args.first(), Some(Value::Map(_)));
+                Ok(string(if escape { escape_html(&text) } else { text }))
             })
             .func("split", |args| {
                 let (text, separator) = (text(args, 0), text(args, 1));
@@ -53,43 +56,60 @@ impl Format {
                 Ok(string(text(args, 0).chars().take(length).collect::<String>()))
             })
             .parse(&self.0)
-            .map_err(|error| Failure::text(format!("template parsing error: {error}")))
+            .map_err(|error| Failure::coded(64, format!("template parsing error: {}", words(&error))))
     }
 
     /// The text for a JSON document, as `inspect --format` prints it.
     pub(crate) fn document(&self, data: &Json) -> Result<String, Failure> {
         let mut originals = Originals::default();
         let value = originals.convert(data);
-        let template = self.template(&Originals(originals.0))?;
-        template.execute_to_string(&value).map_err(|error| failed(&error))
+        let template = self.template(&originals)?;
+        template
+            .execute_to_string(&value)
+            .map_err(|error| Failure::text(format!("template parsing error: {}", words(&error))))
     }
 
     /// The text for a row of a table.
     pub(crate) fn row(&self, fields: &BTreeMap<String, String>, label: Label) -> Result<String, Failure> {
-        let original: Json =
-            fields.iter().map(|(key, value)| (key.clone(), Json::from(value.as_str()))).collect();
+        // Docker has no platform for images of old daemons, and says so with `null`.
+        let json = |key: &str, value: &str| match (key, value) {
+            ("Platform", "") => Json::Null,
+            _ => Json::from(value),
+        };
+        let original: Json = fields.iter().map(|(key, value)| (key.clone(), json(key, value))).collect();
         let mut map: BTreeMap<Arc<str>, Value> =
             fields.iter().map(|(key, value)| (key.as_str().into(), string(value))).collect();
         map.insert("Label".into(), Value::Function(Arc::new(move |args| Ok(string(label(&text(args, 0)))))));
         let map = Arc::new(map);
         let mut originals = Originals::default();
         originals.insert(Arc::as_ptr(&map).addr(), &original);
+        originals.1 = true;
         let template = self.template(&originals)?;
-        template.execute_to_string(&Value::Map(map)).map_err(|error| failed(&error))
+        template
+            .execute_to_string(&Value::Map(map))
+            .map_err(|error| Failure::text(format!("failed to execute template: {}", words(&error))))
     }
 }
 
 /// The value of a label, or its heading.
 pub(crate) type Label = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
-fn failed(error: &TemplateError) -> Failure {
-    let words = match error {
-        TemplateError::MissingKey { key } => {
-            format!("template: :1:2: executing \"\" at <.{key}>: map has no entry for key {key:?}")
-        }
-        other => format!("template: :1: executing \"\": {other}"),
-    };
-    Failure::text(format!("template parsing error: {words}"))
+/// The words of an error in Go's order: the line without the column.
+fn words(error: &TemplateError) -> String {
+    if let TemplateError::MissingKey { key } = error {
+        return format!("template: :1:2: executing \"\" at <.{key}>: map has no entry for key {key:?}");
+    }
+    let text = error.to_string();
+    let placed = text.strip_prefix("template: ").and_then(|rest| {
+        let (line, rest) = rest.split_once(':')?;
+        let (_, message) = rest.split_once(": ")?;
+        line.parse::<u32>().is_ok().then(|| format!("template: :{line}: {message}"))
+    });
+    placed.unwrap_or_else(|| format!("template: :1: executing \"\": {text}"))
+}
+
+fn escape_html(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 fn string(text: impl Into<String>) -> Value {
@@ -129,7 +149,7 @@ fn title(text: &str) -> String {
 ///
 /// The engine hands its values on by reference count, so the address of a map tells which one it is.
 #[derive(Clone, Default)]
-struct Originals(HashMap<usize, Json>);
+struct Originals(HashMap<usize, Json>, bool);
 
 impl Originals {
     fn insert(&mut self, address: usize, json: &Json) {

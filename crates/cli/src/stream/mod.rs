@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod detach;
+pub(crate) mod files;
 pub(crate) mod signals;
 pub(crate) mod stdio;
 pub(crate) mod terminal;
