@@ -20,8 +20,13 @@ pub enum Body {
     /// All the bytes there are.
     Full(Bytes),
     /// Bytes as they come. An error cuts the connection, so that the client sees that something is missing.
-    Stream(mpsc::Receiver<std::io::Result<Bytes>>),
+    Stream(BodyReceiver),
+    /// A stream whose first piece has been taken already.
+    Begun(Bytes, BodyReceiver),
 }
+
+/// Where a [`Body::Stream`] comes from.
+pub type BodyReceiver = mpsc::Receiver<std::io::Result<Bytes>>;
 
 /// The other end of a [`Body::Stream`]; sending fails when the client has gone.
 pub type BodySender = mpsc::Sender<std::io::Result<Bytes>>;
@@ -76,6 +81,13 @@ impl http_body::Body for Body {
             Body::Stream(receiver) => {
                 receiver.poll_recv(cx).map(|piece| piece.map(|bytes| bytes.map(Frame::data)))
             }
+            Body::Begun(..) => {
+                let Body::Begun(first, receiver) = std::mem::replace(body, Body::Empty) else {
+                    return Poll::Ready(None);
+                };
+                *body = Body::Stream(receiver);
+                Poll::Ready(Some(Ok(Frame::data(first))))
+            }
         }
     }
 
@@ -83,7 +95,7 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_empty(),
-            Body::Stream(_) => false,
+            Body::Stream(_) | Body::Begun(..) => false,
         }
     }
 
@@ -91,7 +103,7 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Stream(_) => SizeHint::default(),
+            Body::Stream(_) | Body::Begun(..) => SizeHint::default(),
         }
     }
 }

@@ -2,6 +2,8 @@
 //! containers; what a route does is behind [`router::Router`].
 
 pub mod accept;
+pub mod begin;
+pub mod blocking;
 pub mod body;
 pub mod call;
 pub mod connection;
