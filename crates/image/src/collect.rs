@@ -111,6 +111,13 @@ impl Images {
         Ok(reachable)
     }
 
+    /// Everything that one image needs.
+    pub(crate) fn reachable_from(&self, target: &oci::image::Descriptor) -> Reachable {
+        let mut reachable = Reachable::default();
+        self.walk(&target.digest, &target.media_type, 0, &mut reachable);
+        reachable
+    }
+
     /// Follows a manifest or an index. What an index names and is not here was never loaded.
     fn walk(&self, digest: &Digest, media_type: &str, depth: usize, reachable: &mut Reachable) {
         let first_visit = reachable.blobs.insert(digest.clone());

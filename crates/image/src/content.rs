@@ -132,12 +132,17 @@ impl Content {
 
     /// Starts to take in content whose digest is not known yet.
     pub(crate) fn ingest_new(&self) -> Result<Ingest<'_>> {
+        self.ingest_as(Algorithm::Sha256)
+    }
+
+    /// Starts to take in content that is to be hashed with `algorithm`, and will not be continued after a kill.
+    pub(crate) fn ingest_as(&self, algorithm: Algorithm) -> Result<Ingest<'_>> {
         loop {
             let number = self.counter.fetch_add(1, Ordering::Relaxed);
             let path = self.root.join("ingest").join(format!("new-{}-{number}.part", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
                 Ok(file) => {
-                    return Ok(Ingest::new(self, file, path, Hasher::new(Algorithm::Sha256), 0, false));
+                    return Ok(Ingest::new(self, file, path, Hasher::new(algorithm), 0, false));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(stream("start to take in content")(error)),
@@ -289,11 +294,9 @@ impl<'a> Ingest<'a> {
     }
 
     fn finish(mut self, expected: Option<&Blob>, found: Blob) -> Result<Blob> {
-        if let Some(expected) = expected {
-            if let Err(error) = compare(expected, &found) {
-                self.resumable = false;
-                return Err(error);
-            }
+        if let Some(Err(error)) = expected.map(|expected| compare(expected, &found)) {
+            self.resumable = false;
+            return Err(error);
         }
         let steps = self.content.steps;
         steps.reached("ingest written");

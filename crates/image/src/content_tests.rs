@@ -17,7 +17,7 @@ fn content_is_named_by_its_digest_and_read_back_verified() {
     assert_eq!(content.read(&blob.digest, 5).unwrap(), b"hello");
     assert!(content.read(&blob.digest, 4).is_err());
     assert!(content.verify(&blob.digest).unwrap());
-    assert_eq!(content.list().unwrap().0, [blob.clone()]);
+    assert_eq!(content.list().unwrap().0, std::slice::from_ref(&blob));
     assert_eq!(content.remove(&blob.digest).unwrap(), 5);
     assert_eq!(content.remove(&blob.digest).unwrap(), 0);
     assert!(matches!(content.read(&blob.digest, 5), Err(Error::MissingContent(_))));

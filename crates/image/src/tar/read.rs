@@ -181,16 +181,6 @@ impl<R: Read> Reader<R> {
         Ok(bytes)
     }
 
-    /// Reads the source to its end, behind the end of the archive.
-    pub(crate) fn drain(mut self) -> Result<R> {
-        loop {
-            self.refill()?;
-            if self.start == self.end {
-                return Ok(self.source);
-            }
-        }
-    }
-
     fn skip_padding(&mut self) -> Result<()> {
         while self.padding > 0 {
             if self.start == self.end {

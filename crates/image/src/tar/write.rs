@@ -82,11 +82,6 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// How much content the current entry still lacks.
-    pub(crate) fn missing(&self) -> u64 {
-        self.content
-    }
-
     fn end_entry(&mut self) -> io::Result<()> {
         if self.content > 0 {
             return Err(io::Error::other("less content than the header of the tar entry says"));

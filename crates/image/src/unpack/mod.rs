@@ -14,6 +14,8 @@ mod path;
 mod removal;
 mod xattrs;
 
+pub(crate) use path::clean;
+
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 

@@ -1,0 +1,252 @@
+//! `docker image prune`, `docker system df` and `berth system check`: the store as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oci::Digest;
+use oci::image::{Document, media_type};
+
+use crate::images::Images;
+use crate::layers::{LayerKey, remove_path};
+use crate::list::Filters;
+use crate::names::{Removed, Users};
+use crate::record::{LAYERS, NAMES, SNAPSHOTS, is_dangling};
+use crate::{Error, Result};
+
+/// What a prune did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Names and images that are gone.
+    pub removed: Vec<Removed>,
+    /// Bytes of disk that were freed.
+    pub bytes: u64,
+}
+
+/// What the image store takes on the disk, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Content: layers as they came, manifests, configurations.
+    pub content: u64,
+    /// Unpacked layers, each counted once.
+    pub layers: u64,
+    /// What containers changed.
+    pub snapshots: u64,
+    /// Content and unpacked layers of images that no container uses.
+    pub reclaimable: u64,
+    /// How many images there are.
+    pub images: u64,
+    /// How many images containers use.
+    pub active: u64,
+}
+
+/// What a check of the store found, one line each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// What is wrong.
+    pub problems: Vec<String>,
+    /// What was done about it.
+    pub repairs: Vec<String>,
+}
+
+impl Images {
+    /// Removes images that no container uses: dangling ones, or with `all` every one that the filters let through.
+    ///
+    /// # Errors
+    /// When the disk or the database fails.
+    pub fn prune(&self, all: bool, filters: &Filters, users: &dyn Users) -> Result<Pruned> {
+        let mut pruned = Pruned::default();
+        let mut names: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+        let mut targets = BTreeMap::new();
+        for (name, record) in self.names()? {
+            names.entry(record.target.digest.clone()).or_default().push(name);
+            targets.insert(record.target.digest.clone(), record.target);
+        }
+        for (id, names) in names {
+            let dangling = names.iter().all(|name| is_dangling(name));
+            // An image that cannot be read is the business of `system check`.
+            let Ok(facts) = self.facts(&targets[&id]) else { continue };
+            if !(all || dangling) || !filters.match_facts(&facts) || !users.users_of(&id).is_empty() {
+                continue;
+            }
+            pruned.removed.extend(self.forget(&id, &names)?);
+        }
+        pruned.bytes = self.collect()?.bytes;
+        Ok(pruned)
+    }
+
+    /// Takes all names of an image away, in one transaction; a name that points elsewhere meanwhile stays.
+    fn forget(&self, id: &Digest, names: &[String]) -> Result<Vec<Removed>> {
+        self.store.write(|transaction| {
+            for name in names {
+                if transaction.get(&NAMES, name)?.is_some_and(|record| record.target.digest == *id) {
+                    transaction.delete(&NAMES, name)?;
+                }
+            }
+            Ok::<_, Error>(())
+        })?;
+        let untagged = names.iter().filter_map(|name| crate::names::familiar(name)).map(Removed::Untagged);
+        Ok(untagged.chain([Removed::Deleted(id.clone())]).collect())
+    }
+
+    /// Measures what the image store takes. New layers are made durable first, so that the sums are those of du(1).
+    ///
+    /// # Errors
+    /// When the disk or the database fails.
+    pub fn disk_usage(&self, users: &dyn Users) -> Result<DiskUsage> {
+        self.settle()?;
+        let mut usage = DiskUsage::default();
+        let records = self.layer_records()?;
+        usage.content = self.content.list()?.0.iter().map(|blob| blob.size).sum();
+        usage.layers = records.values().map(|record| record.size).sum();
+        for id in self.snapshots()? {
+            usage.snapshots += self.snapshot_usage(&id)?.bytes;
+        }
+        let (mut used_blobs, mut used_layers) = (BTreeSet::new(), BTreeSet::new());
+        let mut targets = BTreeMap::new();
+        for (_, record) in self.names()? {
+            targets.insert(record.target.digest.clone(), record.target);
+        }
+        usage.images = targets.len() as u64;
+        for (id, target) in targets {
+            if users.users_of(&id).is_empty() {
+                continue;
+            }
+            usage.active += 1;
+            let reachable = self.reachable_from(&target);
+            used_blobs.extend(reachable.blobs);
+            used_layers.extend(reachable.layers);
+        }
+        for (_, snapshot) in self.store.read()?.scan(&SNAPSHOTS)?.records {
+            used_layers.extend(snapshot.layers);
+        }
+        let blobs = self.content.list()?.0;
+        let free_blobs = blobs.iter().filter(|blob| !used_blobs.contains(&blob.digest));
+        let free_layers = records.iter().filter(|(key, _)| !used_layers.contains(*key));
+        usage.reclaimable =
+            free_blobs.map(|blob| blob.size).sum::<u64>() + free_layers.map(|(_, r)| r.size).sum::<u64>();
+        Ok(usage)
+    }
+
+    /// Verifies records against content and content against its digests. With `repair` what is wrong is removed or made
+    /// again: damaged content goes, layers whose content is sound are unpacked again when they are needed, records that
+    /// cannot be read go, and images that have lost their name records are found again by their manifests.
+    ///
+    /// # Errors
+    /// When the disk or the database fails.
+    pub fn check(&self, repair: bool) -> Result<CheckReport> {
+        let mut report = CheckReport::default();
+        self.check_database(&mut report)?;
+        self.check_content(repair, &mut report)?;
+        self.check_records(repair, &mut report)?;
+        self.check_layers(repair, &mut report)?;
+        self.check_names(repair, &mut report)?;
+        Ok(report)
+    }
+
+    fn check_database(&self, report: &mut CheckReport) -> Result<()> {
+        match self.store.check() {
+            Ok(store::Integrity::Sound) => Ok(()),
+            Ok(store::Integrity::Repaired) => {
+                report.problems.push("the database had damaged pages".to_owned());
+                report.repairs.push("the database was repaired from its sound pages".to_owned());
+                Ok(())
+            }
+            // Somebody reads right now; pages that are read have their checksums compared anyway.
+            Err(error) if error.kind() == store::Kind::Busy => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn check_content(&self, repair: bool, report: &mut CheckReport) -> Result<()> {
+        let (blobs, strange) = self.content.list()?;
+        for path in strange {
+            report.problems.push(format!("{} is not content", path.display()));
+            if repair {
+                remove_path(&path)?;
+                report.repairs.push(format!("removed {}", path.display()));
+            }
+        }
+        for blob in blobs {
+            if self.content.verify(&blob.digest)? {
+                continue;
+            }
+            report.problems.push(format!("content {} is damaged", blob.digest));
+            if repair {
+                self.content.remove(&blob.digest)?;
+                report.repairs.push(format!("removed damaged content {}: pull its image again", blob.digest));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_records(&self, repair: bool, report: &mut CheckReport) -> Result<()> {
+        let view = self.store.read()?;
+        let mut bad = view.scan(&NAMES)?.bad;
+        bad.extend(view.scan(&LAYERS)?.bad);
+        bad.extend(view.scan(&SNAPSHOTS)?.bad);
+        drop(view);
+        for record in bad {
+            report.problems.push(format!("record {:?} of {}: {}", record.key, record.table, record.reason));
+            if repair {
+                self.store.write(|transaction| match record.table {
+                    "images" => transaction.delete_raw(&NAMES, &record.key),
+                    "layers" => transaction.delete_raw(&LAYERS, &record.key),
+                    _ => transaction.delete_raw(&SNAPSHOTS, &record.key),
+                })?;
+                report.repairs.push(format!("removed record {:?} of {}", record.key, record.table));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_layers(&self, repair: bool, report: &mut CheckReport) -> Result<()> {
+        for (text, _) in self.layer_records()? {
+            let key = LayerKey::parse(&text);
+            if key.as_ref().is_some_and(|key| self.layers.path(key).is_dir()) {
+                continue;
+            }
+            report.problems.push(format!("layer {text} has a record and no directory"));
+            if repair {
+                self.store.write(|transaction| transaction.delete(&LAYERS, &text))?;
+                report.repairs.push(format!("layer {text} will be unpacked again when it is needed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Names whose content is gone, and manifests that no name reaches although everything of them is here.
+    fn check_names(&self, repair: bool, report: &mut CheckReport) -> Result<()> {
+        for (name, record) in self.names()? {
+            let Err(error) = self.children(&record.target) else { continue };
+            report.problems.push(format!("image {name}: {error}"));
+            if repair {
+                self.store.write(|transaction| transaction.delete(&NAMES, &name))?;
+                report.repairs.push(format!("removed the name {name}: pull it again"));
+            }
+        }
+        let reachable = self.reachable()?;
+        for blob in self.content.list()?.0 {
+            if reachable.blobs.contains(&blob.digest) || blob.size > self.options.limits.max_document {
+                continue;
+            }
+            let Ok(Document::Manifest(manifest)) = self.document(&blob.digest, "") else { continue };
+            let parts = std::iter::once(&manifest.config).chain(&manifest.layers);
+            let mut whole = media_type::is_config(&manifest.config.media_type);
+            for part in parts {
+                whole &= self.content.size(&part.digest)? == Some(part.size);
+            }
+            if whole {
+                report.problems.push(format!("image {} has lost its names", blob.digest));
+                if repair {
+                    let kind = if manifest.media_type.is_empty() {
+                        media_type::OCI_MANIFEST
+                    } else {
+                        &manifest.media_type
+                    };
+                    self.set_dangling(&oci::image::Descriptor::new(kind, blob.digest.clone(), blob.size))?;
+                    report.repairs.push(format!("image {} can be used by its ID again", blob.digest));
+                }
+            }
+        }
+        Ok(())
+    }
+}

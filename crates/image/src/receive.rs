@@ -1,0 +1,128 @@
+//! Content that arrives piece by piece from elsewhere: what a pull or a build writes into the store.
+//!
+//! ```text
+//! hold ─► receive(digest) ─► write … ─► finish      any number, in any order, each continued after a cut or a kill
+//!      ─► admit(manifest or index, name)            unpacked, checked, named; then the hold may go
+//! ```
+
+use oci::image::Descriptor;
+use oci::{Digest, Platform, Reference};
+
+use crate::content::{Blob, Ingest};
+use crate::images::Images;
+use crate::load::{LoadOptions, Loaded};
+use crate::pins::Pin;
+use crate::progress::Progress;
+use crate::{Error, Result};
+
+/// Keeps the collector from what an operation has brought in and not named yet.
+#[derive(Debug)]
+pub struct Hold {
+    pub(crate) pin: Pin,
+}
+
+/// A blob on its way in.
+pub struct Incoming<'a> {
+    ingest: Ingest<'a>,
+    expected: Blob,
+}
+
+impl Images {
+    /// Begins an operation that brings content in.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        Hold { pin: self.pins.operation() }
+    }
+
+    /// Whether content is here in full.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn has(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.content.size(digest)?.is_some())
+    }
+
+    /// Opens content for reading, and its length in bytes.
+    ///
+    /// # Errors
+    /// When it is not here.
+    pub fn open_content(&self, digest: &Digest) -> Result<(std::fs::File, u64)> {
+        let file = self.content.open_blob(digest)?;
+        Ok((file, self.content.size(digest)?.unwrap_or_default()))
+    }
+
+    /// Begins to receive content, or continues where an earlier attempt was cut; `None` when it is here already.
+    ///
+    /// # Errors
+    /// `Conflict` while another operation receives the same content.
+    pub fn receive(&self, hold: &Hold, descriptor: &Descriptor) -> Result<Option<Incoming<'_>>> {
+        hold.pin.add(&descriptor.digest);
+        if self.content.size(&descriptor.digest)? == Some(descriptor.size) {
+            return Ok(None);
+        }
+        let ingest = self.content.ingest_known(&descriptor.digest)?;
+        let expected = Blob { digest: descriptor.digest.clone(), size: descriptor.size };
+        let mut incoming = Incoming { ingest, expected };
+        if incoming.offset() > incoming.expected.size {
+            incoming.restart()?;
+        }
+        Ok(Some(incoming))
+    }
+
+    /// Unpacks and names what was received: `target` is a manifest or an index all of whose parts for `platform` (or for
+    /// this machine) are here.
+    ///
+    /// # Errors
+    /// When something is missing or wrong; then the name is as it was.
+    pub fn admit(
+        &self,
+        hold: &Hold,
+        target: &Descriptor,
+        name: Option<&Reference>,
+        platform: Option<&Platform>,
+        progress: &dyn Progress,
+    ) -> Result<Loaded> {
+        let options = LoadOptions { platforms: platform.cloned().into_iter().collect() };
+        let names: Vec<Reference> = name.cloned().into_iter().collect();
+        let mut admitted = self.admit_as(target, &names, &options, &hold.pin, progress)?;
+        self.settle_soon();
+        admitted.pop().ok_or_else(|| Error::Invalid("nothing was admitted".to_owned()))
+    }
+}
+
+impl Incoming<'_> {
+    /// How many bytes are here already: where to continue.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.ingest.offset()
+    }
+
+    /// Takes the next bytes. More than were announced are refused at once.
+    ///
+    /// # Errors
+    /// When there are too many, or the disk is full.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let found = self.ingest.offset() + bytes.len() as u64;
+        if found > self.expected.size {
+            let (digest, expected) = (self.expected.digest.clone(), self.expected.size);
+            return Err(Error::WrongLength { digest, expected, found });
+        }
+        self.ingest.write(bytes)
+    }
+
+    /// Starts again from nothing, for a far side that cannot continue.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn restart(&mut self) -> Result<()> {
+        self.ingest.restart()
+    }
+
+    /// Verifies length and digest, and gives the content its name. Wrong content is removed.
+    ///
+    /// # Errors
+    /// When it is not what was announced, or the disk fails.
+    pub fn finish(self) -> Result<()> {
+        self.ingest.commit(Some(&self.expected)).map(drop)
+    }
+}
