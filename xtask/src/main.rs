@@ -1,5 +1,6 @@
 //! Development commands, one word each: `cargo xtask check | test | demo | conformance | bench`.
 
+mod bench;
 mod check;
 mod demo;
 mod everything;
@@ -22,6 +23,7 @@ usage: cargo xtask <command>
   check          format, lints, layers, unit and golden tests; needs no root
   test           everything CI runs; needs root and Debian's packages, which it installs
   demo           the README's main job, once, told step by step; needs root
+  bench [ROUNDS] ours and the peers' figures in one run, into docs/benchmarks.md; needs root
   conformance [--against SOCKET | --engine berth|docker] [--client PROGRAM] [--jobs N] [WORD...]
                  the black-box suite, or those of its checks whose names contain a WORD; needs root
   syscalls       write the table of system call numbers for the seccomp compiler
@@ -45,6 +47,7 @@ fn dispatch(words: &[String]) -> Result<()> {
         "check" => check::run(),
         "test" => everything::run(),
         "demo" => demo::run(),
+        "bench" => bench::run(rest),
         "conformance" => suite::run(rest),
         sandbox::INSIDE => dispatch_inside(rest),
         "syscalls" => syscalls::run(),
@@ -60,6 +63,7 @@ fn dispatch(words: &[String]) -> Result<()> {
 fn dispatch_inside(words: &[String]) -> Result<()> {
     match words.split_first() {
         Some((command, rest)) if command == "conformance" => suite::run_inside(rest),
+        Some((command, rest)) if command == "bench" => bench::run_inside(rest),
         Some((command, _)) if command == "demo" => demo::run_inside(),
         _ => bail!("nothing to do inside: {words:?}"),
     }

@@ -17,6 +17,11 @@ pub(crate) fn berth_program() -> PathBuf {
     root().join("target/x86_64-unknown-linux-gnu/debug/berth")
 }
 
+/// The same with optimisation, for figures.
+pub(crate) fn release_program() -> PathBuf {
+    root().join("target/x86_64-unknown-linux-gnu/release/berth")
+}
+
 /// One crate of the workspace, as its manifest declares it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {

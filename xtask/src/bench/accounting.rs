@@ -1,0 +1,128 @@
+//! Processor time and memory of an engine with all its processes, by putting them into one cgroup.
+
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where groups can be made: the unified hierarchy, or the accounting controller of version 1.
+const UNIFIED: &str = "/sys/fs/cgroup";
+const VERSION_1: &str = "/sys/fs/cgroup/cpuacct";
+
+/// A group of processes: a daemon, its clients and shims, and in a group below them its containers.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// `/berth-xtask-<pid>/<name>`, as an engine takes it for `--cgroup-parent`.
+    path: String,
+    hierarchy: &'static Path,
+    is_unified: bool,
+}
+
+impl Group {
+    pub(super) fn create(name: &str) -> Result<Self> {
+        let is_unified = Path::new(UNIFIED).join("cgroup.controllers").exists();
+        let hierarchy = Path::new(if is_unified { UNIFIED } else { VERSION_1 });
+        let group =
+            Self { path: format!("/berth-xtask-{}/{name}", std::process::id()), hierarchy, is_unified };
+        fs::create_dir_all(group.processes()).with_context(|| group.processes().display().to_string())?;
+        Ok(group)
+    }
+
+    /// The parent that containers are to be put under, so that what they use is counted as well.
+    pub(super) fn containers(&self) -> String {
+        format!("{}/containers", self.path)
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.hierarchy.join(self.path.trim_start_matches('/'))
+    }
+
+    fn processes(&self) -> PathBuf {
+        self.directory().join("processes")
+    }
+
+    /// Moves this process in: what it starts from now on counts.
+    pub(super) fn enter(&self) -> Result<()> {
+        join(&self.processes())
+    }
+
+    /// Moves this process out again.
+    pub(super) fn leave(&self) -> Result<()> {
+        join(self.hierarchy)
+    }
+
+    /// Processor time used so far by everything in the group and below it.
+    pub(super) fn cpu(&self) -> Result<Duration> {
+        if self.is_unified {
+            let text = fs::read_to_string(self.directory().join("cpu.stat"))?;
+            let used =
+                text.lines().find_map(|line| line.strip_prefix("usage_usec ")).context("usage_usec")?;
+            return Ok(Duration::from_micros(used.parse()?));
+        }
+        let text = fs::read_to_string(self.directory().join("cpuacct.usage"))?;
+        Ok(Duration::from_nanos(text.trim().parse()?))
+    }
+
+    /// Proportional memory, in kB, of the engine's own processes: daemon, shims, monitors; not what runs in containers.
+    pub(super) fn memory(&self) -> Result<u64> {
+        let mut pids = Vec::new();
+        collect_processes(&self.directory(), &mut pids)?;
+        let mut sum = 0;
+        for pid in pids {
+            // A process may end while it is being looked at.
+            let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            if IN_CONTAINERS.contains(&read("comm").trim()) {
+                continue;
+            }
+            let text = read("smaps_rollup");
+            let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
+            sum += line.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(sum)
+    }
+}
+
+/// Removes every group that this process made, and those that engines made below them in other hierarchies.
+pub(super) fn remove_all() -> Result<()> {
+    let name = format!("berth-xtask-{}", std::process::id());
+    let mut places = vec![Path::new(UNIFIED).join(&name)];
+    for entry in fs::read_dir(UNIFIED)? {
+        places.push(entry?.path().join(&name));
+    }
+    for place in places.iter().filter(|place| place.is_dir()) {
+        // Where a hierarchy is hidden, an engine may have written plain files in its place.
+        remove_tree(place)
+            .or_else(|_| fs::remove_dir_all(place).with_context(|| place.display().to_string()))?;
+    }
+    Ok(())
+}
+
+/// The names of the programs that the measured containers run.
+const IN_CONTAINERS: &[&str] = &["sleep", "sh", "true"];
+
+fn collect_processes(directory: &Path, pids: &mut Vec<String>) -> Result<()> {
+    let text = fs::read_to_string(directory.join("cgroup.procs"))?;
+    pids.extend(text.lines().map(str::to_owned));
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            collect_processes(&entry.path(), pids)?;
+        }
+    }
+    Ok(())
+}
+
+fn join(directory: &Path) -> Result<()> {
+    let file = directory.join("cgroup.procs");
+    fs::write(&file, std::process::id().to_string()).with_context(|| file.display().to_string())
+}
+
+fn remove_tree(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs::remove_dir(directory).with_context(|| directory.display().to_string())
+}
