@@ -5,6 +5,7 @@
 //! leases and rules are values that the engine keeps.
 
 mod address;
+mod conntrack;
 mod endpoint;
 mod facts;
 pub mod files;
@@ -19,6 +20,7 @@ mod rtnetlink;
 mod sysctl;
 
 pub use address::{MacAddress, ParseError, Prefix};
+pub use conntrack::Connections;
 pub use endpoint::{Attachment, BridgeConfig, Endpoint, Route};
 pub use facts::{EndpointFacts, Facts};
 pub use firewall::{GatewayMode, NetworkRules, Protocol, PublishedPort, Ruleset};

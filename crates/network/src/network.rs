@@ -1,17 +1,19 @@
 //! The handle on the host's network: gathers facts, applies plans, undoes what was half done.
 
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 
 use linux::netlink::Family;
 
+use crate::conntrack::{self, Connections};
 use crate::endpoint::{BridgeConfig, Endpoint};
 use crate::facts::{EndpointFacts, Facts};
-use crate::firewall::{self, Batch, Observed, Ruleset};
+use crate::firewall::{self, Batch, FirewallWatch, Observed, Ruleset};
 use crate::interface::InterfaceName;
 use crate::netlink::{self, Connection};
 use crate::plan::{
     Invalid, LinkOp, NetOp, plan_attach, plan_bridge, plan_detach, plan_loopback, plan_release,
-    plan_remove_bridge,
+    plan_remove_bridge, plan_sweep,
 };
 use crate::rtnetlink::{self, Link, NewLink};
 use crate::sysctl;
@@ -175,6 +177,34 @@ impl Network {
             }
             other => other,
         }
+    }
+
+    /// Watches nf_tables for changes by others, from now on.
+    ///
+    /// # Errors
+    /// When the socket cannot be opened.
+    pub fn watch_firewall(&self) -> Result<FirewallWatch> {
+        Ok(FirewallWatch::open()?)
+    }
+
+    /// Makes the kernel forget connections that it has translated, so that the next packet of each is looked at anew;
+    /// returns how many there were. To be called when a container's address is given back, and when a UDP port is
+    /// published: a client that keeps sending would otherwise keep its old way for good.
+    ///
+    /// # Errors
+    /// The request that failed.
+    pub fn forget_connections(&mut self, which: &Connections) -> Result<usize> {
+        Ok(conntrack::forget(&mut self.netfilter, which)?)
+    }
+
+    /// What an earlier daemon left behind: links of ours that are not among those expected.
+    ///
+    /// # Errors
+    /// As for [`gather_facts`](Self::gather_facts), and the first link that could not be deleted.
+    pub fn sweep(&mut self, expected: &BTreeSet<InterfaceName>) -> Result<Vec<NetOp>> {
+        let plan = plan_sweep(&self.gather_facts()?, expected);
+        self.apply_all(&plan, None)?;
+        Ok(plan)
     }
 
     /// Makes a bridge what it should be. The firewall must have been applied before.

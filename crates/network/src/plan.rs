@@ -1,5 +1,6 @@
 //! Plans: which links, addresses, routes and parameters a bridge or an endpoint needs, as a list of operations.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -405,6 +406,17 @@ fn default_route(interface: &InterfaceName, gateway: IpAddr) -> LinkOp {
     };
     let destination = Prefix::host(any).with_length(0).unwrap_or(Prefix::host(any));
     LinkOp::AddRoute { interface: interface.clone(), destination, gateway: Some(gateway) }
+}
+
+/// What removes the links that we made and that nothing expects any more. The administrator's, and those of another
+/// engine with the same kind of names, are not ours.
+#[must_use]
+pub fn plan_sweep(facts: &Facts, expected: &BTreeSet<InterfaceName>) -> Vec<NetOp> {
+    let ours = facts.links.iter().filter(|link| link.ours);
+    let stale = ours
+        .filter_map(|link| link.name.parse::<InterfaceName>().ok())
+        .filter(|name| !expected.contains(name));
+    stale.map(|interface| NetOp::Host(LinkOp::DeleteLink { interface })).collect()
 }
 
 /// What takes an endpoint away again, whether or not its container still runs. What does not exist is no error.

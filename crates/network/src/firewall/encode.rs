@@ -74,11 +74,6 @@ const VERDICT_REGISTER: u32 = 0;
 /// Elements of one message; a message's list must stay below 64 KiB.
 const ELEMENTS_PER_MESSAGE: usize = 256;
 
-/// The multicast group of changes to nf_tables (NFNLGRP_NFTABLES).
-pub(crate) fn list_generation_group() -> u32 {
-    7
-}
-
 /// The opening bracket of a transaction.
 pub(crate) fn batch_begin() -> Message {
     bracket(16, "nf_tables batch")

@@ -31,6 +31,7 @@ mod observe;
 mod render;
 mod ruleset;
 mod table;
+mod watch;
 
 pub use change::Batch;
 pub(crate) use encode::{batch_begin, batch_end, encode};
@@ -38,3 +39,4 @@ pub use observe::{ForwardDrop, Observed};
 pub(crate) use observe::{list_all_chains, observe, parse_forward_drop};
 pub use ruleset::{Conflict, GatewayMode, InvalidProtocol, NetworkRules, Protocol, PublishedPort, Ruleset};
 pub use table::Table;
+pub use watch::FirewallWatch;

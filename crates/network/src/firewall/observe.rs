@@ -90,6 +90,15 @@ impl Observed {
         repair(self, &ruleset.table())
     }
 
+    /// Whether forwarding between interfaces that are not ours is dropped, as
+    /// [`Ruleset::drop_foreign_forwarding`] has it.
+    #[must_use]
+    pub fn drops_foreign_forwarding(&self) -> bool {
+        let forward =
+            self.chains.iter().filter_map(|chain| chain.base).find(|base| base.hook == Hook::Forward);
+        forward.is_some_and(|base| base.drop)
+    }
+
     /// Whether there is nothing of our table.
     #[must_use]
     pub fn is_empty(&self) -> bool {

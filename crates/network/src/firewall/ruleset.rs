@@ -86,7 +86,8 @@ pub struct Ruleset {
     networks: BTreeMap<String, NetworkRules>,
     published: BTreeMap<(Protocol, IpAddr, u16), PublishedPort>,
     /// Drop packets that the host would forward between interfaces that are not ours: right when forwarding was off
-    /// before we switched it on, or the host would have become a router by our doing.
+    /// before we switched it on, or the host would have become a router by our doing. The next daemon finds forwarding
+    /// on, so this has to be remembered, or read from [`super::Observed::drops_foreign_forwarding`].
     #[serde(default)]
     pub drop_foreign_forwarding: bool,
     /// Publish to `[::1]` as well. It needs that frames which cross a bridge are not given to the packet filter

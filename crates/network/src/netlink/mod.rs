@@ -7,7 +7,7 @@ mod parse;
 pub(crate) use connection::{Connection, Dumped};
 pub use connection::{Error, Result};
 pub(crate) use message::{Attributes, Message};
-pub(crate) use parse::{attributes, be32_at, find, text, u32_at};
+pub(crate) use parse::{attributes, be32_at, find, messages, text, u32_at};
 
 /// Flags of `nlmsghdr.nlmsg_flags` (netlink(7)).
 pub(crate) mod flag {

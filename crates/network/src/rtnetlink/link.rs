@@ -20,6 +20,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_PROTINFO: u16 = 12;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
@@ -34,6 +35,8 @@ const VETH_INFO_PEER: u16 = 1;
 
 const AF_BRIDGE: u8 = 7;
 const IFF_UP: u32 = 1;
+/// The group of the links that we make ("bert"), by which recovery knows them from those of others.
+const OUR_GROUP: u32 = 0x6265_7274;
 /// Leaves statistics out of the answer (RTEXT_FILTER_SKIP_STATS).
 const SKIP_STATISTICS: u32 = 1 << 3;
 
@@ -95,6 +98,8 @@ pub struct Link {
     pub mtu: u32,
     /// Whether it is administratively up.
     pub up: bool,
+    /// Whether we made it.
+    pub ours: bool,
 }
 
 /// A link to create.
@@ -142,6 +147,9 @@ pub(crate) fn create(link: NewLink<'_>) -> Message {
     let mut message =
         Message::new(RTM_NEWLINK, flag::CREATE | flag::EXCLUSIVE, &header, format!("RTM_NEWLINK({link})"));
     let attributes = message.attributes();
+    if !matches!(link, NewLink::Macvlan { .. } | NewLink::Ipvlan { .. }) {
+        attributes.u32(IFLA_GROUP, OUR_GROUP);
+    }
     match link {
         NewLink::Bridge { name, mac, mtu } => {
             push_identity(attributes, name, Some(mac), mtu);
@@ -250,6 +258,7 @@ pub(crate) fn parse_link((_, payload): Dumped<'_>) -> Option<Link> {
         mac: find(&list, IFLA_ADDRESS).and_then(|bytes| bytes.try_into().ok()).map(MacAddress),
         mtu: number(IFLA_MTU).unwrap_or_default(),
         up: u32_at(payload, 8)? & IFF_UP != 0,
+        ours: number(IFLA_GROUP) == Some(OUR_GROUP),
     })
 }
 
