@@ -36,6 +36,12 @@ pub fn open() -> Result<Pair> {
     Ok(Pair { controller, terminal })
 }
 
+/// Opens the end that programs see, from the controlling end; whatever devpts it belongs to (ioctl_tty(2), TIOCGPTPEER).
+pub fn other_end(controller: impl AsFd) -> Result<OwnedFd> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    ioctl_tiocgptpeer(controller, flags).named(|| "ioctl(TIOCGPTPEER, O_RDWR|O_NOCTTY|O_CLOEXEC)")
+}
+
 /// Sets the size of a terminal through either end; a changed size raises SIGWINCH in the foreground process group.
 pub fn set_size(terminal: impl AsFd, size: Size) -> Result<()> {
     let winsize = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };

@@ -8,6 +8,7 @@
 //! - [`client`]: a connection for callers that may wait;
 //! - [`recovery`], [`exit_record`]: what a new daemon finds of an earlier one's shims;
 //! - [`log`]: output on disk: written by the shim, read by the daemon;
+//! - [`supervise`]: the role itself;
 //! - [`timestamp`]: moments as they stand in logs and exit records.
 //!
 //! Nothing in here knows images, networks, names or the Engine API.
@@ -22,4 +23,5 @@ pub mod recovery;
 #[cfg(test)]
 mod scratch;
 pub mod spawn;
+pub mod supervise;
 pub mod timestamp;

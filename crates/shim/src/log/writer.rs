@@ -77,6 +77,12 @@ impl Writer {
         self.splitters.iter_mut().for_each(Splitter::release);
     }
 
+    /// Ends the log; compressing that has begun is completed.
+    pub fn close(mut self) -> LogStatus {
+        while self.work() {}
+        self.status
+    }
+
     /// Lines lost so far, and why.
     #[must_use]
     pub fn status(&self) -> &LogStatus {

@@ -1,0 +1,61 @@
+//! The seam between supervising a process and making it: what the supervisor needs of a container runtime.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::protocol::{Create, Error, Exec};
+
+/// A process that was made.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its number in our pid namespace.
+    pub pid: u32,
+    /// A handle on it.
+    pub pidfd: OwnedFd,
+    /// The controlling end of its terminal, when it asked for one.
+    pub console: Option<OwnedFd>,
+}
+
+/// What a process gets as descriptors 0, 1 and 2 when it has no terminal.
+#[derive(Debug)]
+pub struct Stdio {
+    /// Descriptor 0.
+    pub input: OwnedFd,
+    /// Descriptor 1.
+    pub output: OwnedFd,
+    /// Descriptor 2.
+    pub error: OwnedFd,
+}
+
+impl Stdio {
+    /// All three, in order.
+    #[must_use]
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
+        [self.input.as_fd(), self.output.as_fd(), self.error.as_fd()]
+    }
+}
+
+/// Makes one container and processes in it. All processes are children of the caller, which reaps them.
+pub trait Launch {
+    /// Makes the container up to the point where only its program is missing.
+    ///
+    /// `stdio` is `None` when the program gets a terminal. On failure nothing is left.
+    fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error>;
+
+    /// Lets the program run; returns after execve(2).
+    fn start(&mut self) -> Result<(), Error>;
+
+    /// Runs another process in the container; returns after execve(2).
+    fn exec(&mut self, request: &Exec, stdio: Option<&Stdio>) -> Result<Launched, Error>;
+
+    /// A descriptor that is readable when the container's memory has run out; `None` when that cannot be watched.
+    fn memory_watch(&mut self) -> Option<BorrowedFd<'_>>;
+
+    /// Quietens the descriptor, and says how many processes the kernel has killed for lack of memory so far.
+    fn memory_kills(&mut self) -> u64;
+
+    /// Kills every process of the container and waits for their end, within bounds.
+    fn kill_all(&mut self) -> Result<(), Error>;
+
+    /// Removes what is left of the container on the host (its control group); all its processes have ended.
+    fn remove(&mut self) -> Result<(), Error>;
+}
