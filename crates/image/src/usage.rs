@@ -19,6 +19,16 @@ pub struct Usage {
     pub inodes: u64,
 }
 
+impl Usage {
+    /// Measures the tree below a directory, without entering other mounts or following links.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn of(path: &std::path::Path) -> Result<Self> {
+        measure(path)
+    }
+}
+
 /// Measures the tree below a directory, without entering other mounts or following links.
 pub(crate) fn measure(path: &std::path::Path) -> Result<Usage> {
     let root: OwnedFd = std::fs::File::open(path).map_err(stream("open a directory to measure it"))?.into();

@@ -103,6 +103,12 @@ impl From<rustix::fs::Stat> for Stat {
     }
 }
 
+/// Major and minor number of a device number as the kernel packs it (makedev(3)).
+#[must_use]
+pub fn device_numbers(device: u64) -> (u32, u32) {
+    (rustix::fs::major(device), rustix::fs::minor(device))
+}
+
 /// How much room a file system has, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {

@@ -23,6 +23,7 @@ pub mod port;
 pub mod process;
 pub mod procfs;
 pub mod pty;
+mod random;
 pub mod resolve;
 pub mod root;
 pub mod seccomp;
@@ -34,3 +35,4 @@ pub mod watch;
 pub mod xattr;
 
 pub use error::{Error, Result};
+pub use random::random_bytes;

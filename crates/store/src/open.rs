@@ -128,6 +128,24 @@ impl Store {
         Ok(value)
     }
 
+    /// As [`Store::write`], but the disk is not waited for: readers see the change at once, and it becomes durable with
+    /// the next durable commit. For what can be found out again after a loss of power.
+    ///
+    /// # Errors
+    /// What `change` returned, or why the commit failed.
+    pub fn write_relaxed<T, E: From<Error>>(
+        &self,
+        change: impl FnOnce(&mut Transaction) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let database = self.inner.database.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut inner = database.begin_write().map_err(database_error)?;
+        inner.set_durability(redb::Durability::None).map_err(crate::error::database)?;
+        let mut transaction = Transaction::new(inner);
+        let value = change(&mut transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    }
+
     /// Reads every page and compares checksums, and repairs what it can.
     ///
     /// # Errors
