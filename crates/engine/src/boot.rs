@@ -1,0 +1,179 @@
+//! The engine's start: open what is kept, make the network, take over what still runs, sweep what does not.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::container::exec::Execs;
+use crate::container::recover;
+use crate::container::registry::Registry;
+use crate::engine::{Engine, Parts};
+use crate::event::Events;
+use crate::host::Host;
+use crate::network::Networks;
+use crate::records::Records;
+use crate::volume::Volumes;
+use crate::{Error, Result, id};
+
+/// How often the firewall is compared with what it should be.
+const RECONCILE: Duration = Duration::from_millis(900);
+
+/// Our own binary, by a path that nobody can change: what shims are started from.
+#[derive(Debug)]
+pub struct Program {
+    _handle: Option<OwnedFd>,
+    /// The path.
+    pub path: PathBuf,
+}
+
+impl Program {
+    /// A detached read-only mount of the running binary, so that a container that reaches its shim's binary cannot
+    /// write to it.
+    fn own() -> Result<Self> {
+        let handle = linux::exe::read_only()
+            .map_err(|error| Error::system(format!("hold our own binary: {error}")))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+        Ok(Self { _handle: Some(handle), path })
+    }
+}
+
+/// Opens the engine. Whatever one record says, the others are served: what cannot be brought back is reported.
+pub async fn open(config: Config) -> Result<Engine> {
+    let (parts, containers) = crate::blocking(move || gather(config)).await?;
+    let engine = Engine::new(parts);
+    for record in containers {
+        let name = id::short(&record.id).to_owned();
+        if let Err(error) = recover::recover(&engine, record).await {
+            tracing::error!(container = name, %error, "this container is not brought back; its record is kept");
+        }
+    }
+    let owned = engine.clone();
+    crate::blocking(move || sweep(&owned)).await?;
+    tokio::spawn(keep_firewall(engine.clone()));
+    Ok(engine)
+}
+
+fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record>)> {
+    for dir in [&config.data_root, &config.exec_root] {
+        make_root(dir)?;
+    }
+    let host = Host::detect()?;
+    let records = Records::open(&config.data_root.join("records"))?;
+    let options = image::Options::new(&config.data_root).map_err(crate::image_use::error)?;
+    let (images, recovery) =
+        image::Images::open(records.store().clone(), options).map_err(crate::image_use::error)?;
+    tracing::debug!(?recovery, "images opened");
+    let (containers, bad) = records.containers()?;
+    let (volumes, bad_volumes) = records.volumes()?;
+    for record in bad.into_iter().chain(bad_volumes) {
+        tracing::error!(
+            table = record.table,
+            key = record.key,
+            reason = record.reason,
+            "a record cannot be read; it is kept as it is"
+        );
+    }
+    let networks = Networks::open(&config, &records)?;
+    let volumes = Volumes::new(&config.data_root.join("volumes"), volumes);
+    let parts = Parts {
+        host,
+        records,
+        containers: Registry::default(),
+        execs: Execs::default(),
+        images,
+        networks,
+        volumes,
+        events: Events::default(),
+        program: Program::own()?,
+        config,
+    };
+    Ok((parts, containers))
+}
+
+/// Nobody but root may look in: set-user-ID programs of images would be reachable otherwise.
+fn make_root(dir: &std::path::Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let failed = |error: std::io::Error| Error::system(format!("make {}: {error}", dir.display()));
+    std::fs::DirBuilder::new().recursive(true).mode(0o710).create(dir).map_err(failed)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o710)).map_err(failed)
+}
+
+/// Removes what belongs to no container any more, then makes the firewall what the running ones need.
+fn sweep(engine: &Engine) -> Result<()> {
+    let known = |id: &str| engine.containers.find(id).is_ok_and(|handle| handle.id.as_ref() == id);
+    for id in engine.images.snapshots().map_err(crate::image_use::error)? {
+        if !known(&id) && !unreadable(engine, &id)? {
+            engine.images.remove_snapshot(&id).map_err(crate::image_use::error)?;
+        }
+    }
+    for found in shim::recovery::exec_dirs(&engine.config.exec_root.join("containers"))
+        .map_err(|error| Error::system(format!("list what earlier shims left: {error}")))?
+    {
+        if !known(&found.id) && !unreadable(engine, &found.id)? {
+            tracing::warn!(container = id::short(&found.id), "a shim without a container is ended");
+            end_stray(engine, &found)?;
+        }
+    }
+    if let Some(difference) = engine.networks.reconcile()? {
+        tracing::info!(difference, "the firewall was made what the running containers need");
+    }
+    Ok(())
+}
+
+/// Whether a container's record is there but could not be read: then nothing of it is touched.
+fn unreadable(engine: &Engine, id: &str) -> Result<bool> {
+    let (readable, bad) = engine.records.containers()?;
+    Ok(bad.iter().any(|record| record.key == id) || readable.iter().any(|record| record.id == id))
+}
+
+fn end_stray(engine: &Engine, found: &shim::recovery::Found) -> Result<()> {
+    let failed = |error: std::io::Error| Error::system(format!("end a stray shim: {error}"));
+    if let Some(process) = shim::recovery::shim_process(&found.exec_dir).map_err(failed)? {
+        process.send(9).map_err(|error| Error::system(format!("end a stray shim: {error}")))?;
+    }
+    let path = format!("{}/{}", engine.config.cgroup_parent, found.id);
+    let group = |error: cgroup::Error| Error::system(format!("sweep {path}: {error}"));
+    let parsed = cgroup::CgroupPath::parse(&path).map_err(group)?;
+    if let Some(left) = cgroup::Cgroup::open(&engine.host.cgroups, &parsed).map_err(group)? {
+        left.kill(Duration::from_secs(10)).map_err(group)?;
+        left.remove().map_err(group)?;
+    }
+    std::fs::remove_dir_all(&found.exec_dir).map_err(failed)
+}
+
+/// Puts the firewall right within a second when somebody flushes it.
+async fn keep_firewall(engine: Engine) {
+    let mut ticks = tokio::time::interval(RECONCILE);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let owned = engine.clone();
+        match crate::blocking(move || owned.networks.reconcile()).await {
+            Ok(None) => {}
+            Ok(Some(difference)) => {
+                tracing::warn!(difference, "somebody changed our firewall rules: they are restored")
+            }
+            Err(error) => tracing::error!(%error, "the firewall cannot be compared with what it should be"),
+        }
+    }
+}
+
+/// The end of a daemon that leaves its containers running: nothing of them is touched. The parent control group is
+/// removed when no container is in it.
+pub async fn close(engine: &Engine) {
+    let owned = engine.clone();
+    let closed = crate::blocking(move || {
+        let failed = |error: cgroup::Error| Error::system(error.to_string());
+        let path = cgroup::CgroupPath::parse(&owned.config.cgroup_parent).map_err(failed)?;
+        if let Some(parent) = cgroup::Cgroup::open(&owned.host.cgroups, &path).map_err(failed)?
+            && parent.pids().map_err(failed)?.is_empty()
+        {
+            parent.remove().map_err(failed)?;
+        }
+        Ok(())
+    });
+    if let Err(error) = closed.await {
+        tracing::debug!(%error, "the parent control group stays");
+    }
+}

@@ -1,0 +1,96 @@
+//! What the engine is told at start: directories, defaults and limits. Read-only afterwards.
+
+use std::path::PathBuf;
+
+/// The engine's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Everything that must survive a reboot.
+    pub data_root: PathBuf,
+    /// Sockets and other things of this boot.
+    pub exec_root: PathBuf,
+    /// Parent of the containers' control groups, for example `/berth`.
+    pub cgroup_parent: String,
+    /// The default bridge.
+    pub bridge: Bridge,
+    /// Size of /dev/shm in bytes when a container does not say.
+    pub default_shm_size: i64,
+    /// Seconds between the stop signal and SIGKILL when a container does not say.
+    pub default_stop_timeout: i64,
+    /// Log driver when a container does not say.
+    pub log_driver: String,
+    /// Options of the default log driver.
+    pub log_opts: Vec<(String, String)>,
+    /// Labels of the daemon.
+    pub labels: Vec<String>,
+    /// Nameservers for containers; empty: the host's.
+    pub dns: Vec<String>,
+    /// Resolver options for containers.
+    pub dns_options: Vec<String>,
+    /// Search domains for containers.
+    pub dns_search: Vec<String>,
+    /// Run an init as pid 1 when a container does not say.
+    pub init: bool,
+    /// Forbid gaining privileges when a container does not say.
+    pub no_new_privileges: bool,
+    /// Debug mode, shown in the system information.
+    pub debug: bool,
+    /// Registries that may be spoken to without TLS; shown in the system information.
+    pub insecure_registries: Vec<String>,
+    /// Mirrors of docker.io; shown in the system information.
+    pub registry_mirrors: Vec<String>,
+}
+
+/// The default bridge network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Interface name; `None` when the default network is disabled (`--bridge none`).
+    pub name: Option<String>,
+    /// Gateway address with prefix length (`--bip`); `None`: a free default.
+    pub address: Option<String>,
+    /// MTU; 0: the kernel's default.
+    pub mtu: u32,
+    /// Containers may talk to each other (`--icc`).
+    pub inter_container: bool,
+    /// Masquerade what leaves the bridge (`--ip-masq`).
+    pub masquerade: bool,
+    /// Host address that ports are published on when a container does not say (`--ip`).
+    pub publish_address: String,
+}
+
+impl Default for Bridge {
+    fn default() -> Self {
+        Self {
+            name: Some("docker0".to_owned()),
+            address: None,
+            mtu: 0,
+            inter_container: true,
+            masquerade: true,
+            publish_address: "0.0.0.0".to_owned(),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_root: PathBuf::from("/var/lib/berth"),
+            exec_root: PathBuf::from("/run/berth"),
+            cgroup_parent: "/berth".to_owned(),
+            bridge: Bridge::default(),
+            default_shm_size: 64 * 1024 * 1024,
+            default_stop_timeout: 10,
+            log_driver: "json-file".to_owned(),
+            log_opts: Vec::new(),
+            labels: Vec::new(),
+            dns: Vec::new(),
+            dns_options: Vec::new(),
+            dns_search: Vec::new(),
+            init: false,
+            no_new_privileges: false,
+            debug: false,
+            insecure_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
+        }
+    }
+}

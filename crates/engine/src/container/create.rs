@@ -1,0 +1,298 @@
+//! Make a container: resolve the request, prepare its layer and volumes, write its record, start its owner.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use api::container_create::{CreateRequest, Created};
+use api::endpoint::EndpointSettings;
+use api::host_config::HostConfig;
+use serde::{Deserialize, Serialize};
+
+use super::owner;
+use super::record::Record;
+use super::resolve::{self, Donor, Facts, merge_image};
+use super::spec::{MountSource, RootSource};
+use super::state::{Ended, State};
+use crate::engine::Engine;
+use crate::image_use::{self, ImageForContainer};
+use crate::{Error, Result, id, time, volume};
+
+/// Attempts at a name nobody has.
+const NAME_ATTEMPTS: usize = 6;
+
+/// What a request may ask for beyond Docker's API: body member `Berth`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Extension {
+    /// A directory of the host instead of an image.
+    pub rootfs: Option<RootfsRequest>,
+}
+
+/// A directory of the host as a root file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct RootfsRequest {
+    /// Absolute path.
+    pub path: String,
+    /// Changes go to a layer of the container's own.
+    pub overlay: bool,
+}
+
+/// Makes a container. `name` is chosen when it is empty; `platform` is `os[/arch[/variant]]`.
+pub async fn create(
+    engine: &Engine,
+    name: Option<&str>,
+    platform: Option<&str>,
+    request: CreateRequest,
+    extension: Extension,
+) -> Result<Created> {
+    let (engine, name, platform) = (engine.clone(), name.map(str::to_owned), platform.map(str::to_owned));
+    // A client that leaves does not leave half a container: the work goes on in its own task.
+    let work = tokio::spawn(async move {
+        let made = crate::blocking({
+            let engine = engine.clone();
+            move || make(&engine, name.as_deref(), platform.as_deref(), request, &extension)
+        })
+        .await?;
+        let (record, warnings) = made;
+        let attributes = record.attributes();
+        let id = record.id.clone();
+        owner::spawn(&engine, record, None, Vec::new());
+        engine.events.publish("container", "create", &id, attributes);
+        Ok(Created { id, warnings })
+    });
+    work.await.map_err(|error| Error::system(format!("create a container: {error}")))?
+}
+
+fn make(
+    engine: &Engine,
+    name: Option<&str>,
+    platform: Option<&str>,
+    request: CreateRequest,
+    extension: &Extension,
+) -> Result<(Record, Vec<String>)> {
+    let container_id = id::new_id()?;
+    let image = image_of(engine, platform, &request, extension)?;
+    let config = merge_image(&request.config, &image.config);
+    let host = defaults(engine, request.host_config.unwrap_or_default())?;
+    let networking =
+        request.networking_config.and_then(|networking| networking.endpoints_config).unwrap_or_default();
+    let endpoints = endpoints(&host, networking)?;
+    let count = resolve::anonymous_volumes(&config, &host);
+    let facts = Facts {
+        config: &engine.config,
+        id: &container_id,
+        cpus: engine.host.cpus,
+        cgroup_v2: engine.host.cgroup_v2(),
+        capabilities: &engine.host.capabilities,
+        containers: donors(engine, &host)?,
+        root: image.root.clone(),
+        existing_paths: existing_paths(&host),
+        volume_names: (0..count).map(|_| id::new_id()).collect::<Result<_>>()?,
+    };
+    let mac = mac_address(&config.mac_address, &endpoints);
+    let (spec, warnings) = resolve::resolve(&config, &host, &mac, &facts)?;
+    resolve::policy(&host)?;
+    let network_id = engine.networks.id_of(&spec.network.mode)?;
+    let name = reserve_name(engine, name, &container_id)?;
+    let record = Record {
+        id: container_id.clone(),
+        name: name.clone(),
+        created: time::now(),
+        image_id: image.id.clone(),
+        image_name: request.config.image.clone(),
+        config,
+        host_config: host,
+        endpoints,
+        network_id,
+        volume_paths: BTreeMap::new(),
+        spec,
+        state: State::Created(Ended::default()),
+        remove_volumes: false,
+        attachment: None,
+    };
+    commit(engine, record, image.runnable.as_ref())
+        .map(|record| (record, warnings))
+        .inspect_err(|_| engine.containers.release(&name))
+}
+
+/// Prepares what the record names, then writes it; undoes the preparation when that fails.
+fn commit(engine: &Engine, mut record: Record, runnable: Option<&image::Runnable>) -> Result<Record> {
+    if !matches!(record.spec.root.source, RootSource::Directory(_)) {
+        image_use::prepare(engine, &record.id, runnable)?;
+    }
+    let mut made = Vec::new();
+    let written = volumes(engine, &mut record, &mut made).and_then(|()| engine.records.save(&record, true));
+    if let Err(error) = written {
+        for name in made {
+            if let Err(again) = volume::erase(engine, &name) {
+                tracing::error!(volume = name, error = %again, "cannot undo a volume of a failed creation");
+            }
+        }
+        if let Err(again) = engine.images.remove_snapshot(&record.id) {
+            tracing::error!(error = %again, "cannot undo the layer of a failed creation");
+        }
+        return Err(error);
+    }
+    Ok(record)
+}
+
+/// Makes the volumes that do not exist yet, and fills new ones from the image.
+fn volumes(engine: &Engine, record: &mut Record, made: &mut Vec<String>) -> Result<()> {
+    for mount in &record.spec.mounts {
+        let MountSource::Volume { name, anonymous, copy, .. } = &mount.source else { continue };
+        let new = volume::ensure(engine, volume::new_record(name, *anonymous))?;
+        let path = engine.volumes.path(name);
+        if new {
+            made.push(name.clone());
+        }
+        // The host's own directories are not copied.
+        if *copy && record.spec.root.source == RootSource::Image && is_empty(&path)? {
+            super::copy_up::copy_up(engine, &record.id, Path::new(&mount.destination), &path)
+                .map_err(|error| error.context(format!("fill volume {name}")))?;
+        }
+        record.volume_paths.insert(name.clone(), path.display().to_string());
+    }
+    Ok(())
+}
+
+fn is_empty(path: &Path) -> Result<bool> {
+    let mut entries = std::fs::read_dir(path)
+        .map_err(|error| Error::system(format!("list volume {}: {error}", path.display())))?;
+    Ok(entries.next().is_none())
+}
+
+fn image_of(
+    engine: &Engine,
+    platform: Option<&str>,
+    request: &CreateRequest,
+    extension: &Extension,
+) -> Result<ImageForContainer> {
+    let Some(rootfs) = &extension.rootfs else {
+        if request.config.image.is_empty() {
+            return Err(Error::invalid("no image specified"));
+        }
+        return image_use::for_container(engine, &request.config.image, platform);
+    };
+    if !rootfs.path.starts_with('/') {
+        return Err(Error::invalid(format!("--rootfs {:?}: the path must be absolute", rootfs.path)));
+    }
+    if !Path::new(&rootfs.path).is_dir() {
+        return Err(Error::invalid(format!("--rootfs {:?}: no such directory", rootfs.path)));
+    }
+    let root = match rootfs.overlay {
+        true => RootSource::Overlay(rootfs.path.clone()),
+        false => RootSource::Directory(rootfs.path.clone()),
+    };
+    Ok(ImageForContainer { id: String::new(), config: api::config::Config::default(), root, runnable: None })
+}
+
+/// Fills in what Docker shows when the request leaves it out.
+fn defaults(engine: &Engine, mut host: HostConfig) -> Result<HostConfig> {
+    let or = |field: &mut String, value: &str| {
+        if field.is_empty() {
+            value.clone_into(field);
+        }
+    };
+    if host.network_mode == "default" {
+        host.network_mode.clear();
+    }
+    or(&mut host.network_mode, "bridge");
+    or(&mut host.ipc_mode, "private");
+    or(&mut host.cgroupns_mode, if engine.host.cgroup_v2() { "private" } else { "host" });
+    or(&mut host.restart_policy.name, "no");
+    or(&mut host.log_config.kind, &engine.config.log_driver);
+    or(&mut host.runtime, "runc");
+    if host.shm_size == 0 {
+        host.shm_size = engine.config.default_shm_size;
+    }
+    if host.resources.memory > 0 && host.resources.memory_swap == 0 {
+        host.resources.memory_swap = host.resources.memory.saturating_mul(2);
+    }
+    host.resources.pids_limit = host.resources.pids_limit.filter(|limit| *limit > 0);
+    host.resources.memory_swappiness = host.resources.memory_swappiness.filter(|value| *value != -1);
+    host.log_config.config.get_or_insert_default();
+    Ok(host)
+}
+
+fn endpoints(
+    host: &HostConfig,
+    given: BTreeMap<String, Option<EndpointSettings>>,
+) -> Result<BTreeMap<String, EndpointSettings>> {
+    if given.len() > 1 {
+        return Err(Error::invalid(
+            "more than one network at creation is not supported yet: connect the others afterwards",
+        ));
+    }
+    let mode = if host.network_mode == "default" { "bridge" } else { &host.network_mode };
+    let endpoints: BTreeMap<String, EndpointSettings> = given
+        .into_iter()
+        .map(|(name, settings)| {
+            let name = if name == "default" { "bridge".to_owned() } else { name };
+            (name, settings.unwrap_or_default())
+        })
+        .collect();
+    for (name, settings) in &endpoints {
+        let asks = settings.ipam_config.as_ref();
+        if asks.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty())
+            && mode == "bridge"
+        {
+            return Err(Error::invalid(format!(
+                "invalid config for network {name}: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only"
+            )));
+        }
+        if settings.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) && mode == "bridge" {
+            return Err(Error::invalid(format!(
+                "invalid config for network {name}: invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks"
+            )));
+        }
+    }
+    Ok(endpoints)
+}
+
+fn mac_address(config: &str, endpoints: &BTreeMap<String, EndpointSettings>) -> String {
+    let own = endpoints.values().map(|endpoint| endpoint.mac_address.as_str()).find(|mac| !mac.is_empty());
+    own.unwrap_or(config).to_owned()
+}
+
+/// Containers that namespaces are shared with, by the name the request uses.
+fn donors(engine: &Engine, host: &HostConfig) -> Result<BTreeMap<String, Donor>> {
+    let mut donors = BTreeMap::new();
+    for mode in [&host.network_mode, &host.pid_mode, &host.ipc_mode] {
+        if let Some(name) = mode.strip_prefix("container:").filter(|name| !name.is_empty()) {
+            let view = engine.containers.find(name)?.view();
+            let ipc_shareable = view.record.spec.namespaces.ipc_shareable;
+            donors.insert(name.to_owned(), Donor { id: view.record.id.clone(), ipc_shareable });
+        }
+    }
+    Ok(donors)
+}
+
+fn existing_paths(host: &HostConfig) -> Vec<String> {
+    let sources = host.mounts.iter().filter(|mount| mount.kind == api::mount::kind::BIND);
+    sources.map(|mount| mount.source.clone()).filter(|path| std::fs::symlink_metadata(path).is_ok()).collect()
+}
+
+/// Takes the wanted name, or one that nobody has.
+fn reserve_name(engine: &Engine, wanted: Option<&str>, container_id: &str) -> Result<String> {
+    let wanted = wanted.unwrap_or_default();
+    let wanted = wanted.strip_prefix('/').unwrap_or(wanted);
+    if !wanted.is_empty() {
+        if !id::is_valid_name(wanted) {
+            return Err(Error::invalid(format!(
+                "Invalid container name ({wanted}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            )));
+        }
+        engine.containers.reserve(wanted, container_id)?;
+        return Ok(wanted.to_owned());
+    }
+    for _ in 0..NAME_ATTEMPTS {
+        let name = id::new_name()?;
+        if engine.containers.reserve(&name, container_id).is_ok() {
+            return Ok(name);
+        }
+    }
+    let name = id::short(container_id).to_owned();
+    engine.containers.reserve(&name, container_id)?;
+    Ok(name)
+}

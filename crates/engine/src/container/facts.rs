@@ -1,0 +1,223 @@
+//! Gathers what a start depends on: numbers of users and devices, places of volumes, processes to join.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use oci::runtime::Device;
+
+use super::launch::Places;
+use super::merged::Merged;
+use super::plan::{FoundDevice, StartFacts};
+use super::record::Record;
+use super::spec::{ContainerSpec, DeviceSpec, MountSource, Share};
+use super::user;
+use crate::engine::Engine;
+use crate::{Error, Result};
+use runtime::seccomp::Architecture;
+
+/// Directories below /dev that a privileged container does not get: they are mounts of its own.
+const OWN_DEVICE_DIRS: &[&str] = &["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"];
+/// Depth and number of devices that are looked at.
+const MAX_DEVICE_DEPTH: usize = 8;
+const MAX_DEVICES: usize = 16_384;
+
+/// Makes directories for binds whose source may be made.
+pub(crate) fn ensure_bind_sources(spec: &ContainerSpec) -> Result<()> {
+    for mount in &spec.mounts {
+        let MountSource::Bind { path, create } = &mount.source else { continue };
+        match fs::metadata(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && *create => {
+                fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| {
+                    Error::system(format!(
+                        "error while creating mount source path '{path}': mkdir {path}: {error}"
+                    ))
+                })?;
+            }
+            Err(error) => {
+                return Err(Error::invalid(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {path} ({error})"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gathers for a start; `layers` are those of the container's root, topmost first, its own included.
+pub(crate) fn gather(engine: &Engine, record: &Record, layers: &[PathBuf]) -> Result<StartFacts> {
+    let spec = &record.spec;
+    let places = Places::of(engine, &record.id);
+    let merged = Merged::new(layers.to_vec());
+    let who = user::resolve(&spec.process.user, &spec.process.groups, |path| merged.open(path))?;
+    let host = &engine.host;
+    Ok(StartFacts {
+        cgroup_v2: host.cgroup_v2(),
+        cgroup_path: super::cgroup_path(record),
+        data_dir: places.data_dir,
+        volume_paths: record.volume_paths.clone(),
+        user: who.user,
+        home: who.home,
+        devices: if spec.privileged { all_devices()? } else { asked_devices(&spec.devices)? },
+        block_devices: block_devices(spec)?,
+        donors: donors(engine, spec)?,
+        architecture: Architecture::NATIVE,
+        kernel: kernel_version(&host.kernel_release),
+        has_seccomp: host.has_seccomp,
+        has_time_namespaces: host.has_time_namespaces,
+        cpus: host.cpus,
+    })
+}
+
+/// The same for a program run beside the container's own, whose files are those of the living container.
+pub(crate) fn gather_exec(engine: &Engine, record: &Record, pid: i32, text: &str) -> Result<StartFacts> {
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    let open = |path: &Path| -> Result<Option<File>> {
+        match linux::root::Root::open(&root).and_then(|root| root.read_file(path)) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::system(format!("read the container's user database: {error}"))),
+        }
+    };
+    let who = user::resolve(text, &record.spec.process.groups, open)?;
+    Ok(StartFacts {
+        cgroup_v2: engine.host.cgroup_v2(),
+        cgroup_path: super::cgroup_path(record),
+        data_dir: Places::of(engine, &record.id).data_dir,
+        volume_paths: BTreeMap::new(),
+        user: who.user,
+        home: who.home,
+        devices: Vec::new(),
+        block_devices: BTreeMap::new(),
+        donors: BTreeMap::new(),
+        architecture: Architecture::NATIVE,
+        kernel: kernel_version(&engine.host.kernel_release),
+        has_seccomp: engine.host.has_seccomp,
+        has_time_namespaces: engine.host.has_time_namespaces,
+        cpus: engine.host.cpus,
+    })
+}
+
+/// `6.1.0-40-amd64` → (6, 1).
+fn kernel_version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+fn donors(engine: &Engine, spec: &ContainerSpec) -> Result<BTreeMap<String, i32>> {
+    let shared = &spec.namespaces;
+    let mut pids = BTreeMap::new();
+    for share in [&shared.network, &shared.pid, &shared.ipc, &shared.uts, &shared.cgroup] {
+        if let Share::Container(id) = share {
+            let view = engine.containers.find(id)?.view();
+            let running = view.state().running().ok_or_else(|| {
+                Error::conflict(format!("cannot join namespace of a non running container: {id}"))
+            })?;
+            pids.insert(id.clone(), running.process.pid);
+        }
+    }
+    Ok(pids)
+}
+
+/// A node for a device file, if it is one.
+fn device(path: &Path, inside: &str, permissions: &str) -> Result<Option<FoundDevice>> {
+    let metadata = fs::metadata(path).map_err(|error| {
+        Error::invalid(format!(
+            "error gathering device information while adding custom device \"{}\": {}",
+            path.display(),
+            if error.kind() == std::io::ErrorKind::NotFound {
+                "no such file or directory".to_owned()
+            } else {
+                error.to_string()
+            }
+        ))
+    })?;
+    let kind = match metadata.file_type() {
+        kind if kind.is_char_device() => "c",
+        kind if kind.is_block_device() => "b",
+        _ => return Ok(None),
+    };
+    let (major, minor) = linux::file::device_numbers(metadata.rdev());
+    let node = Device {
+        path: inside.to_owned(),
+        kind: kind.to_owned(),
+        major: i64::from(major),
+        minor: i64::from(minor),
+        file_mode: Some(metadata.mode() & 0o7777),
+        uid: Some(metadata.uid()),
+        gid: Some(metadata.gid()),
+    };
+    Ok(Some(FoundDevice { node, permissions: permissions.to_owned() }))
+}
+
+fn asked_devices(asked: &[DeviceSpec]) -> Result<Vec<FoundDevice>> {
+    let mut found = Vec::new();
+    for spec in asked {
+        let path = Path::new(&spec.host);
+        match device(path, &spec.container, &spec.permissions)? {
+            Some(device) => found.push(device),
+            None if path.is_dir() => walk(path, &spec.container, &spec.permissions, 0, &mut found)?,
+            None => {
+                return Err(Error::invalid(format!(
+                    "error gathering device information while adding custom device \"{}\": not a device node",
+                    spec.host
+                )));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn all_devices() -> Result<Vec<FoundDevice>> {
+    let mut found = Vec::new();
+    walk(Path::new("/dev"), "/dev", "rwm", 0, &mut found)?;
+    // The console is the container's own.
+    found.retain(|device| !matches!(device.node.path.as_str(), "/dev/console" | "/dev/ptmx"));
+    Ok(found)
+}
+
+fn walk(
+    dir: &Path,
+    inside: &str,
+    permissions: &str,
+    depth: usize,
+    found: &mut Vec<FoundDevice>,
+) -> Result<()> {
+    let entries =
+        fs::read_dir(dir).map_err(|error| Error::system(format!("list {}: {error}", dir.display())))?;
+    for entry in entries.filter_map(std::result::Result::ok) {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let below = format!("{inside}/{name}");
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() && depth < MAX_DEVICE_DEPTH && !OWN_DEVICE_DIRS.contains(&name) {
+            walk(&entry.path(), &below, permissions, depth + 1, found)?;
+        } else if (kind.is_char_device() || kind.is_block_device())
+            && found.len() < MAX_DEVICES
+            && let Some(device) = device(&entry.path(), &below, permissions)?
+        {
+            found.push(device);
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn block_devices(spec: &ContainerSpec) -> Result<BTreeMap<String, (i64, i64)>> {
+    let limits = &spec.limits;
+    let lists = [
+        &limits.blkio_weight_devices,
+        &limits.blkio_read_bps,
+        &limits.blkio_write_bps,
+        &limits.blkio_read_iops,
+        &limits.blkio_write_iops,
+    ];
+    let mut numbers = BTreeMap::new();
+    for (path, _) in lists.into_iter().flatten() {
+        let metadata = fs::metadata(path).map_err(|error| Error::invalid(format!("stat {path}: {error}")))?;
+        let (major, minor) = linux::file::device_numbers(metadata.rdev());
+        numbers.insert(path.clone(), (i64::from(major), i64::from(minor)));
+    }
+    Ok(numbers)
+}

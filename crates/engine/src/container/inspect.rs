@@ -1,0 +1,230 @@
+//! Everything about one container, from its published snapshot.
+
+use std::collections::BTreeMap;
+
+use api::container::State as ApiState;
+use api::container_inspect::{Inspect, NetworkSettings, RootFsStorage, Snapshot, Storage};
+use api::endpoint::EndpointSettings;
+use api::mount::{MountPoint, kind};
+use api::port::{Port, PortBinding, PortMap, PortSummary, Protocol};
+
+use super::list::word;
+use super::record::Record;
+use super::spec::MountSource;
+use super::state::State;
+use super::view::View;
+use crate::engine::Engine;
+use crate::{Result, time};
+
+/// Inspects a container. `size` also measures its layers, which reads the file system.
+pub async fn inspect(engine: &Engine, reference: &str, size: bool) -> Result<Inspect> {
+    let view = engine.containers.find(reference)?.view();
+    let mut answer = from_view(engine, &view);
+    if size {
+        let (engine, record) = (engine.clone(), (*view.record).clone());
+        let (rw, root) = crate::blocking(move || sizes(&engine, &record)).await?;
+        (answer.size_rw, answer.size_root_fs) = (Some(rw), Some(root));
+    }
+    Ok(answer)
+}
+
+fn from_view(engine: &Engine, view: &View) -> Inspect {
+    let record = &view.record;
+    let file = |name: &str| {
+        engine.config.data_root.join("containers").join(&record.id).join(name).display().to_string()
+    };
+    let (path, args) = record
+        .spec
+        .process
+        .args
+        .split_first()
+        .map_or((String::new(), Vec::new()), |(path, args)| (path.clone(), args.to_vec()));
+    let shares_files = matches!(record.spec.namespaces.network, super::spec::Share::Container(_));
+    let net_file = |name: &str| if shares_files { String::new() } else { file(name) };
+    let execs = engine.execs.of_container(&record.id);
+    Inspect {
+        id: record.id.clone(),
+        created: time::rfc3339(record.created),
+        path,
+        args,
+        state: Some(state(view)),
+        image: record.image_id.clone(),
+        resolv_conf_path: net_file("resolv.conf"),
+        hostname_path: net_file("hostname"),
+        hosts_path: net_file("hosts"),
+        log_path: if record.spec.log.driver == "json-file" {
+            file(&super::log_name(&record.id))
+        } else {
+            String::new()
+        },
+        name: format!("/{}", record.name),
+        restart_count: i64::from(view.state().restart_count()),
+        driver: "overlayfs".to_owned(),
+        platform: "linux".to_owned(),
+        app_armor_profile: record.spec.process.apparmor.clone().unwrap_or_default(),
+        exec_ids: (!execs.is_empty()).then_some(execs),
+        host_config: Some(record.host_config.clone()),
+        storage: Some(Storage {
+            root_fs: Some(RootFsStorage { snapshot: Some(Snapshot { name: "overlayfs".to_owned() }) }),
+        }),
+        mounts: mount_points(view),
+        config: Some(shown_config(record)),
+        network_settings: Some(NetworkSettings {
+            sandbox_id: record.attachment.as_ref().map(|held| held.endpoint_id.clone()).unwrap_or_default(),
+            sandbox_key: view
+                .state()
+                .running()
+                .map(|running| format!("/proc/{}/ns/net", running.process.pid))
+                .unwrap_or_default(),
+            ports: Some(port_map(view)),
+            networks: network_endpoints(view),
+        }),
+        ..Inspect::default()
+    }
+}
+
+/// The configuration as Docker shows it: with the hostname that was chosen.
+fn shown_config(record: &Record) -> api::config::Config {
+    let mut config = record.config.clone();
+    if config.hostname.is_empty() {
+        config.hostname.clone_from(&record.spec.hostname);
+    }
+    config
+}
+
+fn state(view: &View) -> ApiState {
+    let state = view.state();
+    let ended = state.ended().cloned().unwrap_or_default();
+    let process = state.running().map(|running| running.process.clone());
+    ApiState {
+        status: word(view),
+        running: process.is_some() || matches!(state, State::Restarting { .. }),
+        paused: matches!(state, State::Paused(_)),
+        restarting: matches!(state, State::Restarting { .. }),
+        oom_killed: ended.oom_killed,
+        dead: matches!(state, State::Dead { .. }),
+        pid: process.as_ref().map_or(0, |process| i64::from(process.pid)),
+        exit_code: if process.is_some() { 0 } else { i64::from(ended.code) },
+        error: if process.is_some() { String::new() } else { ended.error },
+        started_at: time::rfc3339(process.map_or(ended.started_at, |process| process.started_at)),
+        finished_at: time::rfc3339(ended.at),
+        health: None,
+    }
+}
+
+/// The mounts as inspect shows them.
+pub(crate) fn mount_points(view: &View) -> Vec<MountPoint> {
+    let record = &view.record;
+    let mut points: Vec<MountPoint> = record
+        .spec
+        .mounts
+        .iter()
+        .map(|mount| {
+            let point = MountPoint {
+                destination: mount.destination.clone(),
+                mode: mount.mode.clone(),
+                rw: mount.writable,
+                ..MountPoint::default()
+            };
+            let propagation = if mount.propagation.is_empty() { "rprivate" } else { &mount.propagation };
+            match &mount.source {
+                MountSource::Bind { path, .. } => MountPoint {
+                    kind: kind::BIND.to_owned(),
+                    source: path.clone(),
+                    propagation: propagation.to_owned(),
+                    ..point
+                },
+                MountSource::Volume { name, .. } => MountPoint {
+                    kind: kind::VOLUME.to_owned(),
+                    name: name.clone(),
+                    source: record.volume_paths.get(name).cloned().unwrap_or_default(),
+                    driver: "local".to_owned(),
+                    mode: if mount.mode.is_empty() { "z".to_owned() } else { mount.mode.clone() },
+                    ..point
+                },
+                MountSource::Tmpfs { .. } => MountPoint { kind: kind::TMPFS.to_owned(), ..point },
+            }
+        })
+        .collect();
+    // `--tmpfs` is shown in the host configuration only.
+    points.retain(|point| {
+        point.kind != kind::TMPFS || !record.host_config.tmpfs.contains_key(&point.destination)
+    });
+    points
+}
+
+/// Endpoints by network name: as asked for, and as they are while it runs.
+pub(crate) fn network_endpoints(view: &View) -> BTreeMap<String, EndpointSettings> {
+    let record = &view.record;
+    let mode = record.spec.network.mode.as_str();
+    if mode.starts_with("container:") {
+        return BTreeMap::new();
+    }
+    let mut endpoint = record.endpoints.get(mode).cloned().unwrap_or_default();
+    endpoint.network_id = record.network_id.clone();
+    if let Some(held) = record.attachment.as_ref().filter(|_| view.state().running().is_some()) {
+        endpoint.endpoint_id.clone_from(&held.endpoint_id);
+        endpoint.gateway = held.endpoint.gateways.first().map(ToString::to_string).unwrap_or_default();
+        if let Some(prefix) = held.endpoint.addresses.first() {
+            endpoint.ip_address = prefix.address().to_string();
+            endpoint.ip_prefix_len = prefix.length();
+        }
+        endpoint.mac_address = held.endpoint.mac.to_string();
+    }
+    BTreeMap::from([(mode.to_owned(), endpoint)])
+}
+
+fn protocol(word: &str) -> Protocol {
+    match word {
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
+        _ => Protocol::Tcp,
+    }
+}
+
+/// Published ports while it runs, `null` for ports that are only exposed.
+fn port_map(view: &View) -> PortMap {
+    let mut map = PortMap::new();
+    if view.state().running().is_none() {
+        return map;
+    }
+    for port in view.record.config.exposed_ports.keys().filter_map(|text| text.parse::<Port>().ok()) {
+        map.insert(port, None);
+    }
+    for held in view.record.attachment.iter().flat_map(|held| &held.published) {
+        let port = Port { number: held.container_port, protocol: protocol(&held.protocol) };
+        let binding =
+            PortBinding { host_ip: held.host_address.to_string(), host_port: held.host_port.to_string() };
+        map.entry(port).or_default().get_or_insert_default().push(binding);
+    }
+    map
+}
+
+/// Ports as a list shows them, sorted.
+pub(crate) fn port_summaries(view: &View) -> Vec<PortSummary> {
+    let mut rows = Vec::new();
+    for (port, bindings) in port_map(view) {
+        let row = PortSummary {
+            private_port: port.number,
+            protocol: port.protocol.as_str().to_owned(),
+            ..PortSummary::default()
+        };
+        match bindings {
+            None => rows.push(row),
+            Some(bindings) => rows.extend(bindings.iter().map(|binding| PortSummary {
+                ip: binding.host_ip.clone(),
+                public_port: binding.host_port.parse().unwrap_or(0),
+                ..row.clone()
+            })),
+        }
+    }
+    rows.sort();
+    rows
+}
+
+/// Bytes of a container's own layer, and of all its layers together.
+pub(crate) fn sizes(engine: &Engine, record: &Record) -> Result<(i64, i64)> {
+    let own = crate::image_use::own_layer_size(engine, &record.id)?;
+    let below = crate::image_use::lower_size(engine, &record.id)?;
+    Ok((own, own + below))
+}

@@ -1,0 +1,35 @@
+//! Send a signal to a container's program.
+
+use super::resolve::stop_signal_of;
+use super::signal;
+use super::state::Input;
+use crate::engine::Engine;
+use crate::{Kind, Result};
+
+const KILL: i32 = 9;
+
+/// Sends a signal (SIGKILL when none is named). SIGKILL is waited for, as Docker does.
+pub async fn kill(engine: &Engine, reference: &str, signal_name: &str) -> Result<()> {
+    let handle = engine.containers.find(reference)?;
+    let signal = if signal_name.is_empty() { KILL } else { signal::parse(signal_name)? };
+    let view = handle.view();
+    let stops = signal == KILL || signal == stop_signal_of(&view.record.config.stop_signal)?;
+    let exits = view.exits;
+    let name = &view.record.id;
+    let killed = handle.request(Input::Kill { signal, stops }).await;
+    killed.map_err(|error| {
+        if error.kind == Kind::Conflict {
+            error.context(format!("cannot kill container: {name}"))
+        } else {
+            error
+        }
+    })?;
+    if signal == KILL {
+        match handle.until(|view| view.exits > exits || view.state().running().is_none()).await {
+            Ok(_) => {}
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

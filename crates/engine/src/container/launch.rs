@@ -1,0 +1,327 @@
+//! A launch: reserve, gather facts, plan, apply; and undo all of it when something fails.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shim::protocol::{self, CgroupDriver, CgroupPlace, Create, Descriptor, ErrorKind, Io, Reply, Request};
+use tokio::sync::mpsc;
+
+use super::facts;
+use super::owner::Adopted;
+use super::plan::plan_spec;
+use super::record::{Attachment, Record};
+use super::registry::Handle;
+use super::spec::{ContainerSpec, RootSource};
+use super::state::Input;
+use super::view::Live;
+use crate::engine::Engine;
+use crate::network::Files;
+use crate::shim_link::{Attach, Link, Notice};
+use crate::{Error, Result, time};
+
+/// A launch that succeeded.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) live: Live,
+    pub(crate) notices: mpsc::UnboundedReceiver<Notice>,
+    pub(crate) pid: i32,
+    pub(crate) start_time_ticks: u64,
+}
+
+/// A launch that failed, and was undone.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code to show: 126, 127 or 128.
+    pub(crate) code: i32,
+    /// Docker's words.
+    pub(crate) message: String,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { code: 128, message: error.message }
+    }
+}
+
+impl From<protocol::Error> for Failure {
+    fn from(error: protocol::Error) -> Self {
+        let code = match error.kind {
+            ErrorKind::NotFound => 127,
+            ErrorKind::Permission | ErrorKind::IsDirectory => 126,
+            ErrorKind::Invalid | ErrorKind::Other => 128,
+        };
+        let message = format!(
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: {}",
+            error.message
+        );
+        Self { code, message }
+    }
+}
+
+/// Directories of one container.
+pub(crate) struct Places {
+    /// Sockets of this boot.
+    pub(crate) exec_dir: PathBuf,
+    /// Log, exit record, hosts, hostname, resolv.conf.
+    pub(crate) data_dir: PathBuf,
+}
+
+impl Places {
+    pub(crate) fn of(engine: &Engine, id: &str) -> Self {
+        let (data, exec) = (&engine.config.data_root, &engine.config.exec_root);
+        Self { exec_dir: exec.join("containers").join(id), data_dir: data.join("containers").join(id) }
+    }
+}
+
+/// Starts the container's program. Whatever fails, nothing of the attempt remains.
+pub(crate) async fn launch(
+    engine: &Engine,
+    handle: &Handle,
+    record: Record,
+    waiting: Vec<Attach>,
+) -> std::result::Result<Launched, Failure> {
+    let reserved = reserve(engine, handle, &record).await?;
+    let attempt = run(engine, &record, reserved.as_ref(), waiting).await;
+    if attempt.is_err() {
+        // The owner's teardown, which follows a failure, frees what was reserved.
+        tracing::debug!(container = crate::id::short(&record.id), "launch failed");
+    }
+    attempt
+}
+
+/// Takes an address and host ports, and makes that known durably before anything is done with them.
+async fn reserve(engine: &Engine, handle: &Handle, record: &Record) -> Result<Option<Attachment>> {
+    let (owned, copy) = (engine.clone(), record.clone());
+    let attachment = crate::blocking(move || owned.networks.reserve(&copy)).await?;
+    let kept = attachment.clone();
+    let saved = handle
+        .change(move |record| {
+            record.attachment = kept;
+            Ok(())
+        })
+        .await;
+    if let (Err(_), Some(held)) = (&saved, &attachment) {
+        engine.networks.free(&record.id, held);
+    }
+    saved.map(|()| attachment)
+}
+
+async fn run(
+    engine: &Engine,
+    record: &Record,
+    attachment: Option<&Attachment>,
+    waiting: Vec<Attach>,
+) -> std::result::Result<Launched, Failure> {
+    let places = Places::of(engine, &record.id);
+    let create = prepare(engine, record, attachment).await?;
+    let (owned, exec_dir) = (engine.clone(), places.exec_dir.clone());
+    let spawned = crate::blocking(move || {
+        make_private(&exec_dir)?;
+        crate::shim_process::spawn(&owned.program.path, &exec_dir)
+    })
+    .await?;
+    crate::shim_process::reap_later(spawned.child);
+    let (link, notices) = Link::new(spawned.socket)?;
+    let started = drive(engine, record, attachment, waiting, &link, create).await;
+    match started {
+        Ok((live, pid, start_time_ticks)) => Ok(Launched { live, notices, pid, start_time_ticks }),
+        Err(failure) => {
+            // The shim kills and cleans what it made, and leaves.
+            if let Err(error) = link.call(Request::Shutdown, Vec::new()).await {
+                tracing::warn!(container = crate::id::short(&record.id), %error, "the shim of a failed launch is gone");
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Facts, files and the plan, all before a process exists.
+async fn prepare(
+    engine: &Engine,
+    record: &Record,
+    attachment: Option<&Attachment>,
+) -> std::result::Result<Create, Failure> {
+    let (engine, record, attachment) = (engine.clone(), record.clone(), attachment.cloned());
+    let create = crate::blocking(move || {
+        let places = Places::of(&engine, &record.id);
+        facts::ensure_bind_sources(&record.spec)?;
+        write_files(&engine, &record, attachment.as_ref(), &places.data_dir)?;
+        let root = root(&engine, &record)?;
+        let facts = facts::gather(&engine, &record, &layers(&root))?;
+        let plan = plan_spec(&record.id, &record.spec, &facts)?;
+        tracing::debug!(container = crate::id::short(&record.id), plan = %serde_json::to_string(&plan).unwrap_or_default());
+        create_request(&record, &places, root, plan, facts.cgroup_path)
+    })
+    .await?;
+    Ok(create)
+}
+
+fn create_request(
+    record: &Record,
+    places: &Places,
+    root: protocol::Root,
+    plan: oci::runtime::Spec,
+    cgroup_path: String,
+) -> Result<Create> {
+    let ContainerSpec { process, log, init, .. } = &record.spec;
+    Ok(Create {
+        id: record.id.clone(),
+        spec: plan,
+        root,
+        io: Io {
+            terminal: process.tty,
+            console_size: console_size(process.console_size),
+            stdin: process.open_stdin,
+            stdin_once: process.stdin_once,
+        },
+        log: super::log_config(record, log, &places.data_dir)?,
+        data_dir: places.data_dir.clone(),
+        cgroup: CgroupPlace { driver: CgroupDriver::Cgroupfs, path: cgroup_path },
+        init: *init,
+    })
+}
+
+/// A size that the request named; `None` when it did not.
+pub(crate) fn console_size([height, width]: [u32; 2]) -> Option<protocol::ConsoleSize> {
+    let (height, width) = (u16::try_from(height).ok()?, u16::try_from(width).ok()?);
+    (height > 0 && width > 0).then_some(protocol::ConsoleSize { height, width })
+}
+
+/// The directories of the container's root. Layers that a loss of power took are unpacked again.
+pub(crate) fn root(engine: &Engine, record: &Record) -> Result<protocol::Root> {
+    if let RootSource::Directory(path) = &record.spec.root.source {
+        return Ok(protocol::Root::Path { path: PathBuf::from(path) });
+    }
+    let snapshot = engine.images.snapshot(&record.id).map_err(crate::image_use::error)?;
+    let snapshot =
+        snapshot.ok_or_else(|| Error::system(format!("the layer of container {} is gone", record.id)))?;
+    let lower = match &record.spec.root.source {
+        RootSource::Overlay(path) => vec![PathBuf::from(path)],
+        _ => snapshot.lower,
+    };
+    Ok(protocol::Root::Overlay { lower, upper: snapshot.upper, work: snapshot.work })
+}
+
+/// The same as layers to look files up in, topmost first.
+pub(crate) fn layers(root: &protocol::Root) -> Vec<PathBuf> {
+    match root {
+        protocol::Root::Path { path } => vec![path.clone()],
+        protocol::Root::Overlay { lower, upper, .. } => {
+            std::iter::once(upper.clone()).chain(lower.iter().cloned()).collect()
+        }
+    }
+}
+
+fn make_private(path: &Path) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| Error::system(format!("make {}: {error}", path.display())))
+}
+
+/// Writes `hosts`, `hostname` and `resolv.conf`. A container that shares another's network uses that one's.
+fn write_files(engine: &Engine, record: &Record, attachment: Option<&Attachment>, dir: &Path) -> Result<()> {
+    make_private(dir)?;
+    // What the last run left must not be taken for the end of this one.
+    let last = shim::exit_record::path(dir);
+    match std::fs::remove_file(&last) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::system(format!("remove {}: {error}", last.display())));
+        }
+        _ => {}
+    }
+    if matches!(record.spec.namespaces.network, super::spec::Share::Container(_)) {
+        return Ok(());
+    }
+    let Files { hosts, hostname, resolv_conf } = engine.networks.files(record, attachment)?;
+    for (name, text) in [("hosts", hosts), ("hostname", hostname), ("resolv.conf", resolv_conf)] {
+        let path = dir.join(name);
+        std::fs::write(&path, text)
+            .map_err(|error| Error::system(format!("write {}: {error}", path.display())))?;
+    }
+    Ok(())
+}
+
+/// The two messages, with the network furnished between them.
+async fn drive(
+    engine: &Engine,
+    record: &Record,
+    attachment: Option<&Attachment>,
+    waiting: Vec<Attach>,
+    link: &Link,
+    create: Create,
+) -> std::result::Result<(Live, i32, u64), Failure> {
+    let (reply, descriptors) = link.call(Request::Create(Box::new(create)), Vec::new()).await?;
+    let Reply::Created { pid, start_time_ticks, descriptors: named } = reply else {
+        return Err(Error::system("the shim answered a creation with something else").into());
+    };
+    let (pidfd, netns) = sort(named, descriptors)?;
+    if let Some(netns) = netns.clone() {
+        let (engine, record, attachment) = (engine.clone(), record.clone(), attachment.cloned());
+        crate::blocking(move || engine.networks.furnish(&record, attachment.as_ref(), netns.as_fd())).await?;
+    }
+    for attach in waiting {
+        link.attach(attach).await?;
+    }
+    link.call(Request::Start, Vec::new()).await?;
+    let pid = i32::try_from(pid).map_err(|_| Error::system(format!("impossible process id {pid}")))?;
+    Ok((Live { link: link.clone(), pidfd, netns }, pid, start_time_ticks))
+}
+
+/// The descriptors that came with an answer, by what they are.
+pub(crate) fn sort(
+    named: Vec<Descriptor>,
+    descriptors: Vec<OwnedFd>,
+) -> Result<(Arc<linux::pidfd::PidFd>, Option<Arc<OwnedFd>>)> {
+    let mut found: BTreeMap<&'static str, OwnedFd> = BTreeMap::new();
+    for (name, descriptor) in named.into_iter().zip(descriptors) {
+        let key = match name {
+            Descriptor::Pidfd => "pidfd",
+            Descriptor::Netns => "netns",
+        };
+        found.insert(key, descriptor);
+    }
+    let pidfd = found.remove("pidfd").ok_or_else(|| Error::system("the shim named no process"))?;
+    Ok((Arc::new(linux::pidfd::PidFd::from(pidfd)), found.remove("netns").map(Arc::new)))
+}
+
+/// What became of a container whose shim's connection was lost.
+pub(crate) enum AfterLoss {
+    /// Its program has ended.
+    Ended(Input),
+    /// The shim lives and was reached again.
+    Alive(Box<Adopted>),
+}
+
+/// Finds out, from the exit record or from the shim itself; a program without a shim is killed, for nobody would ever
+/// drain its output or record its end.
+pub(crate) async fn after_loss(engine: &Engine, record: &Record, live: Option<&Live>) -> AfterLoss {
+    let places = Places::of(engine, &record.id);
+    let data_dir = places.data_dir.clone();
+    if let Ok(Some(exit)) = crate::blocking(move || crate::shim_process::exit_record(&data_dir)).await {
+        return AfterLoss::Ended(exit);
+    }
+    let exec_dir = places.exec_dir.clone();
+    let socket = crate::blocking(move || crate::shim_process::connect(&exec_dir)).await;
+    if let Ok(Some(socket)) = socket
+        && let Ok(adopted) = super::adopt::adopt(socket).await
+    {
+        return AfterLoss::Alive(Box::new(adopted));
+    }
+    tracing::error!(container = crate::id::short(&record.id), "its shim died: its program is killed");
+    if let Some(live) = live
+        && let Err(error) = live.pidfd.send(9)
+    {
+        tracing::error!(container = crate::id::short(&record.id), %error, "cannot kill it");
+    }
+    let (engine, record) = (engine.clone(), record.clone());
+    let swept = crate::blocking(move || super::teardown::sweep_processes(&engine, &record)).await;
+    if let Err(error) = swept {
+        tracing::error!(%error, "cannot clean up after a shim that died");
+    }
+    AfterLoss::Ended(Input::ProcessExited { code: 137, at: time::now(), oom_killed: false })
+}

@@ -1,0 +1,341 @@
+//! The list of containers: filters, order, and the words of the status column.
+
+use api::container::{ContainerState, HealthSummary};
+use api::container_list::{Summary, SummaryHostConfig, SummaryNetworkSettings};
+use api::filters::Filters;
+
+use super::inspect::{mount_points, network_endpoints, port_summaries};
+use super::state::{Nanos, State};
+use super::view::View;
+use crate::engine::Engine;
+use crate::{Error, Result, time};
+
+/// What a list may ask for.
+#[derive(Debug, Clone, Default)]
+pub struct ListOptions {
+    /// Stopped ones too.
+    pub all: bool,
+    /// At most so many, newest first; `None` for no limit. Implies `all`.
+    pub limit: Option<usize>,
+    /// With the sizes of their layers.
+    pub size: bool,
+    /// Which.
+    pub filters: Filters,
+}
+
+const KEYS: &[&str] = &[
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+    "annotation",
+];
+
+/// Lists containers, newest first. Reads published snapshots only: it never waits for a container.
+pub async fn list(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
+    options.filters.validate(KEYS).map_err(|error| Error::invalid(error.to_string()))?;
+    let matching = Criteria::new(engine, options)?;
+    let mut views: Vec<_> = engine
+        .containers
+        .all()
+        .iter()
+        .map(super::registry::Handle::view)
+        .filter(|view| !matches!(view.state(), State::Gone { .. }) && matching.accept(view))
+        .collect();
+    views.sort_by(|a, b| b.record.created.cmp(&a.record.created).then_with(|| a.record.id.cmp(&b.record.id)));
+    views.truncate(options.limit.unwrap_or(usize::MAX));
+    let now = time::now();
+    let mut rows: Vec<Summary> = views.iter().map(|view| summary(engine, view, now)).collect();
+    if options.size {
+        for (row, view) in rows.iter_mut().zip(&views) {
+            let (engine, record) = (engine.clone(), (*view.record).clone());
+            let sizes = crate::blocking(move || super::inspect::sizes(&engine, &record)).await?;
+            (row.size_rw, row.size_root_fs) = sizes;
+        }
+    }
+    Ok(rows)
+}
+
+/// The filters with their values parsed.
+struct Criteria<'a> {
+    options: &'a ListOptions,
+    states: Vec<ContainerState>,
+    exits: Vec<i32>,
+    ports: Vec<(&'static str, api::port::PortRange)>,
+    ancestors: Option<Vec<String>>,
+    before: Option<Nanos>,
+    since: Option<Nanos>,
+}
+
+impl<'a> Criteria<'a> {
+    fn new(engine: &Engine, options: &'a ListOptions) -> Result<Self> {
+        let filters = &options.filters;
+        let invalid = |key: &str, value: &str| Error::invalid(format!("invalid filter '{key}={value}'"));
+        let states = filters
+            .get("status")
+            .map(|word| word.parse().map_err(|_| invalid("status", word)))
+            .collect::<Result<_>>()?;
+        let exits = filters
+            .get("exited")
+            .map(|code| code.parse().map_err(|_| invalid("exited", code)))
+            .collect::<Result<_>>()?;
+        let mut ports = Vec::new();
+        for key in ["expose", "publish"] {
+            for value in filters.get(key) {
+                ports.push((key, value.parse().map_err(|words: String| Error::invalid(words))?));
+            }
+        }
+        for value in filters.get("is-task").chain(filters.get("isolation")) {
+            if !matches!(value, "true" | "false" | "1" | "0" | "default") {
+                return Err(invalid("is-task", value));
+            }
+        }
+        let ancestors = filters.contains("ancestor").then(|| {
+            filters.get("ancestor").filter_map(|name| crate::image_use::id_of(engine, name).ok()).collect()
+        });
+        let created = |key: &str| -> Result<Option<Nanos>> {
+            let mut found = None;
+            for name in filters.get(key) {
+                found = Some(engine.containers.find(name)?.view().record.created);
+            }
+            Ok(found)
+        };
+        let (before, since) = (created("before")?, created("since")?);
+        Ok(Self { options, states, exits, ports, ancestors, before, since })
+    }
+
+    fn accept(&self, view: &View) -> bool {
+        let filters = &self.options.filters;
+        let record = &view.record;
+        let asked_for_more = self.options.all
+            || self.options.limit.is_some()
+            || !self.states.is_empty()
+            || !self.exits.is_empty()
+            || self.before.is_some()
+            || self.since.is_some();
+        if !asked_for_more && view.state().running().is_none() {
+            return false;
+        }
+        let state = word(view);
+        let labels = record.config.labels.clone().unwrap_or_default();
+        (self.states.is_empty() || self.states.contains(&state))
+            && (self.exits.is_empty() || self.exited_with(view))
+            && self.before.is_none_or(|at| record.created < at)
+            && self.since.is_none_or(|at| record.created > at)
+            && self.ancestors.as_ref().is_none_or(|ids| ids.contains(&record.image_id))
+            && any(filters, "id", |id| record.id.starts_with(id))
+            && any(filters, "name", |name| name_matches(name, &record.name))
+            && filters.labels_match("label", &labels)
+            && any(filters, "health", |health| health == "none")
+            && any(filters, "network", |network| {
+                network_endpoints(view).iter().any(|(name, endpoint)| {
+                    name == network || !network.is_empty() && endpoint.network_id.starts_with(network)
+                })
+            })
+            && any(filters, "volume", |volume| {
+                mount_points(view).iter().any(|mount| {
+                    mount.name == volume || mount.destination == volume || mount.source == volume
+                })
+            })
+            && any(filters, "is-task", |value| matches!(value, "false" | "0"))
+            && any(filters, "annotation", |wanted| {
+                annotation_matches(wanted, &record.host_config.annotations)
+            })
+            && self.ports.iter().all(|(key, range)| port_matches(view, key, range))
+    }
+
+    fn exited_with(&self, view: &View) -> bool {
+        let ended = view.state().ended();
+        ended.is_some_and(|ended| ended.at != 0 && self.exits.contains(&ended.code))
+    }
+}
+
+fn annotation_matches(wanted: &str, annotations: &std::collections::BTreeMap<String, String>) -> bool {
+    match wanted.split_once('=') {
+        Some((key, value)) => annotations.get(key).is_some_and(|found| found == value),
+        None => annotations.contains_key(wanted),
+    }
+}
+
+fn port_matches(view: &View, key: &str, range: &api::port::PortRange) -> bool {
+    let inside = |number: u16, protocol: &str| {
+        (range.first..=range.last).contains(&number) && range.protocol.as_str() == protocol
+    };
+    match key {
+        "publish" => port_summaries(view).iter().any(|port| inside(port.public_port, &port.protocol)),
+        _ => view.record.config.exposed_ports.keys().any(|text| {
+            text.parse::<api::port::Port>().is_ok_and(|port| inside(port.number, port.protocol.as_str()))
+        }),
+    }
+}
+
+fn any(filters: &Filters, key: &str, matches: impl Fn(&str) -> bool) -> bool {
+    !filters.contains(key) || filters.get(key).any(matches)
+}
+
+/// Docker matches a name filter as a regular expression, with and without the leading slash. This engine knows
+/// the part of that language that names need: `^`, `$`, and plain text anywhere.
+fn name_matches(pattern: &str, name: &str) -> bool {
+    let slashed = format!("/{name}");
+    let (start, rest) = match pattern.strip_prefix('^') {
+        Some(rest) => (true, rest),
+        None => (false, pattern),
+    };
+    let (end, text) = match rest.strip_suffix('$') {
+        Some(text) => (true, text),
+        None => (false, rest),
+    };
+    [name, slashed.as_str()].iter().any(|name| match (start, end) {
+        (true, true) => *name == text,
+        (true, false) => name.starts_with(text),
+        (false, true) => name.ends_with(text),
+        (false, false) => name.contains(text),
+    })
+}
+
+/// The state in the API's word.
+pub(crate) fn word(view: &View) -> ContainerState {
+    match view.state().word() {
+        "running" => ContainerState::Running,
+        "paused" => ContainerState::Paused,
+        "restarting" => ContainerState::Restarting,
+        "removing" => ContainerState::Removing,
+        "exited" => ContainerState::Exited,
+        "dead" => ContainerState::Dead,
+        _ => ContainerState::Created,
+    }
+}
+
+fn summary(engine: &Engine, view: &View, now: Nanos) -> Summary {
+    let record = &view.record;
+    Summary {
+        id: record.id.clone(),
+        names: vec![format!("/{}", record.name)],
+        image: crate::image_use::shown_name(engine, record),
+        image_id: record.image_id.clone(),
+        command: command(&record.spec.process.args),
+        created: record.created / 1_000_000_000,
+        ports: port_summaries(view),
+        labels: record.config.labels.clone().unwrap_or_default(),
+        state: word(view),
+        status: status(view.state(), now),
+        host_config: SummaryHostConfig {
+            network_mode: record.host_config.network_mode.clone(),
+            annotations: record.host_config.annotations.clone(),
+        },
+        health: Some(HealthSummary { status: "none".to_owned(), failing_streak: 0 }),
+        network_settings: Some(SummaryNetworkSettings { networks: network_endpoints(view) }),
+        mounts: mount_points(view),
+        ..Summary::default()
+    }
+}
+
+/// The program and its arguments as Docker joins them: arguments with white space are quoted.
+fn command(args: &[String]) -> String {
+    let Some((program, arguments)) = args.split_first() else { return String::new() };
+    let mut text = program.clone();
+    for argument in arguments {
+        text.push(' ');
+        if argument.contains(' ') {
+            text.push_str(&format!("'{argument}'"));
+        } else {
+            text.push_str(argument);
+        }
+    }
+    text
+}
+
+/// The status column: `Up 5 minutes`, `Exited (0) 2 hours ago`, `Created`.
+pub(crate) fn status(state: &State, now: Nanos) -> String {
+    let since = |at: Nanos| human_duration((now - at).max(0) / 1_000_000_000);
+    match state {
+        State::Running(running) | State::Stopping { running, .. } => {
+            format!("Up {}", since(running.process.started_at))
+        }
+        State::Paused(running) => format!("Up {} (Paused)", since(running.process.started_at)),
+        State::Restarting { ended, .. } => format!("Restarting ({}) {} ago", ended.code, since(ended.at)),
+        State::Removing { .. } | State::Gone { .. } => "Removal In Progress".to_owned(),
+        State::Dead { .. } => "Dead".to_owned(),
+        State::Exited { ended, .. } => format!("Exited ({}) {} ago", ended.code, since(ended.at)),
+        State::Starting { before, .. } if before.at != 0 => {
+            format!("Exited ({}) {} ago", before.code, since(before.at))
+        }
+        State::Created(_) | State::Starting { .. } => "Created".to_owned(),
+    }
+}
+
+/// A duration for people, as Docker words it.
+fn human_duration(seconds: i64) -> String {
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match seconds {
+        0 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        _ if minutes == 1 => "About a minute".to_owned(),
+        _ if minutes < 60 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_docker_words_them() {
+        for (seconds, text) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (119, "About a minute"),
+            (120, "2 minutes"),
+            (3599, "59 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (48 * 3600, "2 days"),
+            (14 * 24 * 3600, "2 weeks"),
+            (60 * 24 * 3600, "2 months"),
+            (2 * 365 * 24 * 3600, "2 years"),
+        ] {
+            assert_eq!(human_duration(seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn names_match_with_and_without_their_slash() {
+        for (pattern, matches) in [
+            ("web", true),
+            ("^web1$", true),
+            ("^/web1$", true),
+            ("^web$", false),
+            ("1$", true),
+            ("^eb", false),
+            ("", true),
+        ] {
+            assert_eq!(name_matches(pattern, "web1"), matches, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_one_line() {
+        let args = ["sh", "-c", "echo hi"].map(str::to_owned);
+        assert_eq!(command(&args), "sh -c 'echo hi'");
+    }
+}

@@ -1,0 +1,183 @@
+//! A container's output, read from its log on disk: the shim and the container are never asked.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use shim::log::{Follow, Query, Reader, Stream};
+use shim::timestamp::Timestamp;
+use tokio::io::Interest;
+use tokio::sync::mpsc;
+
+use super::launch::Places;
+use super::registry::Handle;
+use super::state::{Nanos, State};
+use crate::descriptor;
+use crate::engine::Engine;
+use crate::{Error, Result};
+
+/// Entries that may wait for a slow reader.
+const AHEAD: usize = 256;
+
+/// What is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct LogOptions {
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+    /// Go on with what is written later, until the container ends.
+    pub follow: bool,
+    /// Only the last so many lines.
+    pub tail: Option<u64>,
+    /// Only from this time.
+    pub since: Option<Nanos>,
+    /// Only up to this time.
+    pub until: Option<Nanos>,
+}
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// When.
+    pub at: Nanos,
+    /// From standard error.
+    pub stderr: bool,
+    /// The bytes, with the line's end when it ends here.
+    pub bytes: Vec<u8>,
+    /// Labels and environment kept with each line.
+    pub attributes: BTreeMap<String, String>,
+    /// The line begins here: false for all but the first part of a long line.
+    pub begins_line: bool,
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct Logs {
+    /// Entries, oldest first; the channel closes at the end.
+    pub entries: mpsc::Receiver<Result<LogEntry>>,
+    /// Output is raw: the program has a terminal.
+    pub tty: bool,
+}
+
+fn stamp(at: Nanos) -> Timestamp {
+    let nanoseconds = u32::try_from(at.rem_euclid(1_000_000_000)).unwrap_or(0);
+    Timestamp::new(at.div_euclid(1_000_000_000), nanoseconds)
+}
+
+fn broken(error: shim::log::Error) -> Error {
+    Error::system(format!("read the log: {error}"))
+}
+
+/// Opens the log of a container.
+pub async fn logs(engine: &Engine, reference: &str, options: LogOptions) -> Result<Logs> {
+    if !options.stdout && !options.stderr {
+        return Err(Error::invalid("You must choose at least one stream"));
+    }
+    let handle = engine.containers.find(reference)?;
+    let record = handle.view().record.clone();
+    if record.spec.log.driver == "none" {
+        return Err(Error::not_implemented("configured logging driver does not support reading"));
+    }
+    let path = Places::of(engine, &record.id).data_dir.join(super::log_name(&record.id));
+    let query =
+        Query { tail: options.tail, since: options.since.map(stamp), until: options.until.map(stamp) };
+    let reader = crate::blocking(move || Reader::open(&path, &query).map_err(broken)).await?;
+    let (sender, entries) = mpsc::channel(AHEAD);
+    let tty = record.config.tty;
+    tokio::spawn(async move {
+        let ended = if options.follow {
+            follow(reader, &handle, &options, &sender).await
+        } else {
+            read(reader, &options, &sender).await
+        };
+        if let Err(error) = ended {
+            // A reader that has left needs no error.
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    Ok(Logs { entries, tty })
+}
+
+/// An entry in our words, when its stream is wanted.
+fn wanted(entry: shim::log::Entry, options: &LogOptions) -> Option<LogEntry> {
+    let stderr = entry.stream == Stream::Stderr;
+    if if stderr { !options.stderr } else { !options.stdout } {
+        return None;
+    }
+    Some(LogEntry {
+        at: crate::shim_link::nanos(entry.time),
+        stderr,
+        bytes: entry.bytes,
+        attributes: entry.attrs.into_iter().collect(),
+        begins_line: entry.begins_line,
+    })
+}
+
+type Sender = mpsc::Sender<Result<LogEntry>>;
+
+async fn read(mut reader: Reader, options: &LogOptions, sender: &Sender) -> Result<()> {
+    // Reading is from the page cache mostly; a batch at a time keeps the other tasks going.
+    let options = options.clone();
+    let sender = sender.clone();
+    crate::blocking(move || {
+        while let Some(entry) = reader.read().map_err(broken)? {
+            if let Some(entry) = wanted(entry, &options)
+                && sender.blocking_send(Ok(entry)).is_err()
+            {
+                break;
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Whether more output may come.
+fn may_write(state: &State) -> bool {
+    state.running().is_some() || matches!(state, State::Starting { .. } | State::Restarting { .. })
+}
+
+async fn follow(reader: Reader, handle: &Handle, options: &LogOptions, sender: &Sender) -> Result<()> {
+    let follow = reader.follow().map_err(broken)?;
+    let mut changes = descriptor::watch(Changes(follow), Interest::READABLE)
+        .map_err(|error| Error::system(format!("watch the log: {error}")))?;
+    let mut states = handle.watch();
+    loop {
+        // Asked before reading: what is written before the end of the container is read after it was seen.
+        let over = !may_write(states.borrow_and_update().state());
+        if !drain(&mut changes.get_mut().0, options, sender).await? || over || changes.get_ref().0.is_over() {
+            return Ok(());
+        }
+        tokio::select! {
+            ready = changes.readable() => {
+                ready.map_err(|error| Error::system(format!("watch the log: {error}")))?.clear_ready();
+            }
+            changed = states.changed() => if changed.is_err() {
+                drain(&mut changes.get_mut().0, options, sender).await?;
+                return Ok(());
+            },
+            () = sender.closed() => return Ok(()),
+        }
+    }
+}
+
+/// A followed log as a descriptor that tokio can wait for.
+struct Changes(Follow);
+
+impl AsRawFd for Changes {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// Hands on what there is; `false` when the reader has left.
+async fn drain(follow: &mut Follow, options: &LogOptions, sender: &Sender) -> Result<bool> {
+    while let Some(entry) = follow.read().map_err(broken)? {
+        if let Some(entry) = wanted(entry, options)
+            && sender.send(Ok(entry)).await.is_err()
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

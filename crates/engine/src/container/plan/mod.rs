@@ -1,0 +1,222 @@
+//! The plan of a start: from what a container is and what this machine is to the document the runtime takes.
+//! Pure: no I/O, no clock, no randomness.
+
+mod limits;
+mod mounts;
+
+pub(crate) use limits::plan_limits as limits;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use oci::runtime::{
+    Capabilities, ConsoleSize, Device, Linux, Namespace, NamespaceKind, Process, Rlimit, Root, Spec, User,
+    VERSION,
+};
+
+use runtime::profile;
+use runtime::seccomp::Architecture;
+
+use super::spec::{ContainerSpec, ProcessSpec, Seccomp, Share};
+use crate::{Error, Result};
+
+/// What a start depends on beside the container itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StartFacts {
+    /// cgroup v2.
+    pub(crate) cgroup_v2: bool,
+    /// Path of the container's control group.
+    pub(crate) cgroup_path: String,
+    /// Directory of the container's own files: `hosts`, `hostname`, `resolv.conf`.
+    pub(crate) data_dir: PathBuf,
+    /// Where volumes are, by name.
+    pub(crate) volume_paths: BTreeMap<String, String>,
+    /// User and group numbers of the program.
+    pub(crate) user: User,
+    /// Its home directory.
+    pub(crate) home: String,
+    /// Devices to make: all of the host for a privileged container, else those asked for, with their numbers.
+    pub(crate) devices: Vec<FoundDevice>,
+    /// Numbers of block devices named in limits, by path.
+    pub(crate) block_devices: BTreeMap<String, (i64, i64)>,
+    /// Process ids of containers whose namespaces are joined, by identifier.
+    pub(crate) donors: BTreeMap<String, i32>,
+    /// Of this machine's system calls.
+    pub(crate) architecture: Architecture,
+    /// Major and minor version of the kernel.
+    pub(crate) kernel: (u32, u32),
+    /// The kernel filters system calls.
+    pub(crate) has_seccomp: bool,
+    /// The kernel has time namespaces.
+    pub(crate) has_time_namespaces: bool,
+    /// Processors, for the files of each that are hidden.
+    pub(crate) cpus: u32,
+}
+
+/// A device of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FoundDevice {
+    pub(crate) node: Device,
+    pub(crate) permissions: String,
+}
+
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The runtime's document for this start.
+pub(crate) fn plan_spec(id: &str, spec: &ContainerSpec, facts: &StartFacts) -> Result<Spec> {
+    let namespaces = namespaces(spec, facts)?;
+    let own_network = spec.namespaces.network == Share::Private;
+    Ok(Spec {
+        oci_version: VERSION.to_owned(),
+        process: Some(process(&spec.process, Some(&spec.hostname), facts)?),
+        root: Some(Root { path: "/".to_owned(), readonly: spec.root.readonly }),
+        hostname: if spec.namespaces.uts == Share::Private { spec.hostname.clone() } else { String::new() },
+        domainname: if spec.namespaces.uts == Share::Private {
+            spec.domainname.clone()
+        } else {
+            String::new()
+        },
+        mounts: mounts::plan_mounts(spec, facts)?,
+        hooks: None,
+        linux: Some(Linux {
+            sysctl: sysctls(spec, own_network),
+            resources: Some(limits::plan_resources(spec, facts)),
+            cgroups_path: facts.cgroup_path.clone(),
+            namespaces,
+            devices: facts.devices.iter().map(|device| device.node.clone()).collect(),
+            seccomp: seccomp(&spec.process, facts)?,
+            masked_paths: masked_paths(spec, facts),
+            readonly_paths: spec.readonly_paths.clone(),
+            ..Linux::default()
+        }),
+        annotations: annotations(id, spec),
+    })
+}
+
+fn annotations(_: &str, spec: &ContainerSpec) -> BTreeMap<String, String> {
+    spec.annotations.clone()
+}
+
+/// A program of the container: its own, or one that is run beside it (`hostname` is then in the environment already).
+pub(crate) fn process(given: &ProcessSpec, hostname: Option<&str>, facts: &StartFacts) -> Result<Process> {
+    let console = given.console_size;
+    let all = || given.capabilities.clone();
+    Ok(Process {
+        terminal: given.tty,
+        console_size: (given.tty && console != [0, 0])
+            .then_some(ConsoleSize { height: console[0], width: console[1] }),
+        user: facts.user.clone(),
+        args: given.args.clone(),
+        env: environment(given, hostname, &facts.home),
+        cwd: given.cwd.clone(),
+        capabilities: Some(Capabilities {
+            bounding: all(),
+            // Whoever is not root has only what files give; inheritable and ambient sets stay empty.
+            effective: if facts.user.uid == 0 { all() } else { Vec::new() },
+            permitted: if facts.user.uid == 0 { all() } else { Vec::new() },
+            ..Capabilities::default()
+        }),
+        rlimits: given
+            .rlimits
+            .iter()
+            .map(|limit| Rlimit { kind: limit.name.clone(), hard: limit.hard, soft: limit.soft })
+            .collect(),
+        no_new_privileges: given.no_new_privileges,
+        apparmor_profile: given
+            .apparmor
+            .clone()
+            .filter(|profile| profile != "unconfined")
+            .unwrap_or_default(),
+        oom_score_adj: Some(given.oom_score_adj),
+        ..Process::default()
+    })
+}
+
+/// What every program finds, then what was asked for; the later one of a name wins and keeps its place.
+fn environment(given: &ProcessSpec, hostname: Option<&str>, home: &str) -> Vec<String> {
+    let mut env = vec![DEFAULT_PATH.to_owned()];
+    env.extend(hostname.map(|name| format!("HOSTNAME={name}")));
+    if given.tty {
+        env.push("TERM=xterm".to_owned());
+    }
+    let has = |env: &[String], name: &str| {
+        env.iter().position(|entry| entry.split_once('=').is_some_and(|(key, _)| key == name))
+    };
+    for entry in &given.env {
+        let name = entry.split_once('=').map_or(entry.as_str(), |(name, _)| name);
+        match has(&env, name) {
+            Some(place) => env[place].clone_from(entry),
+            None => env.push(entry.clone()),
+        }
+    }
+    if has(&env, "HOME").is_none() {
+        env.push(format!("HOME={home}"));
+    }
+    env
+}
+
+fn namespaces(spec: &ContainerSpec, facts: &StartFacts) -> Result<Vec<Namespace>> {
+    let mut list = vec![Namespace { kind: NamespaceKind::Mount, path: None }];
+    let mut add = |kind: NamespaceKind, share: &Share, file: &str| -> Result<()> {
+        match share {
+            Share::Host => {}
+            Share::Private => list.push(Namespace { kind, path: None }),
+            Share::Container(id) => {
+                let pid = facts.donors.get(id).ok_or_else(|| {
+                    Error::conflict(format!(
+                        "cannot join network of a non running container: {id}: start it first"
+                    ))
+                })?;
+                list.push(Namespace { kind, path: Some(format!("/proc/{pid}/ns/{file}")) });
+            }
+        }
+        Ok(())
+    };
+    let shared = &spec.namespaces;
+    add(NamespaceKind::Network, &shared.network, "net")?;
+    add(NamespaceKind::Uts, &shared.uts, "uts")?;
+    add(NamespaceKind::Pid, &shared.pid, "pid")?;
+    add(NamespaceKind::Ipc, &shared.ipc, "ipc")?;
+    add(NamespaceKind::Cgroup, &shared.cgroup, "cgroup")?;
+    if facts.has_time_namespaces && shared.pid == Share::Private {
+        list.push(Namespace { kind: NamespaceKind::Time, path: None });
+    }
+    Ok(list)
+}
+
+fn sysctls(spec: &ContainerSpec, own_network: bool) -> BTreeMap<String, String> {
+    let mut sysctls = BTreeMap::new();
+    if own_network {
+        // Ping without CAP_NET_RAW, and low ports for everyone: the network is the container's own.
+        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+    }
+    sysctls.extend(spec.sysctls.clone());
+    sysctls
+}
+
+fn masked_paths(spec: &ContainerSpec, facts: &StartFacts) -> Vec<String> {
+    let mut masked = spec.masked_paths.clone();
+    // Docker's default list hides the thermal throttle counters of each processor as well.
+    if masked.iter().any(|path| path == "/sys/firmware") {
+        masked
+            .extend((0..facts.cpus).map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle")));
+    }
+    masked
+}
+
+fn seccomp(process: &ProcessSpec, facts: &StartFacts) -> Result<Option<oci::runtime::Seccomp>> {
+    if !facts.has_seccomp {
+        return Ok(None);
+    }
+    let architecture = facts.architecture;
+    match &process.seccomp {
+        Seccomp::Unconfined => Ok(None),
+        Seccomp::Default => Ok(Some(profile::default_seccomp(&process.capabilities, architecture))),
+        Seccomp::Custom(text) => {
+            let host = profile::Host { architecture, kernel: facts.kernel };
+            profile::parse(text.as_bytes(), &process.capabilities, host)
+                .map_err(|error| Error::invalid(format!("Decoding seccomp profile failed: {error}")))
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! At boot: what each container was when the daemon went, and what is found of it, decide what happens next.
+
+use std::os::fd::OwnedFd;
+
+use super::adopt::adopt;
+use super::launch::Places;
+use super::owner::{self, Adopted};
+use super::record::Record;
+use super::resolve;
+use super::state::{Input, Policy, Restart, State};
+use super::teardown;
+use crate::engine::Engine;
+use crate::{Result, id, time};
+
+/// Exit code of a program whose end nobody recorded, as when the machine lost power.
+const UNKNOWN: i32 = 255;
+
+/// What is found of a container at boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A shim that keeps a running program.
+    Running,
+    /// An exit record.
+    Ended(Input),
+    /// Nothing.
+    Nothing,
+}
+
+/// What is done with a container at boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// Its owner goes on with the living program.
+    Adopt,
+    /// What is left of it is swept, then its owner takes these inputs.
+    Settle(Vec<Input>),
+}
+
+/// Decides, from the recorded state and what was found. Pure; `now` dates an end that nobody recorded.
+pub(crate) fn plan(state: &State, found: &Found, policy: Policy, now: i64) -> Plan {
+    let lost = || Input::ProcessExited { code: UNKNOWN, at: now, oom_killed: false };
+    let ended = || match found {
+        Found::Ended(input) => input.clone(),
+        _ => lost(),
+    };
+    match (state, found) {
+        (
+            State::Running(_) | State::Paused(_) | State::Stopping { .. } | State::Starting { .. },
+            Found::Running,
+        ) => Plan::Adopt,
+        (State::Running(_) | State::Paused(_), _) => Plan::Settle(vec![ended()]),
+        // A stop that was under way is fulfilled: the program has ended.
+        (State::Stopping { .. }, _) => Plan::Settle(vec![ended()]),
+        // The program may have run to its end while nobody looked: its record tells.
+        (State::Starting { .. }, Found::Ended(exit)) => Plan::Settle(vec![exit.clone()]),
+        (State::Starting { .. }, Found::Nothing) => Plan::Settle(vec![Input::LaunchFailed {
+            code: 128,
+            message: "the daemon was stopped while the container was being started".to_owned(),
+        }]),
+        (State::Restarting { .. }, _) => Plan::Settle(vec![Input::BackoffElapsed]),
+        (State::Removing { .. }, _) => Plan::Settle(vec![Input::Remove { force: true }]),
+        (State::Exited { told_to_stop, .. }, _) => match policy.restart {
+            Restart::Always => Plan::Settle(vec![Input::Start]),
+            Restart::UnlessStopped if !told_to_stop => Plan::Settle(vec![Input::Start]),
+            _ => Plan::Settle(Vec::new()),
+        },
+        (State::Created(_) | State::Dead { .. } | State::Gone { .. }, _) => Plan::Settle(Vec::new()),
+    }
+}
+
+/// Looks what is there of a container: its shim first, then what the shim recorded.
+async fn find(engine: &Engine, record: &Record) -> Result<(Found, Option<Adopted>)> {
+    let places = Places::of(engine, &record.id);
+    let exec_dir = places.exec_dir.clone();
+    let socket: Option<OwnedFd> = crate::blocking(move || crate::shim_process::connect(&exec_dir)).await?;
+    if let Some(socket) = socket {
+        match adopt(socket).await {
+            Ok(adopted) => return Ok((Found::Running, Some(adopted))),
+            Err(error) => {
+                tracing::info!(container = id::short(&record.id), %error, "its shim keeps nothing that runs")
+            }
+        }
+    }
+    let data_dir = places.data_dir;
+    let exit = crate::blocking(move || crate::shim_process::exit_record(&data_dir)).await?;
+    Ok((exit.map_or(Found::Nothing, Found::Ended), None))
+}
+
+/// Brings back one container. A container that cannot be brought back is reported and left as recorded.
+pub(crate) async fn recover(engine: &Engine, mut record: Record) -> Result<()> {
+    engine.containers.reserve(&record.name, &record.id)?;
+    let policy = resolve::policy(&record.host_config)?;
+    let active = !matches!(record.state, State::Created(_) | State::Exited { .. } | State::Dead { .. });
+    let (found, adopted) = if active { find(engine, &record).await? } else { (Found::Nothing, None) };
+    let plan = plan(&record.state, &found, policy, time::now());
+    tracing::debug!(container = id::short(&record.id), state = %record.state, ?found, ?plan, "recovered");
+    match (plan, adopted) {
+        (Plan::Adopt, Some(adopted)) => {
+            engine.networks.restore(&record);
+            let process = super::state::Process {
+                started_at: record
+                    .state
+                    .running()
+                    .map_or_else(time::now, |running| running.process.started_at),
+                ..adopted.process.clone()
+            };
+            let inputs = match &record.state {
+                State::Starting { .. } | State::Running(_) | State::Paused(_) => {
+                    vec![Input::Launched(process)]
+                }
+                // The grace of a stop that was under way begins anew.
+                State::Stopping { .. } => {
+                    let signal = resolve::stop_signal_of(&record.config.stop_signal)?;
+                    let grace_seconds = u64::try_from(record.spec.stop_timeout).ok();
+                    vec![Input::Stop { signal, grace_seconds }]
+                }
+                _ => Vec::new(),
+            };
+            owner::spawn(engine, record, Some(adopted), inputs);
+        }
+        (Plan::Adopt, None) => {
+            owner::spawn(engine, record, None, Vec::new());
+        }
+        (Plan::Settle(mut inputs), _) => {
+            if active {
+                sweep(engine, &record).await;
+            }
+            // A removal that was cut short is taken up where the life ends, from a state that can be removed.
+            if let State::Removing { ended } = &record.state {
+                record.state = State::Dead { ended: ended.clone() };
+            }
+            // A run that ended while its start was being recorded: it had begun before it ended.
+            if let (State::Starting { .. }, Some(Input::ProcessExited { .. })) =
+                (&record.state, inputs.first())
+            {
+                let process = super::state::Process { pid: 0, start_time_ticks: 0, started_at: time::now() };
+                inputs.insert(0, Input::Launched(process));
+            }
+            owner::spawn(engine, record, None, inputs);
+        }
+    }
+    Ok(())
+}
+
+/// Kills and removes what a run without a shim left behind.
+async fn sweep(engine: &Engine, record: &Record) {
+    let (engine, record) = (engine.clone(), record.clone());
+    let name = id::short(&record.id).to_owned();
+    let swept = crate::blocking(move || {
+        let processes = teardown::sweep_processes(&engine, &record);
+        teardown::teardown(&engine, &record).and(processes)
+    });
+    if let Err(error) = swept.await {
+        tracing::error!(container = name, %error, "cannot sweep what is left of its last run");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::{Ended, Process, Running, Tally, Then};
+    use super::*;
+
+    fn running() -> Running {
+        let process = Process { pid: 1, start_time_ticks: 1, started_at: 1 };
+        Running { process, tally: Tally::default(), told_to_stop: false }
+    }
+
+    /// The whole table of recovery: every state, everything that may be found.
+    #[test]
+    fn what_was_recorded_and_what_is_found_decide() {
+        let exit = Input::ProcessExited { code: 3, at: 9, oom_killed: false };
+        let found = [Found::Running, Found::Ended(exit), Found::Nothing];
+        let exited =
+            |told_to_stop| State::Exited { ended: Ended::default(), told_to_stop, tally: Tally::default() };
+        let starting = State::Starting {
+            before: Ended::default(),
+            tally: Tally::default(),
+            restart: false,
+            stop_wanted: None,
+        };
+        let states = [
+            State::Created(Ended::default()),
+            starting,
+            State::Running(running()),
+            State::Paused(running()),
+            State::Stopping { running: running(), then: Then::Rest, attempt: 1 },
+            exited(false),
+            exited(true),
+            State::Restarting { ended: Ended::default(), tally: Tally::default() },
+            State::Removing { ended: Ended::default() },
+            State::Dead { ended: Ended::default() },
+        ];
+        let mut table = String::new();
+        for restart in [Restart::No, Restart::Always, Restart::UnlessStopped] {
+            let policy = Policy { restart, auto_remove: false };
+            table.push_str(&format!("restart {restart:?}\n"));
+            for state in &states {
+                let plans = found.iter().map(|found| match plan(state, found, policy, 7) {
+                    Plan::Adopt => "adopt".to_owned(),
+                    Plan::Settle(inputs) if inputs.is_empty() => "-".to_owned(),
+                    Plan::Settle(inputs) => {
+                        inputs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                    }
+                });
+                let plans: Vec<String> = plans.collect();
+                table.push_str(&format!(
+                    "  {state}: running → {}; exit record → {}; nothing → {}\n",
+                    plans[0], plans[1], plans[2]
+                ));
+            }
+        }
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/container/recover_table.txt");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(file, &table).expect("write the table");
+        }
+        assert_eq!(
+            table,
+            std::fs::read_to_string(file).expect("run with BLESS=1 to write recover_table.txt")
+        );
+    }
+}

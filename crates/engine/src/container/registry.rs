@@ -1,0 +1,153 @@
+//! Which containers exist: by identifier, by name, by unique prefix. Readers never wait for an owner.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::owner::{Change, Command};
+use super::record::Record;
+use super::state::Input;
+use super::view::View;
+use crate::{Error, Outcome, Result};
+
+/// A container as others see it: the latest snapshot, and its owner's mailbox.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// 64 hexadecimal digits.
+    pub id: Arc<str>,
+    mailbox: mpsc::Sender<Command>,
+    view: watch::Receiver<Arc<View>>,
+}
+
+impl Handle {
+    pub(crate) fn new(id: &str, mailbox: mpsc::Sender<Command>, view: watch::Receiver<Arc<View>>) -> Self {
+        Self { id: id.into(), mailbox, view }
+    }
+
+    /// The latest snapshot. Never waits.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// Snapshots as they come.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// Sends a command to the owner.
+    pub(crate) async fn send(&self, command: Command) -> Result<()> {
+        self.mailbox.send(command).await.map_err(|_| self.gone())
+    }
+
+    /// Sends an input and waits for the owner's answer (not for its effects).
+    pub(crate) async fn request(&self, input: Input) -> Result<Outcome> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Request { input, reply }).await?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// Has the owner change the record, and waits until that is durable.
+    pub(crate) async fn change(
+        &self,
+        change: impl FnOnce(&mut Record) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Change { change: Change(Box::new(change)), reply }).await?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// Waits until a snapshot satisfies `accept`; an error once the container is gone without that.
+    pub(crate) async fn until(&self, mut accept: impl FnMut(&View) -> bool) -> Result<Arc<View>> {
+        let mut watch = self.view.clone();
+        let view = watch.wait_for(|view| accept(view)).await.map_err(|_| self.gone())?;
+        Ok(Arc::clone(&view))
+    }
+
+    fn gone(&self) -> Error {
+        Error::not_found(format!("No such container: {}", self.id))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    containers: BTreeMap<Arc<str>, Handle>,
+    names: HashMap<String, Arc<str>>,
+}
+
+/// All containers.
+#[derive(Debug, Default)]
+pub struct Registry {
+    index: RwLock<Index>,
+}
+
+impl Registry {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a name for a container that is being made. The name stays taken until [`Registry::release`].
+    pub(crate) fn reserve(&self, name: &str, id: &str) -> Result<()> {
+        let mut index = self.write();
+        if let Some(owner) = index.names.get(name) {
+            return Err(Error::conflict(format!(
+                "Conflict. The container name \"/{name}\" is already in use by container \"{owner}\". You have to remove (or rename) that container to be able to reuse that name."
+            )));
+        }
+        index.names.insert(name.to_owned(), id.into());
+        Ok(())
+    }
+
+    /// Frees a name.
+    pub(crate) fn release(&self, name: &str) {
+        self.write().names.remove(name);
+    }
+
+    pub(crate) fn insert(&self, handle: Handle) {
+        self.write().containers.insert(Arc::clone(&handle.id), handle);
+    }
+
+    /// Forgets a container and its name.
+    pub(crate) fn remove(&self, id: &str) {
+        let mut index = self.write();
+        index.containers.remove(id);
+        index.names.retain(|_, owner| owner.as_ref() != id);
+    }
+
+    /// All containers, ordered by identifier.
+    #[must_use]
+    pub fn all(&self) -> Vec<Handle> {
+        self.read().containers.values().cloned().collect()
+    }
+
+    /// Finds a container by full identifier, full name, or unique identifier prefix, in that order.
+    pub fn find(&self, reference: &str) -> Result<Handle> {
+        let missing = || Error::not_found(format!("No such container: {reference}"));
+        let index = self.read();
+        if let Some(handle) = index.containers.get(reference) {
+            return Ok(handle.clone());
+        }
+        let name = reference.strip_prefix('/').unwrap_or(reference);
+        if let Some(handle) = index.names.get(name).and_then(|id| index.containers.get(id)) {
+            return Ok(handle.clone());
+        }
+        if reference.is_empty() {
+            return Err(missing());
+        }
+        let start: Arc<str> = reference.into();
+        let mut matching = index.containers.range(start..).take_while(|(id, _)| id.starts_with(reference));
+        match (matching.next(), matching.next()) {
+            (Some((_, handle)), None) => Ok(handle.clone()),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid(format!("multiple IDs found with provided prefix: {reference}")))
+            }
+            _ => Err(missing()),
+        }
+    }
+}

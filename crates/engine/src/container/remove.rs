@@ -1,0 +1,28 @@
+//! Remove a container and, when asked, its anonymous volumes.
+
+use super::state::{Input, State};
+use crate::engine::Engine;
+use crate::{Error, Kind, Result};
+
+/// Removes a container and waits until nothing of it is left. `volumes` takes its anonymous volumes along.
+pub async fn remove(engine: &Engine, reference: &str, force: bool, volumes: bool) -> Result<()> {
+    let handle = engine.containers.find(reference)?;
+    if volumes {
+        handle
+            .change(|record| {
+                record.remove_volumes = true;
+                Ok(())
+            })
+            .await?;
+    }
+    handle.request(Input::Remove { force }).await?;
+    let over = |view: &super::view::View| matches!(view.state(), State::Gone { .. } | State::Dead { .. });
+    match handle.until(over).await {
+        Ok(view) => match view.state() {
+            State::Dead { ended } => Err(Error::system(ended.error.clone())),
+            _ => Ok(()),
+        },
+        Err(error) if error.kind == Kind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}

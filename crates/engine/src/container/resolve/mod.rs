@@ -1,0 +1,233 @@
+//! From what a request says to what a container is: pure, with Docker's words for what cannot be.
+
+mod limits;
+mod mounts;
+mod namespaces;
+mod ports;
+mod process;
+mod security;
+
+use std::collections::BTreeMap;
+
+use api::config::Config;
+use api::host_config::HostConfig;
+
+use super::spec::{ContainerSpec, LogSpec, RootSource, RootSpec};
+use super::state::{Policy, Restart};
+use crate::{Error, Result};
+
+pub(crate) use mounts::anonymous_volumes;
+pub(crate) use process::{merge_image, stop_signal_of};
+pub(crate) use security::capabilities;
+
+/// What a decision about a request depends on beside the request.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts<'a> {
+    /// The daemon's defaults.
+    pub(crate) config: &'a crate::Config,
+    /// The new container's identifier.
+    pub(crate) id: &'a str,
+    /// Processors of this machine.
+    pub(crate) cpus: u32,
+    /// cgroup v2 (else v1).
+    pub(crate) cgroup_v2: bool,
+    /// Capabilities this kernel knows, in kernel order.
+    pub(crate) capabilities: &'a [&'static str],
+    /// Identifiers of containers that namespaces are shared with, by the name the request uses.
+    pub(crate) containers: BTreeMap<String, Donor>,
+    /// Root layers, topmost first, or a host directory.
+    pub(crate) root: RootSource,
+    /// Host paths of bind sources that exist.
+    pub(crate) existing_paths: Vec<String>,
+    /// Names for anonymous volumes, as many as [`anonymous_volumes`] says.
+    pub(crate) volume_names: Vec<String>,
+}
+
+/// A container whose namespaces may be shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Donor {
+    /// Its identifier.
+    pub(crate) id: String,
+    /// Its IPC namespace may be joined.
+    pub(crate) ipc_shareable: bool,
+}
+
+/// Resolves a request whose `config` already holds what the image adds. The second value is warnings.
+pub(crate) fn resolve(
+    config: &Config,
+    host: &HostConfig,
+    mac_address: &str,
+    facts: &Facts<'_>,
+) -> Result<(ContainerSpec, Vec<String>)> {
+    let mut warnings = Vec::new();
+    refuse_unsupported(config, host)?;
+    let namespaces = namespaces::resolve(config, host, facts)?;
+    let process = process::resolve(config, host, facts)?;
+    let privileged = host.privileged;
+    let (masked_paths, readonly_paths) = security::hidden_paths(host);
+    let spec = ContainerSpec {
+        hostname: namespaces::hostname(config, host, facts)?,
+        domainname: config.domainname.clone(),
+        root: RootSpec { source: facts.root.clone(), readonly: host.readonly_rootfs },
+        mounts: mounts::resolve(config, host, facts)?,
+        shm_size: shm_size(host, facts)?,
+        privileged,
+        init: host.init.unwrap_or(facts.config.init) && namespaces.pid == super::spec::Share::Private,
+        masked_paths,
+        readonly_paths,
+        sysctls: namespaces::sysctls(host, &namespaces)?,
+        annotations: annotations(host)?,
+        devices: limits::devices(host)?,
+        device_rules: limits::device_rules(host)?,
+        limits: limits::resolve(&host.resources, facts.cpus, facts.cgroup_v2, &mut warnings)?,
+        cgroup_parent: cgroup_parent(host, facts)?,
+        stop_signal: stop_signal_of(&config.stop_signal)?,
+        stop_timeout: config.stop_timeout.unwrap_or(facts.config.default_stop_timeout),
+        log: log(host, facts)?,
+        network: ports::network(config, host, mac_address, facts)?,
+        namespaces,
+        process,
+    };
+    Ok((spec, warnings))
+}
+
+/// Options whose meaning this engine does not have yet are refused, never ignored.
+fn refuse_unsupported(config: &Config, host: &HostConfig) -> Result<()> {
+    if !host.isolation.is_empty() && host.isolation != "default" {
+        return Err(Error::invalid(format!(
+            "invalid isolation ({}): linux only supports 'default'",
+            host.isolation
+        )));
+    }
+    if !host.runtime.is_empty()
+        && !matches!(host.runtime.as_str(), "runc" | "berth" | "io.containerd.runc.v2")
+    {
+        return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
+    }
+    if host.volumes_from.as_ref().is_some_and(|list| !list.is_empty()) {
+        return Err(Error::invalid("--volumes-from is not supported yet: name the volumes with --volume"));
+    }
+    if host.links.as_ref().is_some_and(|list| !list.is_empty()) {
+        return Err(Error::invalid("--link is not supported yet: use a user-defined network"));
+    }
+    if host.resources.device_requests.as_ref().is_some_and(|list| !list.is_empty()) {
+        return Err(Error::invalid("device requests (--gpus, CDI) are not supported yet"));
+    }
+    if !host.storage_opt.is_empty() {
+        return Err(Error::invalid(
+            "--storage-opt is not supported yet: this engine sets no quota on a container's layer",
+        ));
+    }
+    if !host.userns_mode.is_empty() && host.userns_mode != "host" {
+        return Err(Error::invalid(format!("invalid user namespace mode: {}", host.userns_mode)));
+    }
+    let probe = config.healthcheck.as_ref().and_then(|check| check.test.as_ref());
+    if probe.is_some_and(|test| {
+        !matches!(test.first().map(String::as_str), None | Some("NONE" | "CMD" | "CMD-SHELL"))
+    }) {
+        return Err(Error::invalid(
+            "Unknown healthcheck type: the first word must be NONE, CMD or CMD-SHELL",
+        ));
+    }
+    Ok(())
+}
+
+fn shm_size(host: &HostConfig, facts: &Facts<'_>) -> Result<i64> {
+    match host.shm_size {
+        size if size < 0 => Err(Error::invalid("SHM size can not be less than 0")),
+        0 => Ok(facts.config.default_shm_size),
+        size => Ok(size),
+    }
+}
+
+fn annotations(host: &HostConfig) -> Result<BTreeMap<String, String>> {
+    if host.annotations.contains_key("") {
+        return Err(Error::invalid(
+            "invalid Annotations: the empty string is not permitted as an annotation key",
+        ));
+    }
+    Ok(host.annotations.clone())
+}
+
+fn cgroup_parent(host: &HostConfig, facts: &Facts<'_>) -> Result<String> {
+    let parent = match host.resources.cgroup_parent.as_str() {
+        "" => facts.config.cgroup_parent.as_str(),
+        given => given,
+    };
+    if parent.split('/').any(|part| part == "..") || parent.contains('\0') || parent.contains('\n') {
+        return Err(Error::invalid(format!(
+            "invalid cgroup parent {parent:?}: it must not climb out with '..'"
+        )));
+    }
+    Ok(format!("/{}", parent.trim_matches('/')))
+}
+
+fn log(host: &HostConfig, facts: &Facts<'_>) -> Result<LogSpec> {
+    let given = host.log_config.config.clone().unwrap_or_default();
+    let driver = match host.log_config.kind.as_str() {
+        "" => facts.config.log_driver.as_str(),
+        kind => kind,
+    };
+    let mut options = BTreeMap::new();
+    if driver == facts.config.log_driver {
+        options.extend(facts.config.log_opts.iter().cloned());
+    }
+    options.extend(given);
+    let known: &[&str] = match driver {
+        "json-file" => {
+            &["max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag"]
+        }
+        "none" => &[],
+        other => {
+            return Err(Error::invalid(format!(
+                "logger: no log driver named '{other}' is registered (this engine has json-file and none)"
+            )));
+        }
+    };
+    if let Some(unknown) = options.keys().find(|key| !known.contains(&key.as_str())) {
+        if driver == "none" {
+            return Ok(LogSpec { driver: driver.to_owned(), options: BTreeMap::new() });
+        }
+        return Err(Error::invalid(format!("unknown log opt '{unknown}' for {driver} log driver")));
+    }
+    Ok(LogSpec { driver: driver.to_owned(), options })
+}
+
+/// Limits alone, for an update.
+pub(crate) fn limits_of(
+    resources: &api::host_config::Resources,
+    cpus: u32,
+    cgroup_v2: bool,
+    warnings: &mut Vec<String>,
+) -> Result<super::spec::Limits> {
+    limits::resolve(resources, cpus, cgroup_v2, warnings)
+}
+
+/// The part of a host configuration that decides a container's life.
+pub(crate) fn policy(host: &HostConfig) -> Result<Policy> {
+    let policy = &host.restart_policy;
+    let retries = policy.maximum_retry_count;
+    if retries < 0 {
+        return Err(Error::invalid("invalid restart policy: maximum retry count cannot be negative"));
+    }
+    if retries != 0 && policy.name != "on-failure" && !policy.name.is_empty() {
+        return Err(Error::invalid(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'",
+        ));
+    }
+    let restart = match policy.name.as_str() {
+        "" | "no" => Restart::No,
+        "always" => Restart::Always,
+        "unless-stopped" => Restart::UnlessStopped,
+        "on-failure" => Restart::OnFailure(u32::try_from(retries).unwrap_or(u32::MAX)),
+        other => {
+            return Err(Error::invalid(format!(
+                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            )));
+        }
+    };
+    if host.auto_remove && restart != Restart::No {
+        return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
+    }
+    Ok(Policy { restart, auto_remove: host.auto_remove })
+}

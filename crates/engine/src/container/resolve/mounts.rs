@@ -1,0 +1,320 @@
+//! Mounts: `--volume`, `--mount`, `--tmpfs` and the volumes an image declares, checked and put in order.
+
+use std::collections::BTreeSet;
+
+use api::config::Config;
+use api::host_config::HostConfig;
+use api::mount::{Mount, kind};
+
+use super::super::spec::{MountSource, MountSpec};
+use super::Facts;
+use crate::{Error, Result};
+
+/// Mounts of one container; more would only slow its start.
+const MAX_MOUNTS: usize = 1024;
+
+/// A path without `.`, `..`, doubled or trailing slashes. `..` does not climb above `/`.
+pub(crate) fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// How many anonymous volumes a request needs names for.
+pub(crate) fn anonymous_volumes(config: &Config, host: &HostConfig) -> usize {
+    let declared = config.volumes.as_ref().map_or(0, |volumes| volumes.len());
+    let unnamed = host.mounts.iter().filter(|mount| is_volume(mount) && mount.source.is_empty()).count();
+    let binds = host.binds.iter().flatten().filter(|bind| !bind.contains(':')).count();
+    declared + unnamed + binds
+}
+
+fn is_volume(mount: &Mount) -> bool {
+    mount.kind.is_empty() || mount.kind == kind::VOLUME
+}
+
+pub(super) fn resolve(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> Result<Vec<MountSpec>> {
+    let mut names = facts.volume_names.iter().cloned();
+    let mut taken = BTreeSet::new();
+    let mut mounts = Vec::new();
+    let mut add = |mount: MountSpec| {
+        if mount.destination == "/" {
+            return Err(Error::invalid("invalid specification: destination can't be '/'"));
+        }
+        if !taken.insert(mount.destination.clone()) {
+            return Err(Error::invalid(format!("Duplicate mount point: {}", mount.destination)));
+        }
+        if taken.len() > MAX_MOUNTS {
+            return Err(Error::invalid(format!("more than {MAX_MOUNTS} mounts")));
+        }
+        mounts.push(mount);
+        Ok(())
+    };
+    for bind in host.binds.iter().flatten() {
+        add(parse_bind(bind, &mut names)?)?;
+    }
+    for mount in &host.mounts {
+        add(parse_mount(mount, facts, &mut names)?)?;
+    }
+    for (destination, options) in &host.tmpfs {
+        add(parse_tmpfs(destination, options)?)?;
+    }
+    for destination in config.volumes.iter().flatten().map(|(destination, _)| clean(destination)) {
+        if taken.contains(&destination) {
+            continue;
+        }
+        let name = names.next().ok_or_else(|| Error::system("no name is left for an anonymous volume"))?;
+        let source = MountSource::Volume { name, anonymous: true, copy: true, subpath: String::new() };
+        taken.insert(destination.clone());
+        mounts.push(plain(destination, source));
+    }
+    mounts.sort_by_key(|mount| mount.destination.matches('/').count());
+    Ok(mounts)
+}
+
+fn plain(destination: String, source: MountSource) -> MountSpec {
+    MountSpec {
+        destination,
+        source,
+        writable: true,
+        recursive_readonly: false,
+        recursive: true,
+        propagation: String::new(),
+        mode: String::new(),
+    }
+}
+
+fn absolute(path: &str, whole: &str) -> Result<String> {
+    if path.starts_with('/') && !path.contains('\0') {
+        return Ok(clean(path));
+    }
+    Err(Error::invalid(format!(
+        "invalid volume specification: '{whole}': invalid mount config for type \"volume\": invalid mount path: '{path}' mount path must be absolute"
+    )))
+}
+
+/// `[source:]destination[:mode]`.
+fn parse_bind(text: &str, names: &mut impl Iterator<Item = String>) -> Result<MountSpec> {
+    let invalid = || Error::invalid(format!("invalid volume specification: '{text}'"));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, destination, mode) = match parts.as_slice() {
+        [destination] => ("", *destination, ""),
+        [source, destination] if destination.starts_with('/') => (*source, *destination, ""),
+        [source, destination, mode] => (*source, *destination, *mode),
+        _ => return Err(invalid()),
+    };
+    if parts.len() > 1 && source.is_empty() || destination.is_empty() {
+        return Err(invalid());
+    }
+    let destination = absolute(destination, text)?;
+    let mut copy = true;
+    let mut mount = if source.starts_with('/') {
+        plain(destination, MountSource::Bind { path: clean(source), create: true })
+    } else {
+        let anonymous = source.is_empty();
+        let name = if anonymous { names.next().ok_or_else(invalid)? } else { source.to_owned() };
+        if !anonymous && !crate::id::is_valid_name(&name) {
+            return Err(Error::invalid(format!(
+                "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+            )));
+        }
+        plain(destination, MountSource::Volume { name, anonymous, copy: true, subpath: String::new() })
+    };
+    mount.mode = mode.to_owned();
+    let is_bind = matches!(mount.source, MountSource::Bind { .. });
+    let mut seen = BTreeSet::new();
+    for word in mode.split(',').filter(|_| !mode.is_empty()) {
+        let class = match word {
+            "ro" | "rw" => {
+                mount.writable = word == "rw";
+                "access"
+            }
+            "z" | "Z" => "label",
+            "nocopy" if !is_bind => {
+                copy = false;
+                "copy"
+            }
+            "consistent" | "cached" | "delegated" => "consistency",
+            "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate" if is_bind => {
+                mount.propagation = word.to_owned();
+                "propagation"
+            }
+            _ => return Err(Error::invalid(format!("invalid mode: {mode}"))),
+        };
+        if !seen.insert(class) {
+            return Err(Error::invalid(format!("invalid mode: {mode}")));
+        }
+    }
+    mount.recursive_readonly = !mount.writable;
+    if let MountSource::Volume { copy: wanted, .. } = &mut mount.source {
+        *wanted = copy;
+    }
+    Ok(mount)
+}
+
+fn parse_mount(
+    mount: &Mount,
+    facts: &Facts<'_>,
+    names: &mut impl Iterator<Item = String>,
+) -> Result<MountSpec> {
+    let kind = if mount.kind.is_empty() { kind::VOLUME } else { mount.kind.as_str() };
+    let invalid = |words: &str| Error::invalid(format!("invalid mount config for type \"{kind}\": {words}"));
+    if mount.target.is_empty() {
+        return Err(invalid("field Target must not be empty"));
+    }
+    if !mount.target.starts_with('/') || mount.target.contains('\0') {
+        return Err(invalid(&format!("invalid mount path: '{}' mount path must be absolute", mount.target)));
+    }
+    let source = match kind {
+        kind::BIND => bind_source(mount, facts, &invalid)?,
+        kind::VOLUME => volume_source(mount, names, &invalid)?,
+        kind::TMPFS => {
+            if !mount.source.is_empty() {
+                return Err(invalid("field Source must not be specified"));
+            }
+            MountSource::Tmpfs { options: tmpfs_options(mount, &invalid)? }
+        }
+        kind::IMAGE | kind::CLUSTER | kind::NAMED_PIPE => {
+            return Err(invalid("this type of mount is not supported by this engine"));
+        }
+        other => return Err(Error::invalid(format!("mount type unknown: \"{other}\""))),
+    };
+    let bind = mount.bind_options.clone().unwrap_or_default();
+    if bind.read_only_force_recursive && (bind.non_recursive || !mount.read_only) {
+        return Err(invalid("BindOptions.ReadOnlyForceRecursive needs a recursive, read-only mount"));
+    }
+    match bind.propagation.as_str() {
+        "" | "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {}
+        other => return Err(invalid(&format!("invalid propagation mode: {other}"))),
+    }
+    Ok(MountSpec {
+        destination: clean(&mount.target),
+        source,
+        writable: !mount.read_only,
+        recursive_readonly: mount.read_only && !bind.read_only_non_recursive && !bind.non_recursive,
+        recursive: !bind.non_recursive,
+        propagation: bind.propagation,
+        mode: String::new(),
+    })
+}
+
+fn bind_source(mount: &Mount, facts: &Facts<'_>, invalid: &dyn Fn(&str) -> Error) -> Result<MountSource> {
+    if mount.volume_options.is_some() {
+        return Err(invalid("field VolumeOptions must not be specified"));
+    }
+    if mount.source.is_empty() {
+        return Err(invalid("field Source must not be empty"));
+    }
+    if !mount.source.starts_with('/') {
+        return Err(invalid(&format!("invalid mount path: '{}' mount path must be absolute", mount.source)));
+    }
+    let create = mount.bind_options.as_ref().is_some_and(|options| options.create_mountpoint);
+    if !create && !facts.existing_paths.contains(&mount.source) {
+        return Err(invalid(&format!("bind source path does not exist: {}", mount.source)));
+    }
+    Ok(MountSource::Bind { path: clean(&mount.source), create })
+}
+
+fn volume_source(
+    mount: &Mount,
+    names: &mut impl Iterator<Item = String>,
+    invalid: &dyn Fn(&str) -> Error,
+) -> Result<MountSource> {
+    if mount.bind_options.is_some() {
+        return Err(invalid("field BindOptions must not be specified"));
+    }
+    let options = mount.volume_options.clone().unwrap_or_default();
+    if let Some(driver) = options.driver_config.filter(|driver| !matches!(driver.name.as_str(), "" | "local"))
+    {
+        return Err(Error::not_found(format!(
+            "error looking up volume plugin {}: plugin not found",
+            driver.name
+        )));
+    }
+    let anonymous = mount.source.is_empty();
+    if anonymous && !options.subpath.is_empty() {
+        return Err(invalid("must not set Subpath when using anonymous volumes"));
+    }
+    if options.subpath.starts_with('/') || options.subpath.split('/').any(|part| part == "..") {
+        return Err(invalid("subpath must be a relative path within the volume"));
+    }
+    if !anonymous && !crate::id::is_valid_name(&mount.source) {
+        return Err(invalid(&format!(
+            "\"{}\" includes invalid characters for a local volume name",
+            mount.source
+        )));
+    }
+    let name = match anonymous {
+        true => names.next().ok_or_else(|| invalid("no name is left for an anonymous volume"))?,
+        false => mount.source.clone(),
+    };
+    Ok(MountSource::Volume { name, anonymous, copy: !options.no_copy, subpath: options.subpath })
+}
+
+fn tmpfs_options(mount: &Mount, invalid: &dyn Fn(&str) -> Error) -> Result<Vec<String>> {
+    let given = mount.tmpfs_options.clone().unwrap_or_default();
+    let mut options = vec!["nosuid".to_owned(), "nodev".to_owned()];
+    let mut exec = "noexec".to_owned();
+    for option in given.options {
+        match option.as_slice() {
+            [word] if word == "exec" || word == "noexec" => exec = word.clone(),
+            other => return Err(invalid(&format!("invalid option: {}", other.join("=")))),
+        }
+    }
+    options.push(exec);
+    if given.size_bytes != 0 {
+        options.push(format!("size={}", given.size_bytes));
+    }
+    options.push(format!("mode={:o}", if given.mode == 0 { 0o1777 } else { given.mode }));
+    Ok(options)
+}
+
+fn parse_tmpfs(destination: &str, text: &str) -> Result<MountSpec> {
+    if !destination.starts_with('/') {
+        return Err(Error::invalid(format!(
+            "invalid mount path: '{destination}' mount path must be absolute"
+        )));
+    }
+    const FLAGS: &[&str] = &[
+        "ro",
+        "rw",
+        "exec",
+        "noexec",
+        "suid",
+        "nosuid",
+        "dev",
+        "nodev",
+        "sync",
+        "async",
+        "atime",
+        "noatime",
+        "diratime",
+        "nodiratime",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nostrictatime",
+    ];
+    const KEYS: &[&str] = &["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
+    let mut options: Vec<String> = vec!["noexec".into(), "nosuid".into(), "nodev".into()];
+    let mut writable = true;
+    for word in text.split(',').filter(|word| !word.is_empty()) {
+        let key = word.split_once('=').map(|(key, _)| key);
+        match key {
+            Some(key) if KEYS.contains(&key) => {}
+            None if FLAGS.contains(&word) => writable = (writable || word == "rw") && word != "ro",
+            _ => return Err(Error::invalid(format!("invalid tmpfs option [\"{word}\"]"))),
+        }
+        options.push(word.to_owned());
+    }
+    let mut mount = plain(clean(destination), MountSource::Tmpfs { options });
+    mount.writable = writable;
+    Ok(mount)
+}

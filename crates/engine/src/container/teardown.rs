@@ -1,0 +1,41 @@
+//! After a run: everything outside the kernel's own bookkeeping that belonged to it is given back.
+
+use std::time::Duration;
+
+use super::launch::Places;
+use super::record::Record;
+use crate::engine::Engine;
+use crate::{Error, Result};
+
+/// How long the kernel may take to end killed processes.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Gives back addresses, ports and links, and removes the directory of the shim. Does all it can; says what failed.
+pub(crate) fn teardown(engine: &Engine, record: &Record) -> Result<()> {
+    let mut failures = Vec::new();
+    if let Some(attachment) = &record.attachment
+        && let Err(error) = engine.networks.detach(record, attachment)
+    {
+        failures.push(error.message);
+    }
+    let exec_dir = Places::of(engine, &record.id).exec_dir;
+    match std::fs::remove_dir_all(&exec_dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            failures.push(format!("remove {}: {error}", exec_dir.display()));
+        }
+        _ => {}
+    }
+    if failures.is_empty() { Ok(()) } else { Err(Error::system(failures.join("; "))) }
+}
+
+/// Kills what is left in the container's control group and removes it. Removing the absent succeeds.
+pub(crate) fn sweep_processes(engine: &Engine, record: &Record) -> Result<()> {
+    let failed =
+        |error: cgroup::Error| Error::system(format!("sweep the control group of {}: {error}", record.id));
+    let path = cgroup::CgroupPath::parse(&super::cgroup_path(record)).map_err(failed)?;
+    if let Some(group) = cgroup::Cgroup::open(&engine.host.cgroups, &path).map_err(failed)? {
+        group.kill(KILL_LIMIT).map_err(failed)?;
+        group.remove().map_err(failed)?;
+    }
+    Ok(())
+}

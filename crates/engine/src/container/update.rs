@@ -1,0 +1,75 @@
+//! Change limits and the restart policy of a container, while it runs or not.
+
+use api::container_create::{UpdateRequest, Updated};
+
+use super::record::Record;
+use super::resolve;
+use crate::engine::Engine;
+use crate::{Error, Result};
+
+/// Updates a container. Zero and `null` leave a limit as it is.
+pub async fn update(engine: &Engine, reference: &str, request: UpdateRequest) -> Result<Updated> {
+    let handle = engine.containers.find(reference)?;
+    let view = handle.view();
+    let mut host = view.record.host_config.clone();
+    merge(&mut host.resources, &request.resources);
+    if !request.restart_policy.name.is_empty() {
+        host.restart_policy = request.restart_policy.clone();
+        if host.auto_remove && request.restart_policy.name != "no" {
+            return Err(Error::invalid(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container",
+            ));
+        }
+    }
+    resolve::policy(&host)?;
+    let mut warnings = Vec::new();
+    let (cpus, v2) = (engine.host.cpus, engine.host.cgroup_v2());
+    let limits = resolve::limits_of(&host.resources, cpus, v2, &mut warnings)?;
+    let mut updated: Record = (*view.record).clone();
+    updated.spec.limits = limits.clone();
+    if view.state().running().is_some() {
+        let owned = engine.clone();
+        crate::blocking(move || apply(&owned, &updated)).await?;
+    }
+    handle
+        .change(move |record| {
+            record.host_config = host;
+            record.spec.limits = limits;
+            Ok(())
+        })
+        .await?;
+    engine.events.publish("container", "update", &handle.id, view.record.attributes());
+    Ok(Updated { warnings: Some(warnings) })
+}
+
+fn apply(engine: &Engine, record: &Record) -> Result<()> {
+    let block_devices = super::facts::block_devices(&record.spec)?;
+    let resources = super::plan::limits(&record.spec, &block_devices);
+    let group = super::cgroup_of(engine, record)?;
+    let failed =
+        |error: cgroup::Error| Error::system(format!("cannot update container {}: {error}", record.id));
+    let limits = cgroup::Limits::try_from(&resources).map_err(failed)?;
+    group.set(&limits).map_err(failed)
+}
+
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Takes over what the request sets.
+fn merge(own: &mut api::host_config::Resources, new: &api::host_config::Resources) {
+    macro_rules! numbers {
+        ($($field:ident)*) => {$( if !is_zero(&new.$field) { own.$field = new.$field.clone(); } )*};
+    }
+    numbers! {
+        cpu_shares memory nano_cpus blkio_weight cpu_period cpu_quota cpu_realtime_period cpu_realtime_runtime
+        cpuset_cpus cpuset_mems memory_reservation memory_swap pids_limit blkio_weight_device blkio_device_read_bps
+        blkio_device_write_bps blkio_device_read_iops blkio_device_write_iops
+    }
+    // Limits that exclude each other: the new one replaces the old.
+    if new.nano_cpus > 0 {
+        (own.cpu_period, own.cpu_quota) = (0, 0);
+    } else if new.cpu_period > 0 || new.cpu_quota != 0 {
+        own.nano_cpus = 0;
+    }
+}

@@ -1,0 +1,47 @@
+//! Wait for the end of a container.
+
+use std::future::Future;
+
+use api::container::{WaitCondition, WaitResponse};
+
+use super::registry::Handle;
+use super::state::State;
+use super::view::View;
+use crate::engine::Engine;
+use crate::{Error, Result};
+
+/// Begins to wait. The container is looked up at once, so that a door can answer 404 before it starts to stream;
+/// the returned future ends when the condition is met.
+pub fn wait(
+    engine: &Engine,
+    reference: &str,
+    condition: WaitCondition,
+) -> Result<impl Future<Output = Result<WaitResponse>> + Send + 'static> {
+    let handle = engine.containers.find(reference)?;
+    let exits = handle.view().exits;
+    Ok(until(handle, condition, exits))
+}
+
+async fn until(handle: Handle, condition: WaitCondition, exits: u64) -> Result<WaitResponse> {
+    let met = |view: &View| match condition {
+        WaitCondition::NotRunning => {
+            view.state().running().is_none()
+                && !matches!(view.state(), State::Starting { .. } | State::Restarting { .. })
+        }
+        WaitCondition::NextExit => {
+            view.exits > exits || matches!(view.state(), State::Gone { .. } | State::Removing { .. })
+        }
+        WaitCondition::Removed => matches!(view.state(), State::Gone { .. } | State::Dead { .. }),
+    };
+    let mut watch = handle.watch();
+    // When the owner is gone its last snapshot stays readable.
+    let view = match watch.wait_for(|view| met(view)).await {
+        Ok(view) => std::sync::Arc::clone(&view),
+        Err(_) => handle.view(),
+    };
+    let ended = view.state().ended().cloned().unwrap_or_default();
+    if let (WaitCondition::Removed, State::Dead { .. }) = (condition, view.state()) {
+        return Err(Error::system(ended.error));
+    }
+    Ok(WaitResponse { error: None, status_code: i64::from(ended.code) })
+}

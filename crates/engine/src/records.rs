@@ -1,0 +1,102 @@
+//! The engine's durable records: containers and volumes in one database.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use store::{BadRecord, Store, Table};
+
+use crate::container::record::Record;
+use crate::{Error, Result};
+
+const CONTAINERS: Table<String, Record> = Table::new("containers");
+const VOLUMES: Table<String, VolumeRecord> = Table::new("volumes");
+const ABOUT: Table<String, String> = Table::new("about");
+
+/// One volume's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: i64,
+    /// Labels.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Driver options.
+    pub options: std::collections::BTreeMap<String, String>,
+    /// Made without a name.
+    pub anonymous: bool,
+}
+
+/// The engine's records.
+#[derive(Debug)]
+pub struct Records {
+    store: Store,
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Error::system(error.to_string())
+    }
+}
+
+impl Records {
+    /// Opens the records below a directory.
+    pub fn open(directory: &Path) -> Result<Self> {
+        Ok(Self { store: Store::open(directory)? })
+    }
+
+    /// The database, for owners of other tables in it.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Writes a container's record. A write that is not durable is made durable by the next one that is.
+    pub(crate) fn save(&self, record: &Record, durable: bool) -> Result<()> {
+        if !durable {
+            return Ok(self
+                .store
+                .write_relaxed(|transaction| transaction.put(&CONTAINERS, &record.id, record))?);
+        }
+        Ok(self.store.write(|transaction| transaction.put(&CONTAINERS, &record.id, record))?)
+    }
+
+    /// Forgets a container.
+    pub(crate) fn forget(&self, id: &str) -> Result<()> {
+        self.store.write(|transaction| transaction.delete(&CONTAINERS, &id.to_owned()).map(drop))?;
+        Ok(())
+    }
+
+    /// All containers, and the records that could not be read.
+    pub(crate) fn containers(&self) -> Result<(Vec<Record>, Vec<BadRecord>)> {
+        let scan = self.store.read()?.scan(&CONTAINERS)?;
+        Ok((scan.records.into_iter().map(|(_, record)| record).collect(), scan.bad))
+    }
+
+    /// Writes a volume's record.
+    pub(crate) fn save_volume(&self, record: &VolumeRecord) -> Result<()> {
+        Ok(self.store.write(|transaction| transaction.put(&VOLUMES, &record.name, record))?)
+    }
+
+    /// Forgets a volume.
+    pub(crate) fn forget_volume(&self, name: &str) -> Result<()> {
+        self.store.write(|transaction| transaction.delete(&VOLUMES, &name.to_owned()).map(drop))?;
+        Ok(())
+    }
+
+    /// All volumes, and the records that could not be read.
+    pub(crate) fn volumes(&self) -> Result<(Vec<VolumeRecord>, Vec<BadRecord>)> {
+        let scan = self.store.read()?.scan(&VOLUMES)?;
+        Ok((scan.records.into_iter().map(|(_, record)| record).collect(), scan.bad))
+    }
+
+    /// A text of the daemon's own that outlives it; made by `make` the first time.
+    pub(crate) fn lasting(&self, key: &str, make: impl FnOnce() -> Result<String>) -> Result<String> {
+        if let Some(found) = self.store.read()?.get(&ABOUT, &key.to_owned())? {
+            return Ok(found);
+        }
+        let value = make()?;
+        self.store.write(|transaction| transaction.put(&ABOUT, &key.to_owned(), &value))?;
+        Ok(value)
+    }
+}

@@ -1,0 +1,56 @@
+//! Shims as processes: start one, reach one again, read what one left behind.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::Interest;
+
+use crate::container::state::Input;
+use crate::{Error, Result};
+
+/// A shim that does not take a connection in this time is stopped or hung.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// Starts a shim for a container; answers with the daemon's end of its first connection. The process is reaped when it
+/// ends, for as long as this daemon lives.
+pub(crate) fn spawn(program: &Path, exec_dir: &Path) -> Result<shim::spawn::Spawned> {
+    shim::spawn::spawn(program, exec_dir).map_err(|error| Error::system(error.to_string()))
+}
+
+/// Reaps a shim when it ends.
+pub(crate) fn reap_later(mut child: shim::spawn::Child) {
+    tokio::spawn(async move {
+        let Some(pidfd) = child.as_pidfd().map(|pidfd| pidfd.try_clone_to_owned()) else { return };
+        let ended = async {
+            let pidfd = crate::descriptor::watch(pidfd?, Interest::READABLE)?;
+            pidfd.readable().await?.retain_ready();
+            child.reap()
+        };
+        match ended.await {
+            Ok(how) => tracing::debug!(?how, "a shim ended"),
+            Err(error) => tracing::error!(%error, "a shim cannot be waited for"),
+        }
+    });
+}
+
+/// Connects to the shim of a container; `None` when there is none.
+pub(crate) fn connect(exec_dir: &Path) -> Result<Option<OwnedFd>> {
+    match shim::recovery::connect(exec_dir, CONNECT_LIMIT) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) => match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => Ok(None),
+            _ => Err(Error::system(format!("reach the shim: {error}"))),
+        },
+    }
+}
+
+/// What the shim recorded of its container's end; `None` when it recorded nothing.
+pub(crate) fn exit_record(data_dir: &Path) -> Result<Option<Input>> {
+    let record = shim::exit_record::read(data_dir).map_err(|error| Error::system(error.to_string()))?;
+    Ok(record.map(|record| Input::ProcessExited {
+        code: record.exit.code,
+        at: crate::shim_link::nanos(record.exit.at),
+        oom_killed: record.exit.oom_killed,
+    }))
+}
