@@ -6,6 +6,7 @@
 
 mod address;
 mod conntrack;
+pub mod dns;
 mod endpoint;
 mod facts;
 pub mod files;
@@ -16,6 +17,7 @@ pub mod netlink;
 mod network;
 pub mod plan;
 pub mod ports;
+mod resolver;
 mod rtnetlink;
 mod sysctl;
 
@@ -27,5 +29,6 @@ pub use firewall::{GatewayMode, NetworkRules, Protocol, PublishedPort, Ruleset};
 pub use interface::{InterfaceName, InvalidName};
 pub use network::{Error, Network, Result};
 pub use ports::{PortAllocator, PortError, PortLease, PortRequest};
+pub use resolver::{RESOLVER_ADDRESS, ResolverSockets};
 pub use rtnetlink::{IpvlanFlag, IpvlanMode, Link, MacvlanMode};
 pub use sysctl::{EndpointSysctl, InvalidSysctl, Sysctl};

@@ -34,9 +34,11 @@ mod table;
 mod watch;
 
 pub use change::Batch;
+pub(crate) use change::repair;
 pub(crate) use encode::{batch_begin, batch_end, encode};
 pub use observe::{ForwardDrop, Observed};
 pub(crate) use observe::{list_all_chains, observe, parse_forward_drop};
+pub(crate) use render::resolver_table;
 pub use ruleset::{Conflict, GatewayMode, InvalidProtocol, NetworkRules, Protocol, PublishedPort, Ruleset};
 pub use table::Table;
 pub use watch::FirewallWatch;

@@ -1,9 +1,9 @@
 //! From what the firewall shall do to the table that does it. Pure.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::ruleset::{GatewayMode, NetworkRules, PublishedPort, Ruleset};
+use super::ruleset::{GatewayMode, NetworkRules, Protocol, PublishedPort, Ruleset};
 use super::table::{
     Action, Base, Chain, Data, DataType, Direction, Field, Hook, Kind, Match, Rule, Set, Side, Table, Type,
     USER_CHAIN,
@@ -63,6 +63,27 @@ pub(crate) fn render(ruleset: &Ruleset) -> Table {
         postrouting(),
     ]);
     Table { sets, chains }
+}
+
+/// The table inside a container whose name server is asked at port 53 of an address of its loopback interface, and
+/// listens on other ports.
+pub(crate) fn resolver_table(address: Ipv4Addr, udp_port: u16, tcp_port: u16) -> Table {
+    const RESOLVER: &str = "resolver";
+    let address = IpAddr::V4(address);
+    let element = |(protocol, port)| {
+        let target = Data::Fields(vec![Field::Address(address), Field::Port(port)]);
+        (vec![Field::Protocol(protocol), Field::Port(53)], Some(target))
+    };
+    let map = Set {
+        key: vec![Type::Protocol, Type::Port],
+        data: Some(DataType::Fields(vec![Type::Ipv4, Type::Port])),
+        elements: [(Protocol::Udp, udp_port), (Protocol::Tcp, tcp_port)].map(element).into(),
+    };
+    let asked = Match::Address(Side::Destination, Prefix::host(address));
+    let action = Action::DestinationNat { ipv6: false, by_address: false, map: RESOLVER };
+    let rules = vec![rule(vec![asked], action, "the engine's name server")];
+    let chain = base("output", Kind::Nat, Hook::Output, -100, false, rules);
+    Table { sets: [(RESOLVER.to_owned(), map)].into(), chains: vec![chain] }
 }
 
 fn network_sets(ruleset: &Ruleset) -> BTreeMap<String, Set> {
