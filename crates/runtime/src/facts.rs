@@ -1,0 +1,58 @@
+//! What decisions depend on, asked once.
+
+use linux::credentials;
+use linux::procfs::Procfs;
+
+/// What the kernel can do and who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether overlayfs takes its layers one by one (`lowerdir+`, Linux 6.7); otherwise mount(2) with options is used.
+    pub overlay_appends: bool,
+    /// Whether AppArmor is active.
+    pub apparmor: bool,
+    /// Whether SELinux is active.
+    pub selinux: bool,
+    /// The highest capability number.
+    pub last_capability: u8,
+    /// Control groups of version 2.
+    pub cgroup_v2: bool,
+    /// Names of the v1 trees, as directories below /sys/fs/cgroup, in the order of the hierarchy; none on v2.
+    pub cgroup_trees: Vec<String>,
+}
+
+impl Facts {
+    /// Asks the kernel.
+    pub fn gather(procfs: &Procfs, hierarchy: &cgroup::Hierarchy) -> linux::Result<Self> {
+        let release = procfs.read("sys/kernel/osrelease", 256)?;
+        let version_2 = hierarchy.version() == cgroup::Version::V2;
+        let trees = if version_2 { &[] } else { hierarchy.trees() };
+        let name = |tree: &cgroup::Tree| {
+            tree.mount_point.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+        };
+        Ok(Self {
+            overlay_appends: version(&String::from_utf8_lossy(&release)) >= (6, 7),
+            apparmor: std::path::Path::new("/sys/kernel/security/apparmor").exists()
+                && procfs.has("self/attr/apparmor/exec"),
+            selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
+            last_capability: credentials::last_capability(),
+            cgroup_v2: version_2,
+            cgroup_trees: trees.iter().map(name).collect(),
+        })
+    }
+}
+
+/// The first two numbers of a kernel release such as `6.18.44-generic`.
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn releases_compare_as_numbers() {
+        assert_eq!(super::version("6.18.44-custom\n"), (6, 18));
+        assert_eq!(super::version("5.14-rc1"), (5, 14));
+        assert_eq!(super::version(""), (0, 0));
+    }
+}

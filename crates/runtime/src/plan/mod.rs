@@ -1,0 +1,340 @@
+//! Everything that making a container takes, decided before anything is done. No I/O, no clock, no randomness.
+
+mod mounts;
+mod op;
+mod options;
+mod process;
+mod sysctl;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use linux::process::namespace;
+use oci::runtime::{IdMapping, Linux, NamespaceKind, Spec};
+
+pub use op::{Attributes, Mount, NewFileSystem, Node, Op, Propagate, RootMount, Source, What};
+pub use options::{Options, known as known_options};
+pub use process::{Manner, plan_process};
+
+use crate::facts::Facts;
+use crate::request::Rootfs;
+use crate::{Error, Result};
+
+/// An existing namespace that is joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// Its kind, one bit of [`namespace`].
+    pub kind: u64,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// The lines of uid_map and gid_map (user_namespaces(7)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMaps {
+    /// Users.
+    pub users: String,
+    /// Groups.
+    pub groups: String,
+}
+
+/// How a container is made: what the host's side prepares, and what the new process does, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Namespaces that are joined.
+    pub joins: Vec<Join>,
+    /// Namespaces that are made together with the process, bits of [`namespace`].
+    pub new: u64,
+    /// Lines of timens_offsets, for a time namespace made before.
+    pub time_offsets: Vec<String>,
+    /// The id maps of the new user namespace.
+    pub user_maps: Option<IdMaps>,
+    /// The out-of-memory killer's adjustment.
+    pub oom_score_adj: Option<i32>,
+    /// Id maps of mounts.
+    pub id_maps: Vec<IdMaps>,
+    /// Opened on the host.
+    pub sources: Vec<Source>,
+    /// Done by the new process.
+    pub ops: Vec<Op>,
+}
+
+/// Everything a plan depends on besides facts.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// Its configuration.
+    pub spec: &'a Spec,
+    /// Where relative paths start.
+    pub bundle: &'a Path,
+    /// Its root file system.
+    pub rootfs: &'a Rootfs,
+    /// Whether our own init is pid 1.
+    pub init: bool,
+    /// How many descriptors from 3 on stay open.
+    pub preserve_fds: u32,
+    /// Whether the root is moved instead of pivoted.
+    pub no_pivot: bool,
+    /// Whether the session keyring is kept.
+    pub no_new_keyring: bool,
+    /// Whether the container has a control group of its own.
+    pub has_cgroup: bool,
+}
+
+/// The bit of a kind of namespace.
+#[must_use]
+pub fn bit(kind: NamespaceKind) -> u64 {
+    match kind {
+        NamespaceKind::Pid => namespace::PID,
+        NamespaceKind::Network => namespace::NETWORK,
+        NamespaceKind::Mount => namespace::MOUNT,
+        NamespaceKind::Ipc => namespace::IPC,
+        NamespaceKind::Uts => namespace::UTS,
+        NamespaceKind::User => namespace::USER,
+        NamespaceKind::Cgroup => namespace::CGROUP,
+        NamespaceKind::Time => namespace::TIME,
+    }
+}
+
+/// Plans the start of a container up to its program.
+pub fn plan_start(input: Input<'_>, facts: &Facts) -> Result<Plan> {
+    let none = Linux::default();
+    let linux = input.spec.linux.as_ref().unwrap_or(&none);
+    let process =
+        input.spec.process.as_ref().ok_or_else(|| Error::invalid("the configuration has no process"))?;
+    refuse_unsupported(linux, facts)?;
+    let mut plan = Plan { oom_score_adj: process.oom_score_adj, ..Plan::default() };
+    plan_namespaces(&mut plan, linux, facts)?;
+    if !input.no_new_keyring {
+        plan.ops.push(Op::NewKeyring(format!("_ses.{}", input.id)));
+    }
+    plan_names(&mut plan, input.spec)?;
+    mounts::plan_root(&mut plan, input, linux, facts)?;
+    for (name, value) in &linux.sysctl {
+        let path =
+            sysctl::path(name, |kind| linux.namespaces.iter().any(|namespace| namespace.kind == kind))?;
+        plan.ops.push(Op::Sysctl(path, value.clone()));
+    }
+    mounts::plan_protected_paths(&mut plan, linux)?;
+    if let Some(personality) = &linux.personality {
+        plan.ops.push(Op::Personality(domain(&personality.domain)?));
+    }
+    if let Some(policy) = &linux.memory_policy {
+        plan.ops.push(memory_policy(policy)?);
+    }
+    let manner = Manner {
+        init: input.init,
+        preserve_fds: input.preserve_fds,
+        filter: linux.seccomp.is_some(),
+        waits: true,
+        start_hooks: input.spec.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty()),
+    };
+    plan.ops.extend(plan_process(process, manner, facts)?);
+    Ok(plan)
+}
+
+fn refuse_unsupported(linux: &Linux, facts: &Facts) -> Result<()> {
+    if linux.intel_rdt.is_some() {
+        return Err(Error::invalid("linux.intelRdt is not supported"));
+    }
+    if !linux.mount_label.is_empty() && !facts.selinux {
+        return Err(Error::invalid("linux.mountLabel requested, but SELinux is not enabled"));
+    }
+    if !linux.net_devices.is_empty() {
+        return Err(Error::invalid(
+            "linux.netDevices is not supported: give the container its devices by its network",
+        ));
+    }
+    Ok(())
+}
+
+fn plan_namespaces(plan: &mut Plan, linux: &Linux, facts: &Facts) -> Result<()> {
+    let mut seen = 0;
+    for namespace in &linux.namespaces {
+        let kind = bit(namespace.kind);
+        if seen & kind != 0 {
+            return Err(Error::invalid(format!("linux.namespaces: {:?} is given twice", namespace.kind)));
+        }
+        seen |= kind;
+        match namespace.path.as_deref().filter(|path| !path.is_empty()) {
+            None => plan.new |= kind,
+            Some(path) if Path::new(path).is_absolute() => plan.joins.push(Join { kind, path: path.into() }),
+            Some(path) => {
+                return Err(Error::invalid(format!("linux.namespaces: path {path:?} is not absolute")));
+            }
+        }
+    }
+    if plan.new & namespace::MOUNT == 0 {
+        return Err(Error::invalid(
+            "linux.namespaces: a new mount namespace is required to have a root of its own",
+        ));
+    }
+    plan_user_maps(plan, linux)?;
+    for (clock, offset) in &linux.time_offsets {
+        if !["monotonic", "boottime"].contains(&clock.as_str()) {
+            return Err(Error::invalid(format!("linux.timeOffsets: clock {clock:?} is not known")));
+        }
+        if plan.new & namespace::TIME == 0 {
+            return Err(Error::invalid("linux.timeOffsets needs a new time namespace"));
+        }
+        plan.time_offsets.push(format!("{clock} {} {}\n", offset.secs, offset.nanosecs));
+    }
+    // A user namespace is joined first: it owns the others. Those of pid and time are the parent's to choose.
+    plan.joins.sort_by_key(|join| join.kind != namespace::USER);
+    let inside = |join: &Join| join.kind != namespace::PID && join.kind != namespace::TIME;
+    let joined: Vec<Op> =
+        (0..plan.joins.len()).filter(|number| inside(&plan.joins[*number])).map(Op::Join).collect();
+    plan.ops.extend(joined);
+    if plan.new & namespace::USER != 0 || plan.joins.iter().any(|join| join.kind == namespace::USER) {
+        plan.ops.extend([Op::AwaitHost, Op::BecomeRoot]);
+    } else {
+        plan.ops.push(Op::AwaitHost);
+    }
+    // On v1 the groups are entered by writing: only after that is the own group the root of the new namespace.
+    if !facts.cgroup_v2 && plan.new & namespace::CGROUP != 0 {
+        plan.new &= !namespace::CGROUP;
+        plan.ops.push(Op::NewCgroupNamespace);
+    }
+    Ok(())
+}
+
+fn plan_user_maps(plan: &mut Plan, linux: &Linux) -> Result<()> {
+    let mapped = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
+    if plan.new & namespace::USER == 0 {
+        if mapped && !plan.joins.iter().any(|join| join.kind == namespace::USER) {
+            return Err(Error::invalid("linux.uidMappings and gidMappings need a user namespace"));
+        }
+        return Ok(());
+    }
+    plan.user_maps = Some(id_maps(&linux.uid_mappings, &linux.gid_mappings, "linux")?);
+    Ok(())
+}
+
+/// The text of a pair of maps; each must map something.
+fn id_maps(users: &[IdMapping], groups: &[IdMapping], owner: &str) -> Result<IdMaps> {
+    let text = |maps: &[IdMapping], name: &str| {
+        if maps.is_empty() {
+            return Err(Error::invalid(format!("{owner}.{name}Mappings is empty: no id would be mapped")));
+        }
+        let line = |map: &IdMapping| format!("{} {} {}\n", map.container_id, map.host_id, map.size);
+        Ok(maps.iter().map(line).collect())
+    };
+    Ok(IdMaps { users: text(users, "uid")?, groups: text(groups, "gid")? })
+}
+
+fn plan_names(plan: &mut Plan, spec: &Spec) -> Result<()> {
+    let own = plan.new & namespace::UTS != 0 || plan.joins.iter().any(|join| join.kind == namespace::UTS);
+    if !own && !(spec.hostname.is_empty() && spec.domainname.is_empty()) {
+        return Err(Error::invalid("hostname and domainname need a uts namespace: they would be the host's"));
+    }
+    if !spec.hostname.is_empty() {
+        plan.ops.push(Op::HostName(spec.hostname.clone()));
+    }
+    if !spec.domainname.is_empty() {
+        plan.ops.push(Op::DomainName(spec.domainname.clone()));
+    }
+    Ok(())
+}
+
+fn domain(name: &str) -> Result<u64> {
+    match name {
+        "LINUX" => Ok(0),
+        "LINUX32" => Ok(8),
+        other => Err(Error::invalid(format!("linux.personality: domain {other:?} is not known"))),
+    }
+}
+
+fn memory_policy(policy: &oci::runtime::MemoryPolicy) -> Result<Op> {
+    let mut mode = match policy.mode.as_str() {
+        "MPOL_DEFAULT" => 0,
+        "MPOL_PREFERRED" => 1,
+        "MPOL_BIND" => 2,
+        "MPOL_INTERLEAVE" => 3,
+        "MPOL_LOCAL" => 4,
+        "MPOL_PREFERRED_MANY" => 5,
+        "MPOL_WEIGHTED_INTERLEAVE" => 6,
+        other => return Err(Error::invalid(format!("linux.memoryPolicy: mode {other:?} is not known"))),
+    };
+    for flag in &policy.flags {
+        mode |= match flag.as_str() {
+            "MPOL_F_NUMA_BALANCING" => 1 << 13,
+            "MPOL_F_RELATIVE_NODES" => 1 << 14,
+            "MPOL_F_STATIC_NODES" => 1 << 15,
+            other => return Err(Error::invalid(format!("linux.memoryPolicy: flag {other:?} is not known"))),
+        };
+    }
+    let mut nodes = Vec::new();
+    for node in list(&policy.nodes)
+        .ok_or_else(|| Error::invalid(format!("linux.memoryPolicy: nodes {:?}", policy.nodes)))?
+    {
+        if nodes.len() <= node / 64 {
+            nodes.resize(node / 64 + 1, 0);
+        }
+        nodes[node / 64] |= 1_u64 << (node % 64);
+    }
+    Ok(Op::MemoryPolicy(mode, nodes))
+}
+
+/// The numbers of a list such as `0-3,7`, each below 4096.
+#[must_use]
+pub fn list(text: &str) -> Option<Vec<usize>> {
+    let mut numbers = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if first > last || last >= 4096 {
+            return None;
+        }
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "host:")?;
+        for (number, join) in self.joins.iter().enumerate() {
+            writeln!(f, "  namespace {number}: {} {}", kinds(join.kind), join.path.display())?;
+        }
+        for (number, source) in self.sources.iter().enumerate() {
+            writeln!(f, "  source {number}: {source}")?;
+        }
+        for (number, maps) in self.id_maps.iter().enumerate() {
+            writeln!(f, "  map {number}: users {:?} groups {:?}", maps.users, maps.groups)?;
+        }
+        for offset in &self.time_offsets {
+            write!(f, "  time offset {offset}")?;
+        }
+        writeln!(f, "  clone into new {}", kinds(self.new))?;
+        if let Some(maps) = &self.user_maps {
+            writeln!(f, "  map users {:?} groups {:?}", maps.users, maps.groups)?;
+        }
+        if let Some(adjustment) = self.oom_score_adj {
+            writeln!(f, "  oom_score_adj {adjustment}")?;
+        }
+        writeln!(f, "container:")?;
+        for op in &self.ops {
+            writeln!(f, "  {op}")?;
+        }
+        Ok(())
+    }
+}
+
+fn kinds(bits: u64) -> String {
+    let names = [
+        (namespace::USER, "user"),
+        (namespace::PID, "pid"),
+        (namespace::NETWORK, "network"),
+        (namespace::MOUNT, "mount"),
+        (namespace::IPC, "ipc"),
+        (namespace::UTS, "uts"),
+        (namespace::CGROUP, "cgroup"),
+        (namespace::TIME, "time"),
+    ];
+    let named: Vec<&str> = names.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name).collect();
+    named.join(" ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,325 @@
+//! The root file system, its mounts, its devices, and the paths that are protected in it.
+
+use std::path::{Path, PathBuf};
+
+use linux::mount::{Propagation, attribute};
+use linux::process::namespace;
+use oci::runtime::{Device, Linux, Mount as Asked};
+
+use super::op::{Attributes, Mount, NewFileSystem, Node, Op, Propagate, RootMount, Source, What};
+use super::options::{Options, propagation};
+use super::{Input, Plan, id_maps};
+use crate::facts::Facts;
+use crate::request::Rootfs;
+use crate::{Error, Result};
+
+/// File systems that have no device: for these, "read-only" is a matter of the mount alone.
+const VIRTUAL: &[&str] =
+    &["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bpf", "overlay"];
+
+/// The devices every container has (config-linux, "Default Devices").
+const DEVICES: &[(&str, u32, u32)] = &[
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// Plans everything from the host's mounts to the finished root.
+pub(super) fn plan_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts: &Facts) -> Result<()> {
+    let asked = match linux.rootfs_propagation.as_str() {
+        "" => None,
+        word => Some(
+            propagation(word)
+                .ok_or_else(|| Error::invalid(format!("linux.rootfsPropagation {word:?} is not known")))?,
+        ),
+    };
+    // What was copied from the host must not carry mounts back to it, unless that is asked for.
+    let from_host = match asked {
+        Some(Propagate { kind: Propagation::Private, .. }) => Propagation::Private,
+        _ => Propagation::Slave,
+    };
+    plan.ops.push(Op::PropagateAll(Propagate { kind: from_host, recursive: true }));
+    let root = root_mount(plan, input, facts);
+    plan.ops.push(Op::AttachRoot(root));
+    for mount in &input.spec.mounts {
+        plan_mount(plan, input, mount, linux, facts)?;
+    }
+    plan_dev(plan, input, linux)?;
+    let hooks = input.spec.hooks.as_ref();
+    if hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty()) {
+        plan.ops.push(Op::HostHooks);
+    }
+    if hooks.is_some_and(|hooks| !hooks.create_container.is_empty()) {
+        plan.ops.push(Op::CreateHooks);
+    }
+    plan.ops.push(if input.no_pivot { Op::MoveRoot } else { Op::PivotRoot });
+    if let Some(asked) = asked {
+        plan.ops.push(Op::PropagateRoot(asked));
+    }
+    if input.spec.root.as_ref().is_some_and(|root| root.readonly) {
+        plan.ops.push(Op::ReadOnlyRoot);
+    }
+    Ok(())
+}
+
+fn root_mount(plan: &mut Plan, input: Input<'_>, facts: &Facts) -> RootMount {
+    match input.rootfs {
+        Rootfs::Path(path) => {
+            let path = input.bundle.join(path);
+            RootMount::Bind(add_source(plan, Source::Path { path, recursive: true }))
+        }
+        Rootfs::Overlay { lower, upper, work } => {
+            let (lower, upper, work) = (lower.clone(), upper.clone(), work.clone());
+            if facts.overlay_appends {
+                RootMount::Overlay { lower, upper, work }
+            } else {
+                RootMount::OverlayByOptions { lower, upper, work }
+            }
+        }
+    }
+}
+
+fn add_source(plan: &mut Plan, source: Source) -> usize {
+    plan.sources.push(source);
+    plan.sources.len() - 1
+}
+
+fn plan_mount(plan: &mut Plan, input: Input<'_>, asked: &Asked, linux: &Linux, facts: &Facts) -> Result<()> {
+    let target = PathBuf::from(&asked.destination);
+    if !target.is_absolute() {
+        return Err(Error::invalid(format!(
+            "mount destination {:?} is not an absolute path",
+            asked.destination
+        )));
+    }
+    if target.parent().is_none() {
+        return Err(Error::invalid("mount destination \"/\" would hide the root"));
+    }
+    let options = Options::parse(&asked.options);
+    let bind = options.bind.or(if asked.kind == "bind" { Some(false) } else { None });
+    match (bind, asked.kind.as_str()) {
+        (Some(recursive), _) => plan_bind(plan, input, asked, target, options, recursive),
+        (None, "cgroup" | "cgroup2") => {
+            plan_cgroup(plan, target, &options, input, facts);
+            Ok(())
+        }
+        (None, _) => plan_file_system(plan, asked, target, options, linux),
+    }
+}
+
+fn plan_bind(
+    plan: &mut Plan,
+    input: Input<'_>,
+    asked: &Asked,
+    target: PathBuf,
+    options: Options,
+    recursive: bool,
+) -> Result<()> {
+    if asked.source.is_empty() {
+        return Err(Error::invalid(format!("bind mount onto {:?} has no source", asked.destination)));
+    }
+    if let Some((key, _)) = options.parameters.iter().find(|(key, _)| !super::options::known().contains(key))
+    {
+        return Err(Error::invalid(format!(
+            "bind mount onto {:?}: option {key:?} is not known",
+            asked.destination
+        )));
+    }
+    let map = if asked.uid_mappings.is_empty() && asked.gid_mappings.is_empty() {
+        match (options.id_map, &plan.user_maps) {
+            (None, _) => None,
+            (Some(below), Some(maps)) => Some((maps.clone(), below)),
+            (Some(_), None) => {
+                return Err(Error::invalid(format!(
+                    "mount {:?} is to be id-mapped, but neither it nor the container has id mappings",
+                    asked.destination
+                )));
+            }
+        }
+    } else {
+        let maps = id_maps(&asked.uid_mappings, &asked.gid_mappings, "mounts[]")?;
+        Some((maps, options.id_map.unwrap_or(false)))
+    };
+    let id_map = map.map(|(maps, below)| {
+        plan.id_maps.push(maps);
+        (plan.id_maps.len() - 1, below)
+    });
+    let source = add_source(plan, Source::Path { path: input.bundle.join(&asked.source), recursive });
+    let mut propagation = options.propagation;
+    if propagation.is_empty() {
+        // Mounts made on the host later are seen, mounts made here stay here.
+        propagation.push(Propagate { kind: Propagation::Slave, recursive: true });
+    }
+    let what = What::Bind { source, id_map };
+    let mount = Mount { what, target, attributes: options.attributes, propagation, copy_up: false };
+    plan.ops.push(Op::Mount(Box::new(mount)));
+    Ok(())
+}
+
+fn plan_file_system(
+    plan: &mut Plan,
+    asked: &Asked,
+    target: PathBuf,
+    options: Options,
+    linux: &Linux,
+) -> Result<()> {
+    if asked.kind.is_empty() {
+        return Err(Error::invalid(format!("mount onto {:?} has no type", asked.destination)));
+    }
+    if options.copy_up && asked.kind != "tmpfs" {
+        return Err(Error::invalid(format!("mount {:?}: tmpcopyup is only for tmpfs", asked.destination)));
+    }
+    let mut parameters = options.parameters;
+    if options.attributes.set & attribute::READ_ONLY != 0 && !VIRTUAL.contains(&asked.kind.as_str()) {
+        parameters.push(("ro".to_owned(), None));
+    }
+    if !linux.mount_label.is_empty() && asked.kind == "tmpfs" {
+        parameters.push(("context".to_owned(), Some(linux.mount_label.clone())));
+    }
+    let source = if asked.source.is_empty() { asked.kind.clone() } else { asked.source.clone() };
+    let mount = Mount {
+        what: What::New(NewFileSystem { kind: asked.kind.clone(), source, parameters }),
+        target,
+        attributes: options.attributes,
+        propagation: options.propagation,
+        copy_up: options.copy_up,
+    };
+    plan.ops.push(Op::Mount(Box::new(mount)));
+    Ok(())
+}
+
+/// The container's view of its control groups: on v2 one file system, on v1 its own group of every tree below a tmpfs.
+fn plan_cgroup(plan: &mut Plan, target: PathBuf, options: &Options, input: Input<'_>, facts: &Facts) {
+    let attributes = options.attributes;
+    let new = |kind: &str, parameters| NewFileSystem { kind: kind.into(), source: kind.into(), parameters };
+    let mount = |what, target, attributes| {
+        Op::Mount(Box::new(Mount { what, target, attributes, propagation: Vec::new(), copy_up: false }))
+    };
+    if facts.cgroup_v2 {
+        plan.ops.push(mount(What::New(new("cgroup2", Vec::new())), target, attributes));
+        return;
+    }
+    let writable = Attributes { set: attributes.set & !attribute::READ_ONLY, ..attributes };
+    let mode = vec![("mode".to_owned(), Some("755".to_owned()))];
+    plan.ops.push(mount(What::New(new("tmpfs", mode)), target.clone(), writable));
+    if input.has_cgroup {
+        for (number, name) in facts.cgroup_trees.iter().enumerate() {
+            let source = add_source(plan, Source::CgroupTree(number));
+            plan.ops.push(mount(What::Bind { source, id_map: None }, target.join(name), attributes));
+            // Trees with several controllers are found by the name of each.
+            for (alias, link) in [
+                ("cpu", "cpu,cpuacct"),
+                ("cpuacct", "cpu,cpuacct"),
+                ("net_cls", "net_cls,net_prio"),
+                ("net_prio", "net_cls,net_prio"),
+            ] {
+                if link == name {
+                    plan.ops.push(Op::Link(target.join(alias), link, false));
+                }
+            }
+        }
+    }
+    if attributes.set & attribute::READ_ONLY != 0 {
+        plan.ops.push(Op::ReadOnly(target));
+    }
+}
+
+fn plan_dev(plan: &mut Plan, input: Input<'_>, linux: &Linux) -> Result<()> {
+    let bound = |mount: &Asked| {
+        Path::new(&mount.destination) == Path::new("/dev")
+            && (mount.kind == "bind"
+                || mount.options.iter().any(|option| option == "bind" || option == "rbind"))
+    };
+    let terminal = input.spec.process.as_ref().filter(|process| process.terminal);
+    if !input.spec.mounts.iter().any(bound) {
+        plan_devices(plan, linux)?;
+        for (path, text) in [
+            ("/dev/fd", "/proc/self/fd"),
+            ("/dev/stdin", "/proc/self/fd/0"),
+            ("/dev/stdout", "/proc/self/fd/1"),
+            ("/dev/stderr", "/proc/self/fd/2"),
+        ] {
+            plan.ops.push(Op::Link(path.into(), text, false));
+        }
+        plan.ops.push(Op::Link("/dev/ptmx".into(), "pts/ptmx", true));
+    }
+    if let Some(process) = terminal {
+        let size = process
+            .console_size
+            .and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
+        plan.ops.extend([Op::OpenTerminal(size), Op::BindConsole]);
+    }
+    Ok(())
+}
+
+fn plan_devices(plan: &mut Plan, linux: &Linux) -> Result<()> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for (path, major, minor) in DEVICES {
+        if !linux.devices.iter().any(|device| device.path == *path) {
+            let (path, mode) = (PathBuf::from(path), 0o666);
+            nodes.push(Node { path, kind: 'c', major: *major, minor: *minor, mode, uid: 0, gid: 0 });
+        }
+    }
+    for device in &linux.devices {
+        nodes.push(node(device)?);
+    }
+    let mapped =
+        plan.new & namespace::USER != 0 || plan.joins.iter().any(|join| join.kind == namespace::USER);
+    for node in nodes {
+        if mapped && node.kind != 'p' {
+            // A user namespace may not make devices: the host's are bound.
+            let path = node.path.clone();
+            let source =
+                Source::Device { path, block: node.kind == 'b', major: node.major, minor: node.minor };
+            let source = add_source(plan, source);
+            plan.ops.push(Op::BindNode(source, node.path));
+        } else {
+            plan.ops.push(Op::MakeNode(node));
+        }
+    }
+    Ok(())
+}
+
+fn node(device: &Device) -> Result<Node> {
+    let refuse = |what: &str| Error::invalid(format!("linux.devices: {:?}: {what}", device.path));
+    let path = PathBuf::from(&device.path);
+    if !path.is_absolute() || path.file_name().is_none() {
+        return Err(refuse("not an absolute path"));
+    }
+    let kind = match device.kind.as_str() {
+        "c" | "u" => 'c',
+        "b" => 'b',
+        "p" => 'p',
+        _ => return Err(refuse("type is not one of c, b, u, p")),
+    };
+    let number = |number: i64| u32::try_from(number).map_err(|_| refuse("major or minor is out of range"));
+    let (major, minor) = if kind == 'p' { (0, 0) } else { (number(device.major)?, number(device.minor)?) };
+    Ok(Node {
+        path,
+        kind,
+        major,
+        minor,
+        mode: device.file_mode.unwrap_or(0o666) & 0o7777,
+        uid: device.uid.unwrap_or(0),
+        gid: device.gid.unwrap_or(0),
+    })
+}
+
+/// Paths made read-only, then paths made unreadable.
+pub(super) fn plan_protected_paths(plan: &mut Plan, linux: &Linux) -> Result<()> {
+    for path in linux.readonly_paths.iter().chain(&linux.masked_paths) {
+        if !Path::new(path).is_absolute() {
+            return Err(Error::invalid(format!("masked or read-only path {path:?} is not absolute")));
+        }
+    }
+    plan.ops.extend(linux.readonly_paths.iter().map(|path| Op::ReadOnly(path.into())));
+    if !linux.masked_paths.is_empty() {
+        // The host's, verified: the container's own /dev/null may be anything.
+        add_source(plan, Source::Device { path: "/dev/null".into(), block: false, major: 1, minor: 3 });
+    }
+    plan.ops.extend(linux.masked_paths.iter().map(|path| Op::Mask(path.into())));
+    Ok(())
+}
