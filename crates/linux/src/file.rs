@@ -127,6 +127,22 @@ pub fn stat(fd: impl AsFd) -> Result<Stat> {
     rustix::fs::fstat(&fd).map(Stat::from).named(|| call("fstat", &fd))
 }
 
+/// The type of the file system of an open file, as statfs(2) numbers them, for example [`DEVPTS`].
+pub fn file_system_type(fd: impl AsFd) -> Result<i64> {
+    rustix::fs::fstatfs(&fd).map(|facts| facts.f_type).named(|| call("fstatfs", &fd))
+}
+
+/// The kind of an open namespace file, one bit of [`crate::process::namespace`] (ioctl_nsfs(2)).
+pub fn namespace_kind(fd: impl AsFd) -> Result<u64> {
+    const NS_GET_NSTYPE: u64 = 0xb703;
+    // SAFETY: the request takes no argument and answers with a number.
+    let kind = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), NS_GET_NSTYPE) };
+    u64::try_from(kind).map_err(|_| Error::last(call("ioctl(NS_GET_NSTYPE)", &fd)))
+}
+
+/// The type of devpts, the file system of terminals.
+pub const DEVPTS: i64 = 0x1cd1;
+
 /// The room on the file system of an open file.
 pub fn space(fd: impl AsFd) -> Result<Space> {
     let facts = rustix::fs::fstatvfs(&fd).named(|| call("fstatvfs", &fd))?;

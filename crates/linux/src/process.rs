@@ -202,3 +202,10 @@ pub fn reset_signals() -> Result<()> {
     }
     Ok(())
 }
+
+/// Whether the process may run the file, with its effective ids (faccessat2(2)).
+pub fn may_execute(path: &std::path::Path) -> Result<()> {
+    let flags = rustix::fs::AtFlags::EACCESS;
+    rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::EXEC_OK, flags)
+        .map_err(|errno| Error::new(format!("faccessat2({path:?}, X_OK, AT_EACCESS)"), errno.raw_os_error()))
+}

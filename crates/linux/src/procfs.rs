@@ -39,6 +39,13 @@ impl Procfs {
         }
     }
 
+    /// A second descriptor of the same procfs.
+    pub fn try_clone(&self) -> Result<Self> {
+        let copy = self.0.try_clone();
+        copy.map(Self)
+            .map_err(|error| Error::new("fcntl(F_DUPFD_CLOEXEC)", error.raw_os_error().unwrap_or_default()))
+    }
+
     /// Opens `path` below the procfs; neither links to other files nor other mounts are followed.
     fn open_file(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
@@ -82,6 +89,14 @@ impl Procfs {
         let path = format!("{pid}/ns/{name}");
         rustix::fs::openat(&self.0, Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .named(|| format!("openat(/proc, {path:?})"))
+    }
+
+    /// Opens again, for reading and writing, what a handle (O_PATH) of the calling process is.
+    pub fn open_handle(&self, handle: impl AsFd) -> Result<OwnedFd> {
+        let path = format!("self/fd/{}", handle.as_fd().as_raw_fd());
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.0, Path::new(&path), flags, Mode::empty())
+            .named(|| format!("openat(/proc, {path:?}, O_RDWR|O_NOCTTY)"))
     }
 
     /// When the process was started, in clock ticks since boot: with its number, this identifies it for ever.

@@ -29,6 +29,12 @@ pub struct Size {
 pub fn open() -> Result<Pair> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let controller = openpt(flags).named(|| "openat(AT_FDCWD, \"/dev/ptmx\", O_RDWR|O_NOCTTY|O_CLOEXEC)")?;
+    with_controller(controller)
+}
+
+/// The pair that belongs to a controller which was opened through the `ptmx` of some devpts.
+pub fn with_controller(controller: OwnedFd) -> Result<Pair> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     unlockpt(&controller).named(|| "ioctl(TIOCSPTLCK, 0)")?;
     // The peer is opened through the controller, never by its path: what is mounted at /dev/pts does not matter.
     let terminal =

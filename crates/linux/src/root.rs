@@ -149,6 +149,12 @@ impl From<OwnedFd> for Root {
     }
 }
 
+impl From<Root> for OwnedFd {
+    fn from(root: Root) -> Self {
+        root.0
+    }
+}
+
 fn open_in(directory: &OwnedFd, path: &Path, flags: OFlags, mode: u32) -> Result<OwnedFd> {
     resolve(directory, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }

@@ -1,12 +1,26 @@
 //! The OCI runtime: plans and applies namespaces, mounts, credentials and seccomp for one container.
+//!
+//! [`create()`] gathers [`Facts`], plans ([`plan::plan_start`]) and applies the plan in a new process; [`start()`] lets
+//! that process run its program; [`exec()`] runs one more. The runtime starts no threads, keeps nothing in memory between
+//! calls, owns no control group, and never looks up a user by name.
 
+mod apply;
 pub mod capability;
+mod channel;
+mod copy_up;
+mod create;
 mod error;
+mod exec;
 pub mod facts;
+pub mod hooks;
+mod notify;
 pub mod plan;
+mod program;
 mod request;
 pub mod seccomp;
 
+pub use create::{create, create_with, start, start_at};
 pub use error::{Error, Kind, Result};
+pub use exec::exec;
 pub use facts::Facts;
 pub use request::{Create, Created, Exec, Executed, Gate, Rootfs, StartGate, Stdio};

@@ -108,10 +108,12 @@ pub struct Executed {
 /// A process that is to join a container.
 #[derive(Debug)]
 pub struct Exec<'a> {
-    /// The container's first process.
+    /// Names the container in errors and to agents.
+    pub id: &'a str,
+    /// The container's first process (a pidfd).
     pub container: BorrowedFd<'a>,
-    /// Its number, for what the kernel only tells by number.
-    pub container_pid: u32,
+    /// The mounted control group trees.
+    pub hierarchy: &'a Hierarchy,
     /// The container's configuration: its namespaces and its system-call filter.
     pub spec: &'a Spec,
     /// The program.

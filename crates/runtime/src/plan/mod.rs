@@ -225,7 +225,7 @@ fn id_maps(users: &[IdMapping], groups: &[IdMapping], owner: &str) -> Result<IdM
 
 fn plan_names(plan: &mut Plan, spec: &Spec) -> Result<()> {
     let own = plan.new & namespace::UTS != 0 || plan.joins.iter().any(|join| join.kind == namespace::UTS);
-    if !own && !(spec.hostname.is_empty() && spec.domainname.is_empty()) {
+    if !own && (!spec.hostname.is_empty() || !spec.domainname.is_empty()) {
         return Err(Error::invalid("hostname and domainname need a uts namespace: they would be the host's"));
     }
     if !spec.hostname.is_empty() {

@@ -316,10 +316,12 @@ pub(super) fn plan_protected_paths(plan: &mut Plan, linux: &Linux) -> Result<()>
         }
     }
     plan.ops.extend(linux.readonly_paths.iter().map(|path| Op::ReadOnly(path.into())));
-    if !linux.masked_paths.is_empty() {
-        // The host's, verified: the container's own /dev/null may be anything.
-        add_source(plan, Source::Device { path: "/dev/null".into(), block: false, major: 1, minor: 3 });
+    if linux.masked_paths.is_empty() {
+        return Ok(());
     }
-    plan.ops.extend(linux.masked_paths.iter().map(|path| Op::Mask(path.into())));
+    // The host's, verified: the container's own /dev/null may be anything.
+    let null = Source::Device { path: "/dev/null".into(), block: false, major: 1, minor: 3 };
+    let null = add_source(plan, null);
+    plan.ops.extend(linux.masked_paths.iter().map(|path| Op::Mask(path.into(), null)));
     Ok(())
 }

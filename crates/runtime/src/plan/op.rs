@@ -244,8 +244,8 @@ pub enum Op {
     Sysctl(String, String),
     /// Makes a path read-only.
     ReadOnly(PathBuf),
-    /// Makes a path unreadable.
-    Mask(PathBuf),
+    /// Makes a path unreadable; the number is that of the source that is the host's /dev/null.
+    Mask(PathBuf, usize),
     /// A resource limit: (name, number, soft, hard).
     Limit(String, u32, u64, u64),
     /// CPU scheduling.
@@ -372,7 +372,7 @@ impl fmt::Display for Op {
             Self::ReadOnlyRoot => write!(f, "make root read-only"),
             Self::Sysctl(path, value) => write!(f, "sysctl {path} = {value}"),
             Self::ReadOnly(path) => write!(f, "read-only {}", path.display()),
-            Self::Mask(path) => write!(f, "mask {}", path.display()),
+            Self::Mask(path, _) => write!(f, "mask {}", path.display()),
             other => other.fmt_process(f),
         }
     }

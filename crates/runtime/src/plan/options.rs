@@ -133,7 +133,7 @@ fn change(set: &mut u64, clear: &mut u64, bits: u64, on: bool) {
 
 /// A propagation by its word, `shared` or `rshared` and so on.
 #[must_use]
-pub fn propagation(word: &str) -> Option<Propagate> {
+pub(super) fn propagation(word: &str) -> Option<Propagate> {
     let kind = |word| {
         Some(match word {
             "shared" => Propagation::Shared,

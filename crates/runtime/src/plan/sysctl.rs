@@ -6,7 +6,7 @@ use crate::{Error, Result};
 
 /// The path below /proc/sys of a parameter; refused unless it belongs to a namespace that the container does not share,
 /// which `own` says.
-pub fn path(name: &str, own: impl Fn(NamespaceKind) -> bool) -> Result<String> {
+pub(super) fn path(name: &str, own: impl Fn(NamespaceKind) -> bool) -> Result<String> {
     let refuse = |why: &str| Err(Error::invalid(format!("sysctl {name:?} {why}")));
     // As sysctl(8): whichever of "." and "/" comes first separates; the other is then part of a name.
     let path = match name.find(['.', '/']) {

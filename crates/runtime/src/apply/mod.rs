@@ -1,0 +1,216 @@
+//! Does what a plan says, inside the new process. Decides nothing.
+
+mod devices;
+mod mounts;
+mod process;
+
+pub(crate) use mounts::overlay;
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use linux::mount::{self, Change};
+use linux::procfs::Procfs;
+use linux::root::Root;
+use linux::{credentials, process as kernel};
+use oci::runtime::{Hooks, Process, State};
+
+use crate::channel::{Channel, Message};
+use crate::error::While;
+use crate::plan::{Op, Plan};
+use crate::request::Gate;
+use crate::seccomp::Program;
+use crate::{Error, Kind, Result, hooks};
+
+/// Everything the new process works with; all descriptors close when its program runs.
+pub(crate) struct Inside<'a> {
+    /// What the host's side opened, by their place in the plan.
+    pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// Namespaces to join, by their place in the plan.
+    pub(crate) joins: Vec<OwnedFd>,
+    /// The root file system, detached, until it is attached.
+    pub(crate) root_mount: Option<OwnedFd>,
+    /// The root, once it is attached.
+    pub(crate) root: Option<Root>,
+    /// A private procfs.
+    pub(crate) procfs: Option<Procfs>,
+    /// The host's side.
+    pub(crate) channel: Channel,
+    /// How `start` comes in.
+    pub(crate) gate: Option<Gate>,
+    /// Standard input, output and error.
+    pub(crate) stdio: [Option<OwnedFd>; 3],
+    /// The program.
+    pub(crate) process: &'a Process,
+    /// Hooks that run inside.
+    pub(crate) hooks: Option<&'a Hooks>,
+    /// The state that hooks are told.
+    pub(crate) state: State,
+    /// The filter of system calls.
+    pub(crate) filter: Option<&'a Program>,
+    /// Where the filter's listener is sent.
+    pub(crate) filter_listener: Option<OwnedFd>,
+    /// Our own binary, for `init`.
+    pub(crate) own_binary: Option<OwnedFd>,
+    /// An empty, read-only file system for masked directories, once there is one.
+    pub(crate) empty: Option<OwnedFd>,
+    /// Whether the /dev/null that masks files is attached somewhere, and copies of it are to be made.
+    pub(crate) null_is_attached: bool,
+    /// The terminal.
+    pub(crate) terminal: Option<linux::pty::Pair>,
+    /// The program's path, once it is found.
+    pub(crate) program: Option<CString>,
+    /// Whether a missing working directory is made.
+    pub(crate) makes_working_dir: bool,
+}
+
+impl<'a> Inside<'a> {
+    /// With nothing but the conversation, the program and the state; the rest is filled in.
+    pub(crate) fn new(channel: Channel, process: &'a Process, state: State) -> Self {
+        Self {
+            sources: Vec::new(),
+            joins: Vec::new(),
+            root_mount: None,
+            root: None,
+            procfs: None,
+            channel,
+            gate: None,
+            stdio: [None, None, None],
+            process,
+            hooks: None,
+            state,
+            filter: None,
+            filter_listener: None,
+            own_binary: None,
+            empty: None,
+            null_is_attached: false,
+            terminal: None,
+            program: None,
+            makes_working_dir: false,
+        }
+    }
+}
+
+impl Inside<'_> {
+    /// Takes all steps; returns only when one failed, after the host's side was told.
+    pub(crate) fn run(mut self, plan: &Plan) -> i32 {
+        credentials::set_umask(0);
+        for op in &plan.ops {
+            if let Err(error) = self.apply(op) {
+                // With the host's side gone there is nobody to tell; the exit code says the same.
+                let _ = self.channel.failed(&error);
+                return 1;
+            }
+        }
+        1
+    }
+
+    fn apply(&mut self, op: &Op) -> Result<()> {
+        match op {
+            Op::Join(number) => self.join(*number),
+            Op::BecomeRoot => {
+                credentials::set_groups(&[]).or_else(permitted)?;
+                Ok(credentials::set_ids(0, 0)?)
+            }
+            Op::AwaitHost => self.await_go(),
+            Op::NewCgroupNamespace => Ok(kernel::unshare(kernel::namespace::CGROUP)?),
+            Op::NewKeyring(name) => {
+                credentials::new_session_keyring(name).map(|_| ()).during(|| "session keyring")
+            }
+            Op::HostName(name) => Ok(credentials::set_host_name(name)?),
+            Op::DomainName(name) => Ok(credentials::set_domain_name(name)?),
+            Op::PropagateAll(to) => {
+                let change = Change { propagation: Some(to.kind), ..Change::default() };
+                Ok(mount::change(Root::open(Path::new("/"))?, to.recursive, &change)?)
+            }
+            Op::AttachRoot(root) => self.attach_root(root).during(|| "root file system"),
+            Op::Mount(mount) => self
+                .mount(mount)
+                .during(|| format!("error mounting {:?} to rootfs", mount.target.display().to_string())),
+            Op::MakeDir(path) => self.root()?.make_dir_all(path, 0o755).map(drop).map_err(Error::from),
+            Op::MakeNode(node) => self.make_node(node).during(|| format!("device {}", node.path.display())),
+            Op::BindNode(source, path) => {
+                self.bind_node(*source, path).during(|| format!("device {}", path.display()))
+            }
+            Op::Link(path, text, replace) => {
+                self.link(path, text, *replace).during(|| format!("link {}", path.display()))
+            }
+            Op::OpenTerminal(size) => self.open_terminal(*size).during(|| "terminal"),
+            Op::BindConsole => self.bind_console().during(|| "/dev/console"),
+            Op::HostHooks => {
+                self.channel.hooks()?;
+                self.await_go()
+            }
+            Op::CreateHooks => hooks::run("createContainer", &self.hooks()?.create_container, &self.state),
+            Op::PivotRoot => {
+                mount::set_working_dir_to(self.root()?)?;
+                mount::pivot_into_working_dir().during(|| "entering the root")
+            }
+            Op::MoveRoot => mount::move_over_root(self.root()?).during(|| "entering the root"),
+            Op::PropagateRoot(to) => {
+                let change = Change { propagation: Some(to.kind), ..Change::default() };
+                Ok(mount::change(self.root()?, to.recursive, &change)?)
+            }
+            Op::ReadOnlyRoot => {
+                let change = Change { set: mount::attribute::READ_ONLY, ..Change::default() };
+                Ok(mount::change(self.root()?, false, &change)?)
+            }
+            Op::Sysctl(path, value) => {
+                self.procfs()?.write(&format!("sys/{path}"), value.as_bytes()).during(|| "sysctl")
+            }
+            Op::ReadOnly(path) => {
+                self.read_only(path).during(|| format!("read-only path {}", path.display()))
+            }
+            Op::Mask(path, null) => {
+                self.mask(path, *null).during(|| format!("masked path {}", path.display()))
+            }
+            other => self.apply_process(other),
+        }
+    }
+
+    fn join(&self, number: usize) -> Result<()> {
+        let namespace = self.joins.get(number).ok_or_else(|| missing("namespace"))?;
+        // Any kind: the file says what it is, and was verified to be of the right one.
+        Ok(kernel::set_namespace(namespace, 0)?)
+    }
+
+    fn await_go(&self) -> Result<()> {
+        match self.channel.receive()? {
+            Some(Message::Go) => Ok(()),
+            _ => Err(Error::new(Kind::System, "the runtime is gone")),
+        }
+    }
+
+    fn root(&self) -> Result<&Root> {
+        self.root.as_ref().ok_or_else(|| missing("root"))
+    }
+
+    fn procfs(&self) -> Result<&Procfs> {
+        self.procfs.as_ref().ok_or_else(|| missing("procfs"))
+    }
+
+    fn hooks(&self) -> Result<&Hooks> {
+        self.hooks.ok_or_else(|| missing("hooks"))
+    }
+
+    /// A source may be used once: attaching moves it.
+    fn take_source(&mut self, number: usize) -> Result<OwnedFd> {
+        self.sources.get_mut(number).and_then(Option::take).ok_or_else(|| missing("source"))
+    }
+}
+
+/// A plan that uses what it did not ask for: a defect of ours, said instead of a panic.
+fn missing(what: &str) -> Error {
+    Error::new(Kind::System, format!("the plan uses a {what} that is not there"))
+}
+
+/// In a user namespace without setgroups(2) there are no groups to drop.
+fn permitted(error: linux::Error) -> linux::Result<()> {
+    if error.kind() == std::io::ErrorKind::PermissionDenied { Ok(()) } else { Err(error) }
+}
+
+/// The kind of inode behind a handle.
+fn kind_of(fd: impl AsFd) -> Result<linux::file::Kind> {
+    Ok(linux::file::stat(fd)?.kind)
+}

@@ -1,0 +1,209 @@
+//! Mounts inside the root: every target is opened inside it first, and attached to by descriptor.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::file::Kind as Inode;
+use linux::mount::{self, Change, FileSystem, attribute};
+use linux::root::Root;
+
+use super::{Inside, kind_of, missing};
+use crate::plan::{Attributes, Mount, NewFileSystem, RootMount, What};
+use crate::{Error, Result};
+
+impl Inside<'_> {
+    pub(super) fn attach_root(&mut self, root: &RootMount) -> Result<()> {
+        let attached = match root {
+            RootMount::Bind(_) | RootMount::Overlay { .. } => {
+                let detached = self.root_mount.take().ok_or_else(|| missing("root mount"))?;
+                mount::attach(&detached, Root::open(Path::new("/"))?)?;
+                detached
+            }
+            RootMount::OverlayByOptions { lower, upper, work } => {
+                // Mounted over the upper directory: only this mount namespace sees it, and only until the root is entered.
+                mount::mount_with_options(
+                    "overlay",
+                    Root::open(upper)?,
+                    &overlay_options(lower, upper, work)?,
+                )?;
+                OwnedFd::from(Root::open(upper)?)
+            }
+        };
+        self.root = Some(Root::from(attached));
+        Ok(())
+    }
+
+    pub(super) fn mount(&mut self, asked: &Mount) -> Result<()> {
+        let (mounted, target) = match &asked.what {
+            What::Bind { source, .. } => {
+                let detached = self.take_source(*source)?;
+                let target = self.target_for(&detached, &asked.target)?;
+                (detached, target)
+            }
+            What::New(new) => {
+                let target = self.root()?.make_dir_all(&asked.target, 0o755)?;
+                let mounted = new_file_system(new, asked.attributes.set)?;
+                self.fill_tmpfs(asked, new, &mounted, &target)?;
+                (mounted, target)
+            }
+        };
+        change(&mounted, &asked.attributes, matches!(asked.what, What::Bind { .. }))?;
+        for propagate in &asked.propagation {
+            // To be shared with the host, a bind mount stays what it is until it is in place.
+            let propagation = Some(propagate.kind);
+            if propagate.kind != mount::Propagation::Shared {
+                mount::change(&mounted, propagate.recursive, &Change { propagation, ..Change::default() })?;
+            }
+        }
+        mount::attach(&mounted, &target)?;
+        for propagate in &asked.propagation {
+            let propagation = Some(propagate.kind);
+            if propagate.kind == mount::Propagation::Shared {
+                mount::change(&mounted, propagate.recursive, &Change { propagation, ..Change::default() })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A directory for a directory and a file for anything else, made when it is missing.
+    fn target_for(&self, source: impl AsFd, target: &Path) -> Result<OwnedFd> {
+        Ok(match kind_of(source)? {
+            Inode::Dir => self.root()?.make_dir_all(target, 0o755)?,
+            _ => self.root()?.make_file(target, 0o644)?,
+        })
+    }
+
+    /// A tmpfs looks like the directory it hides, unless it is told its mode, and may start with its content.
+    fn fill_tmpfs(
+        &self,
+        asked: &Mount,
+        new: &NewFileSystem,
+        mounted: &OwnedFd,
+        target: &OwnedFd,
+    ) -> Result<()> {
+        if new.kind != "tmpfs" {
+            return Ok(());
+        }
+        let says_mode = new.parameters.iter().any(|(key, _)| key == "mode");
+        let hidden = linux::file::stat(target)?;
+        if !says_mode {
+            linux::at::set_mode(mounted, b".", hidden.mode)?;
+        }
+        if asked.copy_up { crate::copy_up::copy(target, mounted) } else { Ok(()) }
+    }
+
+    pub(super) fn read_only(&mut self, path: &Path) -> Result<()> {
+        let Some(target) = self.existing(path)? else { return Ok(()) };
+        let copy = mount::clone_fd(&target, true)?;
+        let change = Change { set: attribute::READ_ONLY, ..Change::default() };
+        mount::change(&copy, true, &change)?;
+        Ok(mount::attach(copy, target)?)
+    }
+
+    pub(super) fn mask(&mut self, path: &Path, null: usize) -> Result<()> {
+        let Some(target) = self.existing(path)? else { return Ok(()) };
+        let cover = match kind_of(&target)? {
+            Inode::Dir => self.empty_directory()?,
+            _ => self.null(null)?,
+        };
+        Ok(mount::attach(cover, target)?)
+    }
+
+    /// A handle on what is to be protected; nothing is there to protect when it does not exist.
+    fn existing(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        match self.root()?.handle(path) {
+            Ok(target) => Ok(Some(target)),
+            Err(error) if matches!(error.errno(), 2 | 20) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn empty_directory(&mut self) -> Result<OwnedFd> {
+        if let Some(empty) = &self.empty {
+            return Ok(mount::clone_fd(empty, false)?);
+        }
+        let file_system = FileSystem::open("tmpfs")?;
+        file_system.set("mode", "755")?;
+        file_system.set("nr_inodes", "2")?;
+        let flags = attribute::READ_ONLY | attribute::NO_SUID | attribute::NO_DEVICES | attribute::NO_EXEC;
+        let empty = file_system.mount(flags)?;
+        self.empty = Some(empty.as_fd().try_clone_to_owned().map_err(|error| duplicate(&error))?);
+        Ok(empty)
+    }
+
+    /// The host's /dev/null: the first time the detached mount itself, which stays known, then copies of it.
+    fn null(&mut self, number: usize) -> Result<OwnedFd> {
+        let null = self.sources.get(number).and_then(Option::as_ref).ok_or_else(|| missing("source"))?;
+        if self.null_is_attached {
+            return Ok(mount::clone_fd(null, false)?);
+        }
+        let first = null.try_clone().map_err(|error| duplicate(&error))?;
+        self.null_is_attached = true;
+        Ok(first)
+    }
+}
+
+fn duplicate(error: &std::io::Error) -> Error {
+    linux::Error::new("fcntl(F_DUPFD_CLOEXEC)", error.raw_os_error().unwrap_or_default()).into()
+}
+
+fn change(mounted: &OwnedFd, attributes: &Attributes, bind: bool) -> Result<()> {
+    let Attributes { set, clear, set_below, clear_below } = *attributes;
+    // A new file system was mounted with its attributes already.
+    if bind && (set != 0 || clear != 0) {
+        mount::change(mounted, false, &Change { set, clear, ..Change::default() })?;
+    }
+    if set_below != 0 || clear_below != 0 {
+        mount::change(mounted, true, &Change { set: set_below, clear: clear_below, ..Change::default() })?;
+    }
+    Ok(())
+}
+
+fn new_file_system(new: &NewFileSystem, attributes: u64) -> Result<OwnedFd> {
+    let file_system = FileSystem::open(&new.kind)?;
+    if !new.source.is_empty() {
+        file_system.set("source", &new.source)?;
+    }
+    for (key, value) in &new.parameters {
+        match value {
+            Some(value) => file_system.set(key, value)?,
+            None => file_system.set_flag(key)?,
+        }
+    }
+    Ok(file_system.mount(attributes)?)
+}
+
+/// The overlay of layers, detached.
+pub(crate) fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd> {
+    let file_system = FileSystem::open("overlay")?;
+    file_system.set("source", "overlay")?;
+    for layer in lower {
+        file_system.set("lowerdir+", layer)?;
+    }
+    file_system.set("upperdir", upper)?;
+    file_system.set("workdir", work)?;
+    Ok(file_system.mount(0)?)
+}
+
+/// The options of mount(2), in which "\", ":" and "," are written with a backslash; they must fit into a page.
+fn overlay_options(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<Vec<u8>> {
+    use std::os::unix::ffi::OsStrExt;
+    let escaped = |path: &Path| -> Vec<u8> {
+        let bytes = path.as_os_str().as_bytes();
+        bytes
+            .iter()
+            .flat_map(|byte| if b"\\:,".contains(byte) { vec![b'\\', *byte] } else { vec![*byte] })
+            .collect()
+    };
+    let layers: Vec<Vec<u8>> = lower.iter().map(|layer| escaped(layer)).collect();
+    let mut options = b"lowerdir=".to_vec();
+    options.extend(layers.join(&b':'));
+    options.extend([b",upperdir=".to_vec(), escaped(upper), b",workdir=".to_vec(), escaped(work)].concat());
+    if options.len() >= 4096 {
+        return Err(Error::invalid(format!(
+            "{} layers do not fit into the options of mount(2) on this kernel: Linux 6.7 is needed",
+            lower.len()
+        )));
+    }
+    Ok(options)
+}

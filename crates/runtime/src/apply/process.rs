@@ -1,0 +1,208 @@
+//! From the finished root to the running program: limits, descriptors, privileges, execve(2).
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use linux::credentials::{self, CapabilitySets};
+use linux::process::{self as kernel, Strings};
+use linux::{file, mount};
+
+use super::{Inside, missing};
+use crate::channel::{Channel, Message};
+use crate::error::While;
+use crate::plan::Op;
+use crate::request::Gate;
+use crate::{Error, Kind, Result, hooks, program};
+
+/// What pid 1 is called when it is our own init, as Docker calls its own.
+const INIT_NAME: &str = "/sbin/docker-init";
+
+impl Inside<'_> {
+    pub(super) fn apply_process(&mut self, op: &Op) -> Result<()> {
+        match op {
+            Op::Limit(_, number, soft, hard) => Ok(credentials::set_limit(*number, *soft, *hard)?),
+            Op::Scheduler(scheduling) => Ok(credentials::set_scheduler(scheduling)?),
+            Op::IoPriority(class, level) => Ok(credentials::set_io_priority(*class, *level)?),
+            Op::Affinity(cpus) => Ok(credentials::set_affinity(cpus.iter().copied())?),
+            Op::MemoryPolicy(mode, nodes) => Ok(credentials::set_memory_policy(*mode, nodes)?),
+            Op::Personality(domain) => Ok(credentials::set_personality(*domain)?),
+            Op::Stdio { terminal, uid } => {
+                self.place_stdio(*terminal, *uid).during(|| "standard input and output")
+            }
+            Op::AppArmor(profile) => {
+                let text = format!("exec {profile}");
+                self.procfs()?.write("self/attr/apparmor/exec", text.as_bytes()).during(|| "apparmor profile")
+            }
+            Op::SeLinux(label) => {
+                self.procfs()?.write("self/attr/exec", label.as_bytes()).during(|| "selinux label")
+            }
+            Op::Filter => self.load_filter().during(|| "seccomp"),
+            Op::WorkingDir(path) => self.enter_working_dir(path),
+            Op::Bound(kept) => bound(*kept),
+            Op::Ids(uid, gid, groups) => set_ids(*uid, *gid, groups),
+            Op::Capabilities(sets, ambient) => set_capabilities(*sets, *ambient),
+            Op::Umask(mask) => {
+                credentials::set_umask(*mask);
+                Ok(())
+            }
+            Op::FindProgram => {
+                let name = self.process.args.first().map_or("", String::as_str);
+                self.program = Some(program::find(name, &self.process.env)?);
+                Ok(())
+            }
+            Op::AwaitStart => self.await_start(),
+            Op::StartHooks => hooks::run("startContainer", &self.hooks()?.start_container, &self.state),
+            Op::NoNewPrivileges => Ok(credentials::set_no_new_privileges()?),
+            Op::Execute { init, preserve_fds } => self.execute(*init, *preserve_fds),
+            other => Err(Error::new(Kind::System, format!("nobody does: {other}"))),
+        }
+    }
+
+    fn place_stdio(&mut self, terminal: bool, uid: u32) -> Result<()> {
+        if terminal {
+            let pair = self.terminal.as_ref().ok_or_else(|| missing("terminal"))?;
+            linux::child::own_session()?;
+            for number in 0..3 {
+                kernel::place(&pair.terminal, number)?;
+            }
+            give(&pair.terminal, uid)?;
+            return Ok(kernel::set_controlling_terminal(&pair.terminal)?);
+        }
+        // The numbers of one may be the present numbers of another: first all get numbers out of the way.
+        for (number, fd) in (0_i32..).zip(&self.stdio) {
+            if let Some(fd) = fd {
+                give(fd, uid)?;
+                kernel::place(fd, number)?;
+            }
+        }
+        self.stdio = [None, None, None];
+        linux::child::own_session().or_else(|error| if error.errno() == 1 { Ok(()) } else { Err(error) })?;
+        Ok(())
+    }
+
+    fn load_filter(&mut self) -> Result<()> {
+        let filter = self.filter.ok_or_else(|| missing("filter"))?;
+        let listener = linux::seccomp::load(&filter.instructions, filter.flags)?;
+        if let (Some(listener), Some(socket)) = (listener, &self.filter_listener) {
+            let state = crate::notify::announcement(&self.state);
+            crate::notify::hand_over(socket, &state, listener.as_fd())?;
+        }
+        Ok(())
+    }
+
+    /// The directory is looked up inside the root without following links of procfs, and must be reachable from it.
+    fn enter_working_dir(&mut self, path: &Path) -> Result<()> {
+        let refused = |error: linux::Error| {
+            let words = program::words(error.errno());
+            Error::new(Kind::System, format!("chdir to cwd ({path:?}) set in config.json failed: {words}"))
+        };
+        let root = self.root()?;
+        let directory = match root.handle(path) {
+            Err(error) if error.errno() == 2 && self.makes_working_dir => root.make_dir_all(path, 0o755),
+            other => other,
+        };
+        mount::set_working_dir_to(directory.map_err(refused)?).map_err(refused)?;
+        if mount::working_dir_is_reachable()? {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::System,
+            "current working directory is outside of container mount namespace root -- possible container breakout detected",
+        ))
+    }
+
+    fn await_start(&mut self) -> Result<()> {
+        // Nothing of the host's stays open while others of the container may already be looking.
+        self.procfs = None;
+        self.sources.clear();
+        self.joins.clear();
+        self.empty = None;
+        let terminal = self.terminal.take();
+        self.channel.created(terminal.as_ref().map(|pair| pair.controller.as_fd()))?;
+        drop(terminal);
+        if let Some(Gate::Listener(listener)) = self.gate.take() {
+            loop {
+                linux::socket::ready(&listener, false, None)?;
+                if let Some(connection) = linux::socket::accept(&listener)? {
+                    self.channel = Channel(connection);
+                    if matches!(self.channel.receive()?, Some(Message::Go)) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        self.await_go()
+    }
+
+    fn execute(&mut self, init: bool, preserve_fds: u32) -> Result<()> {
+        // A process that joined has not said yet that it has a terminal.
+        if let Some(pair) = self.terminal.take() {
+            self.channel.created(Some(pair.controller.as_fd()))?;
+        }
+        let mut environment = self.process.env.clone();
+        if !environment.iter().any(|variable| variable.starts_with("HOME=")) {
+            environment.push(format!("HOME={}", program::home(self.root()?, self.process.user.uid)));
+        }
+        let zero = || Error::invalid("an argument or a variable contains a zero byte");
+        let environment = Strings::new(environment.iter().map(String::as_str)).ok_or_else(zero)?;
+        let arguments = self.process.args.iter().map(String::as_str);
+        kernel::close_on_exec_from(3 + preserve_fds)?;
+        kernel::reset_signals()?;
+        if init {
+            let arguments = Strings::new([INIT_NAME, "--"].into_iter().chain(arguments)).ok_or_else(zero)?;
+            let binary = self.own_binary.as_ref().ok_or_else(|| missing("init"))?;
+            return Err(program::refused(INIT_NAME, &kernel::execute_file(binary, &arguments, &environment)));
+        }
+        let arguments = Strings::new(arguments).ok_or_else(zero)?;
+        let path = self.program.take().ok_or_else(|| missing("program"))?;
+        let error = kernel::execute(&path, &arguments, &environment);
+        Err(program::refused(&path.to_string_lossy(), &error))
+    }
+}
+
+/// Gives a terminal or a pipe to the program's user, so that it can open it again through /proc/self/fd.
+fn give(fd: impl AsFd, uid: u32) -> Result<()> {
+    const NULL: (u32, u32) = (1, 3);
+    let stat = file::stat(&fd)?;
+    if stat.uid == uid || stat.kind == file::Kind::CharDevice && stat.device_number == NULL {
+        return Ok(());
+    }
+    match file::set_owner(&fd, uid, stat.gid) {
+        // Something of a user that the container does not know, or on a read-only file system: it stays as it is.
+        Err(error) if matches!(error.errno(), 1 | 22 | 30) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn bound(kept: u64) -> Result<()> {
+    for number in 0..=credentials::last_capability() {
+        if kept >> number & 1 == 0 {
+            credentials::drop_bounding(number)?;
+        }
+    }
+    Ok(())
+}
+
+fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
+    // What the process may do is set next; until then a change of user must not take it away.
+    credentials::set_keep_capabilities(true)?;
+    credentials::set_groups(groups).or_else(super::permitted)?;
+    credentials::set_ids(uid, gid)?;
+    Ok(credentials::set_keep_capabilities(false)?)
+}
+
+fn set_capabilities(sets: CapabilitySets, ambient: u64) -> Result<()> {
+    credentials::clear_ambient()?;
+    // What the process itself does not have it cannot give, in a user namespace for example.
+    let have = credentials::capabilities()?.permitted;
+    let within = CapabilitySets {
+        effective: sets.effective & have,
+        permitted: sets.permitted & have,
+        inheritable: sets.inheritable & have,
+    };
+    credentials::set_capabilities(within).during(|| "capabilities")?;
+    for number in (0..64).filter(|number| (ambient & have) >> number & 1 == 1) {
+        credentials::raise_ambient(number)?;
+    }
+    Ok(())
+}

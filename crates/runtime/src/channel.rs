@@ -1,0 +1,162 @@
+//! What the two sides of a container's start say to each other.
+//!
+//! The host's side makes the process and holds the other end of a socket pair; `start` either uses that same pair or
+//! connects to the container's listener.
+//!
+//! ```text
+//!  host's side                                   new process, in its namespaces
+//!    clone3 ───────────────────────────────────▶ joins namespaces
+//!    writes id maps, enters v1 control groups
+//!    Go ───────────────────────────────────────▶ mounts its root …
+//!                           ◀───────────── Hooks (only when there are some)
+//!    runs prestart, createRuntime
+//!    Go ───────────────────────────────────────▶ pivots, drops privileges, finds the program
+//!                           ◀─────────── Created, with the terminal if there is one
+//!  start
+//!    Go ───────────────────────────────────────▶ startContainer hooks, execve
+//!                           ◀── end of file: execve closed the socket
+//!
+//!  and at any time          ◀── Failed: a kind and words; the process then ends
+//! ```
+//!
+//! A message is a byte that says what it is, the length of its text (u32, little-endian), and the text.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use linux::socket::{self, Received};
+
+use crate::{Error, Kind, Result};
+
+/// The longest text that is taken.
+const LONGEST: usize = 64 << 10;
+
+/// One message.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Carry on.
+    Go,
+    /// Run the hooks of the runtime's namespaces.
+    Hooks,
+    /// Everything is there but the program; with the terminal's controlling end.
+    Created(Option<OwnedFd>),
+    /// It did not work.
+    Failed(Error),
+}
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub(crate) struct Channel(pub(crate) OwnedFd);
+
+impl Channel {
+    /// Both ends.
+    pub(crate) fn pair() -> Result<(Self, Self)> {
+        let (one, other) = socket::pair()?;
+        Ok((Self(one), Self(other)))
+    }
+
+    pub(crate) fn go(&self) -> Result<()> {
+        self.send(b'g', b"", None)
+    }
+
+    pub(crate) fn hooks(&self) -> Result<()> {
+        self.send(b'h', b"", None)
+    }
+
+    pub(crate) fn created(&self, console: Option<BorrowedFd<'_>>) -> Result<()> {
+        self.send(b'c', b"", console)
+    }
+
+    pub(crate) fn failed(&self, error: &Error) -> Result<()> {
+        let words = error.message().as_bytes();
+        let mut text = vec![error.kind().letter()];
+        text.extend_from_slice(&words[..words.len().min(LONGEST - 1)]);
+        self.send(b'f', &text, None)
+    }
+
+    fn send(&self, what: u8, text: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let mut bytes = vec![what];
+        bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(0).to_le_bytes());
+        bytes.extend_from_slice(text);
+        let mut left: &[u8] = &bytes;
+        let mut fds: &[BorrowedFd<'_>] = fd.as_slice();
+        while !left.is_empty() {
+            match socket::send(&self.0, left, fds)? {
+                0 => {
+                    socket::ready(&self.0, true, None)?;
+                }
+                sent => (left, fds) = (&left[sent..], &[]),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message; `None` when the other side is gone.
+    pub(crate) fn receive(&self) -> Result<Option<Message>> {
+        let mut fds = Vec::new();
+        let mut head = [0; 5];
+        if !self.fill(&mut head, &mut fds)? {
+            return Ok(None);
+        }
+        let [what, length @ ..] = head;
+        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        if length > LONGEST {
+            return Err(Error::new(
+                Kind::System,
+                format!("a message of {length} bytes from the container's process"),
+            ));
+        }
+        let mut text = vec![0; length];
+        if !self.fill(&mut text, &mut fds)? {
+            return Ok(None);
+        }
+        match what {
+            b'g' => Ok(Some(Message::Go)),
+            b'h' => Ok(Some(Message::Hooks)),
+            b'c' => Ok(Some(Message::Created(fds.pop()))),
+            b'f' => {
+                let kind = Kind::from_letter(text.first().copied().unwrap_or_default());
+                let words = String::from_utf8_lossy(text.get(1..).unwrap_or_default()).into_owned();
+                Ok(Some(Message::Failed(Error::new(kind, words))))
+            }
+            other => Err(Error::new(Kind::System, format!("message {other} from the container's process"))),
+        }
+    }
+
+    fn fill(&self, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<bool> {
+        let mut done = 0;
+        while done < bytes.len() {
+            socket::ready(&self.0, false, None)?;
+            match socket::receive(&self.0, &mut bytes[done..], fds)? {
+                Received::Bytes(count) => done += count,
+                Received::Nothing => {}
+                Received::End => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_as_they_were_sent() {
+        let (one, other) = Channel::pair().expect("pair");
+        one.go().expect("go");
+        one.created(Some(other.as_fd())).expect("created");
+        one.failed(&Error::new(Kind::NotFound, "exec: \"x\"")).expect("failed");
+        assert!(matches!(other.receive(), Ok(Some(Message::Go))));
+        assert!(matches!(other.receive(), Ok(Some(Message::Created(Some(_))))));
+        let Ok(Some(Message::Failed(error))) = other.receive() else { panic!("no failure") };
+        assert_eq!(error, Error::new(Kind::NotFound, "exec: \"x\""));
+        drop(one);
+        assert!(matches!(other.receive(), Ok(None)));
+    }
+}

@@ -1,0 +1,351 @@
+//! Makes a container: gathers facts, plans, opens what is the host's, makes the process, and talks to it until
+//! everything is there but the program.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use linux::mount::{self, Change};
+use linux::process::{self as kernel, Child, namespace};
+use linux::procfs::Procfs;
+use linux::{credentials, exe};
+use oci::runtime::{Hooks, Spec, State};
+
+use crate::apply::{self, Inside};
+use crate::channel::{Channel, Message};
+use crate::error::While;
+use crate::plan::{IdMaps, Input, Op, Plan, RootMount, Source, What, plan_start};
+use crate::request::{Create, Created, Gate, StartGate};
+use crate::{Error, Facts, Kind, Result, hooks, notify, seccomp};
+
+/// Makes a container up to the point where only its program is missing.
+///
+/// Only for a process with one thread: it makes a copy of itself. When this fails, nothing of the container is left but
+/// its control group, which is the caller's.
+pub fn create(request: Create<'_>) -> Result<Created> {
+    let procfs = Procfs::open()?;
+    let facts = Facts::gather(&procfs, request.hierarchy)?;
+    create_with(request, procfs, &facts)
+}
+
+/// The same with facts that are known already.
+pub fn create_with(request: Create<'_>, procfs: Procfs, facts: &Facts) -> Result<Created> {
+    let plan = plan_start(
+        Input {
+            id: request.id,
+            spec: request.spec,
+            bundle: request.bundle,
+            rootfs: &request.rootfs,
+            init: request.init,
+            preserve_fds: request.preserve_fds,
+            no_pivot: request.no_pivot,
+            no_new_keyring: request.no_new_keyring,
+            has_cgroup: request.cgroup.is_some(),
+        },
+        facts,
+    )?;
+    credentials::set_dumpable(false)?;
+    let filter = filter(request.spec)?;
+    let state = state(request.id, request.spec, request.bundle);
+    let (here, there) = Channel::pair()?;
+    let held = matches!(request.gate, Gate::Held);
+    let inside = Inside {
+        sources: open_sources(&plan, request.cgroup, &procfs)?,
+        joins: open_joins(&plan)?,
+        root_mount: root_mount(&plan)?,
+        filter_listener: filter_listener(request.spec, filter.as_ref())?,
+        own_binary: if request.init { Some(exe::read_only()?) } else { None },
+        gate: Some(request.gate),
+        stdio: duplicate(&request.stdio)?,
+        hooks: request.spec.hooks.as_ref(),
+        filter: filter.as_ref(),
+        makes_working_dir: true,
+        ..Inside::new(there, process(request.spec)?, state.clone())
+    };
+    let child = make_process(&plan, &procfs, request.cgroup, inside)?;
+    let finished =
+        host_side(&plan, &procfs, &here, &child, &request.cgroup, request.spec.hooks.as_ref(), state)
+            .and_then(|console| {
+                let start_time_ticks = procfs.start_time_ticks(child.pid)?;
+                let separate =
+                    (plan.new | plan.joins.iter().fold(0, |all, join| all | join.kind)) & namespace::NETWORK;
+                let netns = if separate == 0 { None } else { Some(procfs.namespace(child.pid, "net")?) };
+                Ok((console, start_time_ticks, netns))
+            });
+    match finished {
+        Ok((console, start_time_ticks, netns)) => Ok(Created {
+            pid: child.pid,
+            pidfd: child.pidfd,
+            start_time_ticks,
+            netns,
+            console,
+            gate: held.then_some(StartGate(here.0)),
+        }),
+        Err(error) => {
+            end(child)?;
+            Err(error)
+        }
+    }
+}
+
+/// Runs the program of a container that was created; returns when execve(2) has succeeded or failed.
+pub fn start(gate: StartGate) -> Result<()> {
+    let channel = Channel(gate.0);
+    match channel.go() {
+        Ok(()) => {}
+        Err(error) => {
+            return Err(Error::new(Kind::State, format!("the container's process is gone: {error}")));
+        }
+    }
+    match channel.receive()? {
+        None => Ok(()),
+        Some(Message::Failed(error)) => Err(error),
+        Some(_) => Err(Error::new(Kind::System, "the container's process says something unexpected")),
+    }
+}
+
+/// The same for a container that listens: connects to its socket first.
+pub fn start_at(socket: &Path) -> Result<()> {
+    start(StartGate(linux::socket::connect(socket, std::time::Duration::from_secs(10))?))
+}
+
+/// The state that hooks and agents are told.
+pub(crate) fn state(id: &str, spec: &Spec, bundle: &Path) -> State {
+    State {
+        oci_version: oci::runtime::VERSION.to_owned(),
+        id: id.to_owned(),
+        status: "creating".to_owned(),
+        pid: 0,
+        bundle: bundle.display().to_string(),
+        annotations: spec.annotations.clone(),
+    }
+}
+
+fn process(spec: &Spec) -> Result<&oci::runtime::Process> {
+    spec.process.as_ref().ok_or_else(|| Error::invalid("the configuration has no process"))
+}
+
+pub(crate) fn filter(spec: &Spec) -> Result<Option<seccomp::Program>> {
+    let Some(config) = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()) else { return Ok(None) };
+    seccomp::compile(config).map(Some).map_err(|error| Error::invalid(error.to_string()))
+}
+
+pub(crate) fn filter_listener(spec: &Spec, filter: Option<&seccomp::Program>) -> Result<Option<OwnedFd>> {
+    let path =
+        spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()).map(|config| &config.listener_path);
+    match (filter, path) {
+        (Some(filter), Some(path)) if filter.flags.listener => notify::connect(path).map(Some),
+        _ => Ok(None),
+    }
+}
+
+pub(crate) fn duplicate(stdio: &crate::Stdio<'_>) -> Result<[Option<OwnedFd>; 3]> {
+    let copy = |fd: Option<std::os::fd::BorrowedFd<'_>>| -> Result<Option<OwnedFd>> {
+        fd.map(|fd| fd.try_clone_to_owned()).transpose().map_err(|error| {
+            linux::Error::new("fcntl(F_DUPFD_CLOEXEC)", error.raw_os_error().unwrap_or(0)).into()
+        })
+    };
+    Ok([copy(stdio.input)?, copy(stdio.output)?, copy(stdio.error)?])
+}
+
+/// Opens everything of the host's that the container gets, before the container exists.
+fn open_sources(
+    plan: &Plan,
+    cgroup: Option<&cgroup::Cgroup>,
+    procfs: &Procfs,
+) -> Result<Vec<Option<OwnedFd>>> {
+    let mut sources = Vec::with_capacity(plan.sources.len());
+    for source in &plan.sources {
+        sources.push(Some(open_source(source, cgroup)?));
+    }
+    let mounts = plan.ops.iter().filter_map(|op| if let Op::Mount(mount) = op { Some(mount) } else { None });
+    for mount in mounts {
+        let What::Bind { source, id_map: Some((map, below)) } = mount.what else { continue };
+        let (Some(maps), Some(Some(detached))) = (plan.id_maps.get(map), sources.get(source)) else {
+            continue;
+        };
+        let users = user_namespace(maps, procfs).during(|| "id map of a mount")?;
+        let change = Change { id_map: Some(users.as_fd()), ..Change::default() };
+        mount::change(detached, below, &change)
+            .during(|| format!("mapping ids of {}", mount.target.display()))?;
+    }
+    Ok(sources)
+}
+
+fn open_source(source: &Source, cgroup: Option<&cgroup::Cgroup>) -> Result<OwnedFd> {
+    match source {
+        Source::Path { path, recursive } => mount::clone_path(path, *recursive).during(|| "bind source"),
+        Source::Device { path, block, major, minor } => {
+            let device = mount::clone_path(path, false)?;
+            let stat = linux::file::stat(&device)?;
+            let kind = if *block { linux::file::Kind::BlockDevice } else { linux::file::Kind::CharDevice };
+            if stat.kind != kind || stat.device_number != (*major, *minor) {
+                return Err(Error::new(
+                    Kind::System,
+                    format!("{} of the host is not {source}", path.display()),
+                ));
+            }
+            Ok(device)
+        }
+        Source::CgroupTree(number) => {
+            let directory = cgroup.and_then(|cgroup| cgroup.directories().nth(*number));
+            let (_, directory) = directory.ok_or_else(|| {
+                Error::new(Kind::System, format!("the container has no group in cgroup tree {number}"))
+            })?;
+            Ok(mount::clone_fd(directory, false)?)
+        }
+    }
+}
+
+/// A user namespace with these maps, for an id-mapped mount: it lives as long as its descriptor.
+fn user_namespace(maps: &IdMaps, procfs: &Procfs) -> Result<OwnedFd> {
+    let (here, there) = Channel::pair()?;
+    let child = kernel::clone_into(namespace::USER, None, move || {
+        // Until the other end is closed.
+        let _ = there.receive();
+        0
+    })?;
+    let made = write_maps(procfs, child.pid, maps).and_then(|()| Ok(procfs.namespace(child.pid, "user")?));
+    drop(here);
+    end(child)?;
+    made
+}
+
+fn write_maps(procfs: &Procfs, pid: u32, maps: &IdMaps) -> Result<()> {
+    procfs.write(&format!("{pid}/uid_map"), maps.users.as_bytes())?;
+    Ok(procfs.write(&format!("{pid}/gid_map"), maps.groups.as_bytes())?)
+}
+
+fn open_joins(plan: &Plan) -> Result<Vec<OwnedFd>> {
+    let open = |join: &crate::plan::Join| -> Result<OwnedFd> {
+        let file = std::fs::File::open(&join.path).map_err(|error| {
+            let call = format!("open({:?})", join.path);
+            linux::Error::new(call, error.raw_os_error().unwrap_or_default())
+        })?;
+        let kind =
+            linux::file::namespace_kind(&file).during(|| format!("namespace {}", join.path.display()))?;
+        if kind != join.kind {
+            return Err(Error::invalid(format!("{} is a namespace of another kind", join.path.display())));
+        }
+        Ok(file.into())
+    };
+    plan.joins.iter().map(open).collect()
+}
+
+fn root_mount(plan: &Plan) -> Result<Option<OwnedFd>> {
+    let root = plan.ops.iter().find_map(|op| if let Op::AttachRoot(root) = op { Some(root) } else { None });
+    match root {
+        Some(RootMount::Overlay { lower, upper, work }) => {
+            apply::overlay(lower, upper, work).map(Some).during(|| "root file system")
+        }
+        Some(RootMount::Bind(_) | RootMount::OverlayByOptions { .. }) | None => Ok(None),
+    }
+}
+
+/// Namespaces that only children get: taken for the length of the clone, then given back.
+struct ForChildren(Vec<(OwnedFd, u64)>);
+
+impl ForChildren {
+    fn take(plan: &Plan, procfs: &Procfs, joins: &[OwnedFd]) -> Result<Self> {
+        let mut back = Self(Vec::new());
+        let own = kernel::own_pid();
+        for (join, file) in plan.joins.iter().zip(joins) {
+            let name = match join.kind {
+                namespace::PID => "pid",
+                namespace::TIME => "time",
+                _ => continue,
+            };
+            back.0.push((procfs.namespace(own, name)?, join.kind));
+            kernel::set_namespace(file, join.kind).during(|| format!("namespace {}", join.path.display()))?;
+        }
+        if !plan.time_offsets.is_empty() {
+            back.0.push((procfs.namespace(own, "time")?, namespace::TIME));
+            kernel::unshare(namespace::TIME)?;
+            for offset in &plan.time_offsets {
+                procfs.write("self/timens_offsets", offset.as_bytes()).during(|| "linux.timeOffsets")?;
+            }
+        }
+        Ok(back)
+    }
+}
+
+impl Drop for ForChildren {
+    fn drop(&mut self) {
+        for (own, kind) in &self.0 {
+            // One's own namespace can always be joined again.
+            let _ = kernel::set_namespace(own, *kind);
+        }
+    }
+}
+
+fn make_process(
+    plan: &Plan,
+    procfs: &Procfs,
+    cgroup: Option<&cgroup::Cgroup>,
+    mut inside: Inside<'_>,
+) -> Result<Child> {
+    let for_children = ForChildren::take(plan, procfs, &inside.joins)?;
+    let new = if plan.time_offsets.is_empty() { plan.new } else { plan.new & !namespace::TIME };
+    let procfs_inside = procfs.try_clone()?;
+    inside.procfs = Some(procfs_inside);
+    if let Some(Op::AttachRoot(RootMount::Bind(source))) =
+        plan.ops.iter().find(|op| matches!(op, Op::AttachRoot(_)))
+    {
+        inside.root_mount = inside.sources.get_mut(*source).and_then(Option::take);
+    }
+    let into = cgroup.and_then(cgroup::Cgroup::clone_fd);
+    let child = kernel::clone_into(new, into, move || inside.run(plan))?;
+    drop(for_children);
+    Ok(child)
+}
+
+/// The host's side of the conversation (see [`crate::channel`]).
+fn host_side(
+    plan: &Plan,
+    procfs: &Procfs,
+    channel: &Channel,
+    child: &Child,
+    cgroup: &Option<&cgroup::Cgroup>,
+    hooks: Option<&Hooks>,
+    mut state: State,
+) -> Result<Option<OwnedFd>> {
+    state.pid = i32::try_from(child.pid).unwrap_or_default();
+    if let Some(maps) = &plan.user_maps {
+        write_maps(procfs, child.pid, maps).during(|| "id maps of the user namespace")?;
+    }
+    if let Some(cgroup) = cgroup
+        && cgroup.clone_fd().is_none()
+    {
+        cgroup.add(child.pid)?;
+    }
+    if let Some(adjustment) = plan.oom_score_adj {
+        let path = format!("{}/oom_score_adj", child.pid);
+        procfs.write(&path, adjustment.to_string().as_bytes()).during(|| "oomScoreAdj")?;
+    }
+    channel.go()?;
+    loop {
+        match channel.receive()? {
+            Some(Message::Created(console)) => return Ok(console),
+            Some(Message::Failed(error)) => return Err(error),
+            Some(Message::Hooks) => {
+                let hooks = hooks.ok_or_else(|| Error::new(Kind::System, "hooks without hooks"))?;
+                hooks::run("prestart", &hooks.prestart, &state)?;
+                hooks::run("createRuntime", &hooks.create_runtime, &state)?;
+                channel.go()?;
+            }
+            Some(Message::Go) => {
+                return Err(Error::new(Kind::System, "the container's process says something unexpected"));
+            }
+            None => {
+                return Err(Error::new(Kind::System, "the container's process ended before it was ready"));
+            }
+        }
+    }
+}
+
+/// Ends and reaps a process that did not become a container.
+pub(crate) fn end(child: Child) -> Result<()> {
+    let pidfd = linux::pidfd::PidFd::from(child.pidfd);
+    pidfd.send(9)?;
+    linux::child::wait(&pidfd)?;
+    Ok(())
+}

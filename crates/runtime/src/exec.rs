@@ -1,0 +1,138 @@
+//! Runs one more process in a container.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use linux::credentials;
+use linux::process::{self as kernel, namespace};
+use linux::procfs::Procfs;
+use linux::root::Root;
+
+use crate::apply::Inside;
+use crate::channel::{Channel, Message};
+use crate::create::{duplicate, end, filter, filter_listener, state};
+use crate::error::While;
+use crate::plan::{Manner, Op, Plan, bit, list, plan_process};
+use crate::request::{Exec, Executed};
+use crate::{Error, Facts, Kind, Result};
+
+/// Runs a process in a container; returns when its execve(2) has succeeded or failed. The process is a child of the
+/// caller, which must have one thread.
+pub fn exec(request: Exec<'_>) -> Result<Executed> {
+    let procfs = Procfs::open()?;
+    let facts = Facts::gather(&procfs, request.hierarchy)?;
+    let plan = plan_exec(&request, &facts)?;
+    credentials::set_dumpable(false)?;
+    let filter = filter(request.spec)?;
+    let (here, there) = Channel::pair()?;
+    let own_pid_namespace = procfs.namespace(kernel::own_pid(), "pid")?;
+    let kinds = namespaces(&request);
+    let inside = Inside {
+        procfs: Some(procfs.try_clone()?),
+        filter_listener: filter_listener(request.spec, filter.as_ref())?,
+        stdio: duplicate(&request.stdio)?,
+        filter: filter.as_ref(),
+        ..Inside::new(there, request.process, state(request.id, request.spec, Path::new("")))
+    };
+    let container = request.container;
+    if kinds & namespace::PID != 0 {
+        kernel::set_namespace(container, namespace::PID).during(|| "joining the container")?;
+    }
+    let into = request.cgroup.and_then(cgroup::Cgroup::clone_fd);
+    let made = kernel::clone_into(0, into, || inside.join_and_run(container, kinds & !namespace::PID, &plan));
+    if kinds & namespace::PID != 0 {
+        kernel::set_namespace(&own_pid_namespace, namespace::PID)?;
+    }
+    let child = made?;
+    match host_side(&request, &procfs, &here, child.pid, &plan) {
+        Ok(console) => Ok(Executed { pid: child.pid, pidfd: child.pidfd, console }),
+        Err(error) => {
+            end(child)?;
+            Err(error)
+        }
+    }
+}
+
+/// The steps of a process that joins a container.
+fn plan_exec(request: &Exec<'_>, facts: &Facts) -> Result<Plan> {
+    let process = request.process;
+    let mut plan = Plan { oom_score_adj: process.oom_score_adj, ..Plan::default() };
+    plan.ops.push(Op::AwaitHost);
+    if let Some(affinity) = &process.exec_cpu_affinity {
+        for cpus in [&affinity.initial, &affinity.last].into_iter().filter(|cpus| !cpus.is_empty()) {
+            let cpus = list(cpus).ok_or_else(|| {
+                Error::invalid(format!("process.execCPUAffinity: {cpus:?} is not a list of CPUs"))
+            })?;
+            plan.ops.push(Op::Affinity(cpus));
+        }
+    }
+    if process.terminal {
+        let size = process
+            .console_size
+            .and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
+        plan.ops.push(Op::OpenTerminal(size));
+    }
+    let manner = Manner {
+        preserve_fds: request.preserve_fds,
+        filter: request.spec.linux.as_ref().is_some_and(|linux| linux.seccomp.is_some()),
+        ..Manner::default()
+    };
+    plan.ops.extend(plan_process(process, manner, facts)?);
+    Ok(plan)
+}
+
+/// The kinds of namespaces that the container does not share with the host.
+fn namespaces(request: &Exec<'_>) -> u64 {
+    let namespaces = request.spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    namespaces.fold(namespace::MOUNT, |all, namespace| all | bit(namespace.kind))
+}
+
+fn host_side(
+    request: &Exec<'_>,
+    procfs: &Procfs,
+    channel: &Channel,
+    pid: u32,
+    plan: &Plan,
+) -> Result<Option<std::os::fd::OwnedFd>> {
+    if let Some(cgroup) = request.cgroup
+        && cgroup.clone_fd().is_none()
+    {
+        cgroup.add(pid)?;
+    }
+    if let Some(adjustment) = plan.oom_score_adj {
+        procfs
+            .write(&format!("{pid}/oom_score_adj"), adjustment.to_string().as_bytes())
+            .during(|| "oomScoreAdj")?;
+    }
+    channel.go()?;
+    let mut console = None;
+    loop {
+        match channel.receive()? {
+            Some(Message::Created(terminal)) => console = terminal,
+            Some(Message::Failed(error)) => return Err(error),
+            Some(_) => return Err(Error::new(Kind::System, "the new process says something unexpected")),
+            None => return Ok(console),
+        }
+    }
+}
+
+impl Inside<'_> {
+    /// Joins a container and takes all steps; returns only when one failed.
+    fn join_and_run(mut self, container: impl AsFd, kinds: u64, plan: &Plan) -> i32 {
+        let joined = kernel::set_namespace(&container, kinds)
+            .map_err(Error::from)
+            .and_then(|()| {
+                if kinds & namespace::USER != 0 {
+                    credentials::set_ids(0, 0)?;
+                }
+                self.root = Some(Root::open(Path::new("/"))?);
+                Ok(())
+            })
+            .during(|| format!("joining the container by descriptor {}", container.as_fd().as_raw_fd()));
+        if let Err(error) = joined {
+            let _ = self.channel.failed(&error);
+            return 1;
+        }
+        self.run(plan)
+    }
+}
