@@ -15,6 +15,7 @@ pub mod facts;
 pub mod hooks;
 mod notify;
 pub mod plan;
+pub mod profile;
 mod program;
 mod request;
 pub mod seccomp;
