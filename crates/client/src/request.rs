@@ -131,11 +131,13 @@ fn escape(text: &str, out: &mut String) {
     }
 }
 
-/// Escapes what a path segment cannot hold; slashes stay, because image names have them.
+/// Escapes what a path segment cannot hold; slashes stay, because image names have them, but one is enough where a
+/// container's name was given with the slash that it begins with in every answer.
 pub(crate) fn escape_path(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
+            b'/' if out.ends_with('/') => {}
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => out.push(char::from(byte)),
             b'-' | b'_' | b'.' | b'~' | b'/' | b':' | b'@' | b'$' | b'&' | b'+' | b'=' | b',' => {
                 out.push(char::from(byte));
@@ -149,6 +151,11 @@ pub(crate) fn escape_path(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_may_begin_with_its_slash() {
+        assert_eq!(escape_path("/containers//web/json"), "/containers/web/json");
+    }
 
     #[test]
     fn a_query_is_escaped_in_the_order_it_was_made() {
