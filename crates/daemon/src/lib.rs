@@ -1,6 +1,12 @@
 //! The HTTP door: listeners, routes, API versions, hijacked streams.
+//!
+//! `daemon` never sees a mount, a pid or a rule: a route extracts, calls one function of the engine, encodes.
 
 pub mod config;
 pub mod host;
+mod routes;
+mod run;
 pub mod server;
 pub mod shape;
+
+pub use run::main;

@@ -49,7 +49,7 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
             Err(failure) => Err(failure),
         };
         let mut reply = outcome.unwrap_or_else(|failure| {
-            if failure.status.is_server_error() && failure.status != StatusCode::NOT_IMPLEMENTED {
+            if failure.status == StatusCode::INTERNAL_SERVER_ERROR {
                 tracing::error!(%method, path = uri.path(), status = failure.status.as_u16(), "{failure}");
             } else {
                 tracing::debug!(%method, path = uri.path(), status = failure.status.as_u16(), "{failure}");

@@ -1,0 +1,138 @@
+//! `GET /events`: what happened, from a moment on, until the client leaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::events::{Actor, Message};
+use api::filters::Filters;
+use api::media_type::{JSON, JSON_LINES, JSON_SEQ, NDJSON};
+use api::time::Timestamp;
+use api::version::ApiVersion;
+use bytes::Bytes;
+use engine::event::Event;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::Request;
+use crate::server::body::{Body, BodySender};
+use crate::server::failure::Failure;
+use crate::server::router::Outcome;
+use crate::server::serve::stopped;
+use crate::server::{accept, reply};
+use crate::shape;
+
+/// What a client wants to hear, and how.
+struct Wanted {
+    filters: Filters,
+    since: Option<i128>,
+    until: Option<i128>,
+    version: ApiVersion,
+    content_type: &'static str,
+}
+
+pub(super) async fn events(call: Request) -> Outcome {
+    let wanted = wanted(&call)?;
+    let content_type = wanted.content_type;
+    let (kept, mut receiver) = call.state.engine.events.subscribe();
+    let (sender, body) = Body::channel();
+    let mut stop = call.state.stop.clone();
+    tokio::spawn(async move {
+        let work = async {
+            if wanted.since.is_some() || wanted.until.is_some() {
+                for event in &kept {
+                    wanted.send(event, &sender).await?;
+                }
+            }
+            let deadline = wanted.deadline();
+            loop {
+                let received = tokio::select! {
+                    received = receiver.recv() => received,
+                    () = deadline_passed(deadline) => return Some(()),
+                };
+                match received {
+                    Ok(event) => wanted.send(&event, &sender).await?,
+                    Err(RecvError::Lagged(missed)) => {
+                        tracing::warn!(missed, "a client reads events more slowly than they come");
+                    }
+                    Err(RecvError::Closed) => return Some(()),
+                }
+            }
+        };
+        tokio::select! {
+            _ = work => {}
+            () = call.presence.stops_sending() => {}
+            () = stopped(&mut stop) => {}
+        }
+    });
+    Ok(reply::stream(content_type, body))
+}
+
+fn wanted(call: &Request) -> Result<Wanted, Failure> {
+    let (since, until) = (call.query.time("since")?, call.query.time("until")?);
+    if let (Some(since), Some(until)) = (since, until)
+        && until < since
+    {
+        let (since, until) = (call.query.get("since"), call.query.get("until"));
+        return Err(Failure::invalid(format!(
+            "`since` time ({since}) cannot be after `until` time ({until})"
+        )));
+    }
+    let usual = if call.is_at_least(52) { JSON_LINES } else { JSON };
+    let content_type =
+        accept::choose(call.header("accept"), &[JSON_LINES, NDJSON, JSON_SEQ]).unwrap_or(usual);
+    let filters = call.query.filters()?;
+    let nanos = |time: Option<Timestamp>| time.map(Timestamp::unix_nanos);
+    Ok(Wanted { filters, since: nanos(since), until: nanos(until), version: call.version, content_type })
+}
+
+impl Wanted {
+    /// Sends an event if it is wanted; `None` when the client has gone.
+    async fn send(&self, event: &Arc<Event>, sender: &BodySender) -> Option<()> {
+        let at = i128::from(event.at);
+        if self.since.is_some_and(|since| at < since) || self.until.is_some_and(|until| at > until) {
+            return Some(());
+        }
+        let message = message(event);
+        let is_hidden = self.version < ApiVersion::v1(46) && shape::v1_46::hides_event(&message);
+        if is_hidden || !message.matches(&self.filters) {
+            return Some(());
+        }
+        let line = self.encode(&message)?;
+        sender.send(Ok(line)).await.ok()
+    }
+
+    fn encode(&self, message: &Message) -> Option<Bytes> {
+        let mut value = serde_json::to_value(message).ok()?;
+        shape::answer(shape::Answer::Event, self.version, &mut value);
+        let mut line = Vec::new();
+        if self.content_type == JSON_SEQ {
+            line.push(0x1e);
+        }
+        line.extend(api::json::to_vec(&value).ok()?);
+        Some(line.into())
+    }
+
+    /// How long to listen; `None` for ever.
+    fn deadline(&self) -> Option<tokio::time::Instant> {
+        let until = self.until?;
+        let since_1970 =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let left = until - since_1970.as_nanos() as i128;
+        let left = Duration::from_nanos(u64::try_from(left.max(0)).unwrap_or(u64::MAX));
+        tokio::time::Instant::now().checked_add(left)
+    }
+}
+
+async fn deadline_passed(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An event of the engine in the words of the API.
+fn message(event: &Event) -> Message {
+    let actor = Actor { id: event.actor_id.clone(), attributes: event.attributes.clone() };
+    let (kind, action) = (event.kind.to_string(), event.action.clone());
+    let time = event.at.div_euclid(1_000_000_000);
+    Message { kind, action, actor, scope: "local".into(), time, time_nano: event.at }
+}

@@ -1,0 +1,68 @@
+//! `GET /containers/{id}/stats`: what a container uses, once or every second.
+
+use std::time::Duration;
+
+use api::media_type::JSON;
+use api::stats::Stats;
+use bytes::Bytes;
+use engine::Engine;
+use engine::container::stats::sample;
+
+use super::Request;
+use crate::server::body::{Body, BodySender};
+use crate::server::reply;
+use crate::server::router::Outcome;
+use crate::server::serve::stopped;
+
+/// Between two samples.
+const PERIOD: Duration = Duration::from_secs(1);
+
+pub(super) async fn stats(call: Request) -> Outcome {
+    let engine = call.state.engine.clone();
+    let name = call.param("name").to_string();
+    let first = sample(&engine, &name, None).await?;
+    if !call.query.flag_or("stream", true) {
+        // One sample is enough when the client wants no rates, and when there are none.
+        let is_one_shot = call.is_at_least(41) && call.query.flag("one-shot");
+        if is_one_shot || first.read == api::time::ZERO {
+            return reply::ok(&first);
+        }
+        tokio::time::sleep(PERIOD).await;
+        return reply::ok(&sample(&engine, &name, Some(&first)).await?);
+    }
+    let (sender, body) = Body::channel();
+    let mut stop = call.state.stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = send_samples(&engine, &name, first, &sender) => {}
+            () = call.presence.stops_sending() => {}
+            () = stopped(&mut stop) => {}
+        }
+    });
+    Ok(reply::stream(JSON, body))
+}
+
+/// Sends samples until the container or the client has gone.
+async fn send_samples(engine: &Engine, name: &str, first: Stats, sender: &BodySender) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut latest = first;
+    loop {
+        let line = match api::json::to_vec(&latest) {
+            Ok(line) => Ok(Bytes::from(line)),
+            Err(error) => Err(std::io::Error::other(error)),
+        };
+        if sender.send(line).await.is_err() {
+            return;
+        }
+        ticks.tick().await;
+        latest = match sample(engine, name, Some(&latest)).await {
+            Ok(sample) => sample,
+            Err(error) => {
+                tracing::debug!(container = name, %error, "no more samples");
+                return;
+            }
+        };
+    }
+}

@@ -1,0 +1,79 @@
+//! `/_ping`, `/version`, `/info`, `/system/df`, `/auth`.
+
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, PRAGMA};
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::{Request, State, events};
+use crate::server::body::Body;
+use crate::server::failure::Failure;
+use crate::server::reply;
+use crate::server::router::{Outcome, Router};
+use crate::shape;
+
+pub(super) fn add(router: &mut Router<State>) {
+    router.add(Method::GET, "/_ping", ping);
+    router.add(Method::HEAD, "/_ping", ping);
+    router.add(Method::GET, "/version", version);
+    router.add(Method::GET, "/info", info);
+    router.add(Method::GET, "/events", events::events);
+    router.add(Method::GET, "/system/df", disk_usage);
+    router.add(Method::POST, "/auth", auth);
+}
+
+/// Needs nothing of the engine: it must answer whatever else hangs.
+async fn ping(call: Request) -> Outcome {
+    let is_head = call.method == Method::HEAD;
+    let body = if is_head { Body::Empty } else { Body::Full("OK".into()) };
+    let mut reply = reply::with_body(StatusCode::OK, "text/plain; charset=utf-8", body);
+    let headers = reply.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(HeaderName::from_static("builder-version"), HeaderValue::from_static("2"));
+    headers.insert(HeaderName::from_static("swarm"), HeaderValue::from_static("inactive"));
+    if is_head {
+        headers.insert(CONTENT_LENGTH, 0.into());
+    }
+    Ok(reply)
+}
+
+async fn version(call: Request) -> Outcome {
+    let versions = call.state.versions;
+    reply::ok(&engine::system::version(
+        &call.state.engine,
+        &versions.max.to_string(),
+        &versions.min.to_string(),
+    ))
+}
+
+async fn info(call: Request) -> Outcome {
+    let info = engine::system::info(&call.state.engine).await?;
+    shaped(&call, shape::Answer::Info, &info)
+}
+
+/// Encodes an answer in the shape of the client's version.
+pub(super) fn shaped(call: &Request, kind: shape::Answer, newest: &impl serde::Serialize) -> Outcome {
+    let mut value = to_value(newest)?;
+    shape::answer(kind, call.version, &mut value);
+    reply::ok(&value)
+}
+
+/// Encodes a list in the shape of the client's version, row by row.
+pub(super) fn shaped_list(call: &Request, kind: shape::Answer, newest: &[impl serde::Serialize]) -> Outcome {
+    let mut rows = newest.iter().map(to_value).collect::<Result<Vec<Value>, Failure>>()?;
+    rows.iter_mut().for_each(|row| shape::answer(kind, call.version, row));
+    reply::ok(&rows)
+}
+
+fn to_value(newest: &impl serde::Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(newest)
+        .map_err(|error| Failure::internal(format!("cannot encode the answer: {error}")))
+}
+
+async fn disk_usage(_: Request) -> Outcome {
+    Err(Failure::not_implemented("disk usage"))
+}
+
+async fn auth(_: Request) -> Outcome {
+    Err(Failure::not_implemented("logging in to registries"))
+}
