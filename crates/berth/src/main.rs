@@ -1,6 +1,48 @@
 //! One binary, many roles: the role is chosen from argv before anything else is initialised.
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+/// What the process is, and how many arguments said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Daemon(usize),
+    CommandLine,
+}
+
 fn main() {
-    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    std::process::exit(cli::main(args));
+    let args: Vec<OsString> = std::env::args_os().collect();
+    std::process::exit(match role(&args) {
+        Role::Daemon(taken) => daemon::main(args.into_iter().skip(taken)),
+        Role::CommandLine => cli::main(args),
+    });
+}
+
+/// The role by the program's name (`dockerd`), else by the first argument (`berth daemon`).
+fn role(args: &[OsString]) -> Role {
+    let name = args.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str);
+    let first = args.get(1).and_then(|arg| arg.to_str());
+    match (name, first) {
+        (Some("dockerd" | "berthd"), _) => Role::Daemon(1),
+        (_, Some("daemon")) => Role::Daemon(2),
+        _ => Role::CommandLine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_chosen() {
+        let check = |args: &[&str], expected: Role| {
+            assert_eq!(role(&args.iter().map(OsString::from).collect::<Vec<_>>()), expected, "{args:?}");
+        };
+        check(&["/usr/bin/berth", "daemon", "-D"], Role::Daemon(2));
+        check(&["/usr/sbin/dockerd", "-D"], Role::Daemon(1));
+        check(&["berthd"], Role::Daemon(1));
+        check(&["docker", "ps"], Role::CommandLine);
+        check(&["berth", "run", "daemon"], Role::CommandLine);
+        check(&[], Role::CommandLine);
+    }
 }
