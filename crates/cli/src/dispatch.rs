@@ -15,7 +15,7 @@ pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
         match arg.into_string() {
             Ok(word) => words.push(word),
             Err(raw) => {
-                eprintln!("{}: the argument {} is not UTF-8", "berth", raw.display());
+                eprintln!("berth: the argument {} is not UTF-8", raw.display());
                 return 125;
             }
         }

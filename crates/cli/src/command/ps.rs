@@ -104,7 +104,7 @@ pub(crate) fn row(container: &Summary, truncate: bool, now: Timestamp) -> Row {
     });
     let volumes = container.mounts.iter().filter(|mount| mount.driver == "local").count();
     let networks = container.network_settings.iter().flat_map(|settings| settings.networks.keys());
-    let health = container.health.as_ref().map(|health| format!("{}", health.status)).unwrap_or_default();
+    let health = container.health.as_ref().map(|health| health.status.clone()).unwrap_or_default();
     Row::new([
         ("ID", if truncate { short_id(&container.id).to_owned() } else { container.id.clone() }),
         ("Names", names.collect::<Vec<_>>().join(",")),

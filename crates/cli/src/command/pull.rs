@@ -191,7 +191,7 @@ pub(crate) fn credentials(session: &Session, name: &str) -> Option<String> {
     };
     let entry = session.config()["auths"].get(registry)?;
     let mut auth: AuthConfig = serde_json::from_value(entry.clone()).ok()?;
-    if let Some(pair) = entry["auth"].as_str().and_then(|text| decode(text)) {
+    if let Some(pair) = entry["auth"].as_str().and_then(decode) {
         let (user, password) = pair.split_once(':')?;
         auth.username = user.to_owned();
         auth.password = password.to_owned();

@@ -124,3 +124,30 @@ fn break_line(text: &str, room: usize, slop: usize) -> (&str, &str) {
     let end = text[..start].rfind('\n').filter(|newline| *newline > 0 && *newline < blank).unwrap_or(blank);
     (&text[..end], &text[end + 1..])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::{create, ps};
+
+    #[test]
+    fn a_help_text_has_dockers_layout() {
+        let found = super::command_help("docker ps", "docker", &ps::COMMAND, 80);
+        assert_eq!(found, include_str!("../../testdata/ps.help"));
+    }
+
+    #[test]
+    fn long_descriptions_are_wrapped_in_their_column() {
+        let found = super::command_help("berth create", "berth", &create::COMMAND, 80);
+        let cut = |start: &str| {
+            let from = found.find(start).expect(start);
+            found[from..].lines().take(6).collect::<Vec<_>>().join("\n")
+        };
+        let expected = "      --cgroupns string                  Cgroup namespace to use\n\
+            \u{20}                                        (host|private)\n\
+            \u{20}                                        'host':    Run the container in\n\
+            \u{20}                                        the Docker host's cgroup\n\
+            \u{20}                                        namespace\n\
+            \u{20}                                        'private': Run the container in";
+        assert_eq!(cut("      --cgroupns"), expected);
+    }
+}

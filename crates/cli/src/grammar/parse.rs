@@ -105,6 +105,9 @@ impl Reader {
     }
 
     fn take(&mut self, flag: &'static Flag, value: String) -> Result<(), Stop> {
+        if flag.long == "help" {
+            return Err(Stop::Help);
+        }
         (flag.check)(&value).map_err(|why| {
             Stop::Invalid(format!("invalid argument {value:?} for {:?} flag: {why}", flag.names()))
         })?;

@@ -45,7 +45,7 @@ impl Screen {
 
     /// The text that shows a message.
     pub(crate) fn show(&mut self, message: &Message) -> String {
-        let bar = message.progress.as_ref().map(|progress| bar(progress)).unwrap_or_default();
+        let bar = message.progress.as_ref().map(bar).unwrap_or_default();
         if !self.terminal {
             // Plain output has no room for numbers that change.
             let silent =

@@ -160,7 +160,7 @@ impl Mount {
             put("Consistency", self.consistency.clone().into());
         }
         if !self.bind.is_empty() {
-            put("BindOptions", self.bind.clone().into());
+            put("BindOptions", ordered(&self.bind, BIND_KEYS));
         }
         if self.has_volume_options() {
             if !self.volume_labels.is_empty() {
@@ -176,16 +176,27 @@ impl Mount {
                 }
                 self.volume.insert("DriverConfig".into(), driver.into());
             }
-            put("VolumeOptions", self.volume.into());
+            put("VolumeOptions", ordered(&self.volume, VOLUME_KEYS));
         }
         if !self.image.is_empty() {
             put("ImageOptions", self.image.into());
         }
         if !self.tmpfs.is_empty() {
-            put("TmpfsOptions", self.tmpfs.into());
+            put("TmpfsOptions", ordered(&self.tmpfs, TMPFS_KEYS));
         }
         json!(out)
     }
+}
+
+const BIND_KEYS: &[&str] =
+    &["Propagation", "NonRecursive", "CreateMountpoint", "ReadOnlyNonRecursive", "ReadOnlyForceRecursive"];
+const VOLUME_KEYS: &[&str] = &["NoCopy", "Labels", "Subpath", "DriverConfig"];
+const TMPFS_KEYS: &[&str] = &["SizeBytes", "Mode"];
+
+/// The options in the order of Docker's documents, whatever the order in which they were typed.
+fn ordered(options: &Map<String, Value>, keys: &[&str]) -> Value {
+    let found = keys.iter().filter_map(|key| Some(((*key).to_owned(), options.get(*key)?.clone())));
+    found.collect::<Map<_, _>>().into()
 }
 
 fn insert_pair(map: &mut Map<String, Value>, text: &str) {

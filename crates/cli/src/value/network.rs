@@ -29,6 +29,11 @@ pub(crate) struct Network {
 }
 
 impl Network {
+    /// Nothing but the network is said.
+    pub(crate) fn is_plain(&self) -> bool {
+        *self == Self { target: self.target.clone(), ..Self::default() }
+    }
+
     /// A network of the user's, as opposed to a mode.
     pub(crate) fn is_user_defined(&self) -> bool {
         !matches!(self.target.as_str(), "default" | "bridge" | "host" | "none")

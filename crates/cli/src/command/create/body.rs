@@ -1,6 +1,6 @@
 //! The body of `POST /containers/create`: what was typed → what was meant → JSON, keys in Docker's order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
@@ -67,7 +67,7 @@ fn program(typed: &Typed, around: &Surroundings<'_>, body: &mut Map<String, Valu
     let attach = |stream: &str| typed.list("attach").iter().any(|name| name.eq_ignore_ascii_case(stream));
     let attach_all = !typed.given("attach");
     let stdin = typed.switch("interactive");
-    let attach_stdin = stdin && (attach_all || attach("stdin")) || attach("stdin");
+    let attach_stdin = stdin || attach("stdin");
     let env = env::variables(&typed.list("env-file"), &typed.list("env"), around.environment)?;
     let labels = env::labels(&typed.list("label-file"), &typed.list("label"))?;
     let command = typed.operands().get(1..).unwrap_or_default();
@@ -91,6 +91,7 @@ fn program(typed: &Typed, around: &Surroundings<'_>, body: &mut Map<String, Valu
     put("Image", image.into());
     put("WorkingDir", typed.text("workdir").into());
     put("Entrypoint", entrypoint);
+    put("OnBuild", Value::Null);
     put("Labels", json!(labels));
     if !typed.text("stop-signal").is_empty() {
         put("StopSignal", typed.text("stop-signal").into());
@@ -275,8 +276,8 @@ fn isolation(
         return Err(Failure::text("invalid storage option"));
     }
     let mut put = |key: &str, value: Value| drop(config.insert(key.to_owned(), value));
-    put("CapAdd", null_if_empty(&typed.list("cap-add")));
-    put("CapDrop", null_if_empty(&typed.list("cap-drop")));
+    put("CapAdd", null_if_empty(&capabilities(&typed.list("cap-add"))));
+    put("CapDrop", null_if_empty(&capabilities(&typed.list("cap-drop"))));
     put("CgroupnsMode", typed.text("cgroupns").into());
     put("GroupAdd", null_if_empty(&typed.list("group-add")));
     put("IpcMode", typed.text("ipc").into());
@@ -285,7 +286,9 @@ fn isolation(
     put("PidMode", typed.text("pid").into());
     put("Privileged", typed.switch("privileged").into());
     put("ReadonlyRootfs", typed.switch("read-only").into());
-    put("SecurityOpt", null_if_empty(&security.options));
+    let options =
+        if security.paths_unconfined { json!(security.options) } else { null_if_empty(&security.options) };
+    put("SecurityOpt", options);
     if !storage.is_empty() {
         put("StorageOpt", json!(env::pairs(storage)));
     }
@@ -303,6 +306,15 @@ fn isolation(
         put("Init", typed.switch("init").into());
     }
     Ok(())
+}
+
+/// Capabilities by their full names, each once, sorted.
+fn capabilities(names: &[&str]) -> Vec<String> {
+    let full = |name: &&str| match name.trim().to_uppercase() {
+        name if name == "ALL" || name.starts_with("CAP_") => name,
+        name => format!("CAP_{name}"),
+    };
+    names.iter().map(full).collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 fn check_namespace(flag: &str, kind: &str, mode: &str) -> Result<(), Failure> {
@@ -351,12 +363,20 @@ fn resources(typed: &Typed, config: &mut Map<String, Value>) -> Result<(), Failu
     put("MemorySwappiness", swappiness.into());
     put("OomKillDisable", typed.switch("oom-kill-disable").into());
     put("PidsLimit", int("pids-limit"));
-    put("Ulimits", list("ulimit", limit::ulimit)?);
+    put("Ulimits", ulimits(typed)?);
     put("CpuCount", int("cpu-count"));
     put("CpuPercent", int("cpu-percent"));
     put("IOMaximumIOps", typed.uint("io-maxiops").into());
     put("IOMaximumBandwidth", size("io-maxbandwidth"));
     Ok(())
+}
+
+/// One limit of each name, the last one typed, sorted.
+fn ulimits(typed: &Typed) -> Result<Value, Failure> {
+    let all = each(typed, "ulimit", limit::ulimit)?;
+    let by_name: BTreeMap<String, Value> =
+        all.into_iter().map(|one| (one["Name"].to_string(), one)).collect();
+    Ok(by_name.into_values().collect())
 }
 
 /// Device nodes, and requests for devices that a vendor's driver finds.

@@ -27,16 +27,11 @@ pub(crate) fn resolve(typed: &Typed) -> Result<Networks, Failure> {
         .into_iter()
         .map(|text| network::parse(text).map_err(Failure::text))
         .collect::<Result<_, _>>()?;
-    if networks.is_empty() {
+    let named = !networks.is_empty();
+    if !named {
         networks.push(Network { target: "default".to_owned(), ..Network::default() });
     }
-    let several = networks.len() > 1;
     for (index, network) in networks.iter_mut().enumerate() {
-        if several && !can_be_one_of_many(&network.target) {
-            return Err(Failure::text(
-                "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
-            ));
-        }
         if index == 0 {
             add_flags(network, typed)?;
         }
@@ -46,16 +41,22 @@ pub(crate) fn resolve(typed: &Typed) -> Result<Networks, Failure> {
     }
     let mode = networks[0].target.clone();
     let mut endpoints = Map::new();
+    let own = networks.iter().filter(|network| network.is_user_defined()).count();
+    if own > 0 && own < networks.len() {
+        return Err(Failure::text(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+        ));
+    }
+    // One network about which nothing is said needs no endpoint: the daemon makes it from the mode.
+    if named && networks.len() == 1 && networks[0].is_plain() {
+        networks.clear();
+    }
     for network in networks {
         if endpoints.insert(network.target.clone(), endpoint(&network)).is_some() {
             return Err(Failure::text(format!("network {:?} is specified multiple times", network.target)));
         }
     }
     Ok(Networks { mode, endpoints })
-}
-
-fn can_be_one_of_many(target: &str) -> bool {
-    target != "none" && !target.starts_with("container:")
 }
 
 /// The flags without a network belong to the first one; saying something twice is refused.

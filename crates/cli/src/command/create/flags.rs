@@ -25,6 +25,8 @@ pub(crate) const FLAGS: &[Flag] = &[
         .many()
         .shows("map[]"),
     Flag::text("cidfile", "Write the container ID to the file"),
+    // Elsewhere `-h` is the short form of this; here it is the host name, and the help text has to say so.
+    Flag::switch("help", "Print usage"),
     Flag::switch("init", "Run an init inside the container that forwards signals and reaps processes"),
     Flag::switch("rm", "Automatically remove the container and its associated anonymous volumes when it exits"),
     Flag::text("restart", "Restart policy to apply when a container exits").default("no").shows("\"no\""),

@@ -61,12 +61,7 @@ async fn run(session: &Session, typed: &Typed) -> Result<i32, Failure> {
 pub(crate) fn resolve_here(session: &Session, typed: &Typed) -> Result<Value, Failure> {
     let directory = std::env::current_dir().map_err(|error| Failure::file("getwd", ".", &error))?;
     let around = Surroundings { environment: &|name| std::env::var(name).ok(), directory };
-    let pull = typed.text("pull");
-    if !matches!(pull, "always" | "missing" | "never") {
-        let words =
-            format!("invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\"");
-        return Err(with_help(session, &Failure::text(words)));
-    }
+    check_pull(typed.text("pull")).map_err(|failure| with_help(session, &failure))?;
     let checked = resolve(typed, &around).and_then(|body| {
         if !typed.switch("rootfs") {
             reference::parse(typed.operand(0)).map_err(Failure::text)?;
@@ -74,6 +69,15 @@ pub(crate) fn resolve_here(session: &Session, typed: &Typed) -> Result<Value, Fa
         Ok(body)
     });
     checked.map_err(|failure| with_help(session, &failure))
+}
+
+fn check_pull(policy: &str) -> Result<(), Failure> {
+    if matches!(policy, "always" | "missing" | "never") {
+        return Ok(());
+    }
+    Err(Failure::text(format!(
+        "invalid pull option: '{policy}': must be one of \"always\", \"missing\" or \"never\""
+    )))
 }
 
 /// A failure with the program's name before it, the pointer to help behind it, and exit code 125.
