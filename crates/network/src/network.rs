@@ -8,7 +8,7 @@ use linux::netlink::Family;
 use crate::conntrack::{self, Connections};
 use crate::endpoint::{BridgeConfig, Endpoint};
 use crate::facts::{EndpointFacts, Facts};
-use crate::firewall::{self, Batch, FirewallWatch, Observed, Ruleset};
+use crate::firewall::{self, Batch, FirewallWatch, ForwardDrop, Observed, Ruleset};
 use crate::interface::InterfaceName;
 use crate::netlink::{self, Connection};
 use crate::plan::{
@@ -177,6 +177,16 @@ impl Network {
             }
             other => other,
         }
+    }
+
+    /// Where the FORWARD chain of iptables drops by default (because of Docker or ufw on this host), makes it accept
+    /// what goes through these bridges, and no others of ours: our own table still decides about it. Returns the
+    /// chains of others that may drop what ours lets through all the same, which a person has to be told about.
+    ///
+    /// # Errors
+    /// The request that failed.
+    pub fn accept_in_iptables(&mut self, bridges: &BTreeSet<InterfaceName>) -> Result<Vec<ForwardDrop>> {
+        Ok(firewall::accept_bridges(&mut self.netfilter, bridges)?)
     }
 
     /// Watches nf_tables for changes by others, from now on.

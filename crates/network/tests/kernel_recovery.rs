@@ -107,6 +107,50 @@ fn changes_by_others_are_noticed_and_ours_are_not() {
 }
 
 #[test]
+fn a_docker_or_ufw_beside_us_does_not_cut_our_containers_off() {
+    if !can_run() || !has_program("iptables-nft") || !has_program("nft") {
+        return;
+    }
+    let world = World::new();
+    for program in ["iptables-nft", "ip6tables-nft"] {
+        world.host.run(program, &["-P", "FORWARD", "DROP"]);
+    }
+    let mut ruleset = Ruleset::default();
+    ruleset.set_network("default", NetworkRules::new(name("docker0"), vec![prefix("172.17.0.0/16")]));
+    world.host.within(|| {
+        let mut network = Network::open().unwrap();
+        network.sync_firewall(&ruleset).unwrap();
+        network.ensure_bridge(&bridge("docker0", &["172.17.0.1/16"])).unwrap();
+    });
+    let one = container_on(&world, "docker0", 1, &["172.17.0.2/16"], &["172.17.0.1"]);
+    let (_outside, _unpublished) = (world.neighbour.serve_tcp(80), one.serve_tcp(81));
+    let accept = |bridges: &[&str]| {
+        let bridges = bridges.iter().map(|bridge| name(bridge)).collect();
+        world.host.within(|| Network::open().unwrap().accept_in_iptables(&bridges)).unwrap()
+    };
+    let listed = || world.host.run("iptables-nft", &["-S", "FORWARD"]);
+    assert!(one.ask_tcp("192.0.2.2:80").is_err(), "dropped by the policy");
+    assert_eq!(accept(&["docker0", "br-x"]), []);
+    assert_eq!(accept(&["docker0"]), []);
+    assert_eq!(accept(&["docker0"]), []);
+    assert_eq!(
+        listed(),
+        "-P FORWARD DROP\n\
+         -A FORWARD -i docker0 -m comment --comment \"berth: from docker0\" -j ACCEPT\n\
+         -A FORWARD -o docker0 -m comment --comment \"berth: to docker0\" -j ACCEPT\n"
+    );
+    assert_eq!(one.ask_tcp("192.0.2.2:80").unwrap(), "192.0.2.1");
+    assert!(world.neighbour.ask_tcp("172.17.0.2:81").is_err(), "our own table still decides");
+    world.host.run("nft", &["add table inet mine"]);
+    world
+        .host
+        .run("nft", &["add chain inet mine through { type filter hook forward priority 0; policy drop; }"]);
+    let told: Vec<String> = accept(&[]).iter().map(|drop| format!("{} {}", drop.table, drop.chain)).collect();
+    assert_eq!(told, ["mine through"]);
+    assert_eq!(listed(), "-P FORWARD DROP\n");
+}
+
+#[test]
 fn a_udp_client_follows_when_its_container_is_replaced() {
     if !can_run() {
         return;

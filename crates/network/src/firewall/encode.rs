@@ -20,8 +20,8 @@ pub(crate) const GET_ELEMENTS: u16 = 13;
 const NEW_TABLE: u16 = 0;
 const NEW_CHAIN: u16 = 3;
 const DELETE_CHAIN: u16 = 5;
-const NEW_RULE: u16 = 6;
-const DELETE_RULE: u16 = 8;
+pub(crate) const NEW_RULE: u16 = 6;
+pub(crate) const DELETE_RULE: u16 = 8;
 const NEW_SET: u16 = 9;
 const DELETE_SET: u16 = 11;
 const NEW_ELEMENTS: u16 = 12;
@@ -36,6 +36,7 @@ pub(crate) const CHAIN_TYPE: u16 = 7;
 pub(crate) const HOOK_NUMBER: u16 = 1;
 pub(crate) const HOOK_PRIORITY: u16 = 2;
 pub(crate) const RULE_CHAIN: u16 = 2;
+pub(crate) const RULE_HANDLE: u16 = 3;
 const RULE_EXPRESSIONS: u16 = 4;
 pub(crate) const RULE_USERDATA: u16 = 7;
 pub(crate) const SET_NAME: u16 = 2;
@@ -300,11 +301,21 @@ pub(crate) fn kind_name(kind: Kind) -> &'static str {
 }
 
 fn rule_attributes(attributes: &mut Attributes, rule: &Rule) {
+    rule_attributes_of(attributes, &rule.matches, &rule.action, &comment_bytes(rule.comment));
+}
+
+/// The expressions of a rule, and its user data.
+pub(crate) fn rule_attributes_of(
+    attributes: &mut Attributes,
+    matches: &[Match],
+    action: &Action,
+    user_data: &[u8],
+) {
     attributes.nest(RULE_EXPRESSIONS, |list| {
-        rule.matches.iter().for_each(|condition| push_match(list, condition));
-        push_action(list, &rule.action);
+        matches.iter().for_each(|condition| push_match(list, condition));
+        push_action(list, action);
     });
-    attributes.bytes(RULE_USERDATA, &comment_bytes(rule.comment));
+    attributes.bytes(RULE_USERDATA, user_data);
 }
 
 /// A comment where nft(8) looks for it: type 0, length, text with a NUL.

@@ -25,6 +25,7 @@
 //! bridge and published ports get through. The chain `user` belongs to the administrator: it is created empty, asked
 //! first about every forwarded packet, and never changed by us.
 
+mod beside;
 mod change;
 mod encode;
 mod observe;
@@ -33,6 +34,7 @@ mod ruleset;
 mod table;
 mod watch;
 
+pub(crate) use beside::accept_bridges;
 pub use change::Batch;
 pub(crate) use change::repair;
 pub(crate) use encode::{batch_begin, batch_end, encode};
