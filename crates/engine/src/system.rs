@@ -89,8 +89,11 @@ pub async fn info(engine: &Engine) -> Result<Info> {
     let paused = |state: &State| matches!(state, State::Paused(_));
     let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
     let id = engine.records.lasting("engine-id", crate::id::new_id)?;
+    let owned = engine.clone();
+    let images = crate::blocking(move || crate::images::count(&owned)).await?;
     let config = &engine.config;
     Ok(Info {
+        images,
         id,
         containers: count(engine, |state| !matches!(state, State::Gone { .. })),
         containers_running: count(engine, |state| state.running().is_some() && !paused(state)),
@@ -220,6 +223,9 @@ pub async fn disk_usage(engine: &Engine, wanted: Wanted) -> Result<api::disk_usa
             total_size: total(items.iter().map(size)),
             items,
         });
+    }
+    if wanted.images {
+        answer.image_usage = Some(crate::images::usage(engine).await?);
     }
     if wanted.build_cache {
         answer.build_cache_usage = Some(Usage::default());

@@ -53,3 +53,68 @@ pub async fn import(
     publish(engine, "import", &id, &id);
     Ok(id)
 }
+
+/// An image that was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its identifier.
+    pub id: String,
+    /// Its name; `None` when the archive gives it none.
+    pub name: Option<String>,
+}
+
+/// Takes the progress of a long operation: what, its state in words, bytes done, bytes in all.
+pub type Reporter = Box<dyn Fn(&str, &str, u64, Option<u64>) + Send + Sync>;
+
+struct Progress(Reporter);
+
+impl image::Progress for Progress {
+    fn report(&self, event: &image::Event) {
+        (self.0)(&event.id, event.status, event.current, event.total);
+    }
+}
+
+/// Loads the images of an archive: an OCI layout or what `docker save` writes.
+pub async fn load(
+    engine: &Engine,
+    platforms: &[String],
+    source: impl Read + Send + 'static,
+    report: Reporter,
+) -> Result<Vec<Loaded>> {
+    let wanted =
+        platforms.iter().filter_map(|text| platform(Some(text)).transpose()).collect::<Result<_>>()?;
+    let options = image::LoadOptions { platforms: wanted };
+    let owned = engine.clone();
+    let loaded =
+        crate::blocking(move || owned.images.load(source, &options, &Progress(report)).map_err(error))
+            .await?;
+    let mut shown = Vec::new();
+    for one in loaded {
+        let id = one.id.to_string();
+        publish(engine, "load", &id, &id);
+        shown.push(Loaded { id, name: one.name });
+    }
+    Ok(shown)
+}
+
+/// Writes images into an archive that is both an OCI layout and what older engines load.
+pub async fn save(
+    engine: &Engine,
+    names: Vec<String>,
+    platforms: &[String],
+    mut sink: impl std::io::Write + Send + 'static,
+) -> Result<()> {
+    let wanted: Vec<Platform> =
+        platforms.iter().filter_map(|text| platform(Some(text)).transpose()).collect::<Result<_>>()?;
+    let owned = engine.clone();
+    let ids = crate::blocking(move || {
+        let ids =
+            names.iter().map(|name| crate::image_use::id_of(&owned, name)).collect::<Result<Vec<_>>>()?;
+        owned.images.save(&names, &wanted, &mut sink).map_err(error)?;
+        Ok(ids)
+    });
+    for id in ids.await? {
+        publish(engine, "save", &id, &id);
+    }
+    Ok(())
+}

@@ -1,12 +1,19 @@
 //! Images: use cases over the image store, with the events that clients expect.
 
 mod archive;
+mod inspect;
+mod list;
 mod names;
+mod pull;
 
 use std::collections::BTreeMap;
 
-pub use archive::{ImportRequest, import};
+pub use archive::{ImportRequest, Loaded, Reporter, import, load, save};
+pub use inspect::{history, inspect};
+pub use list::{ListOptions, list, prune};
+pub(crate) use list::{count, usage};
 pub use names::{remove, tag};
+pub use pull::pull;
 
 use crate::engine::Engine;
 

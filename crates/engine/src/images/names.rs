@@ -24,26 +24,23 @@ pub async fn tag(engine: &Engine, source: &str, repo: &str, tag: &str) -> Result
 pub async fn remove(engine: &Engine, name: &str, force: bool) -> Result<Vec<DeleteItem>> {
     let (owned, name) = (engine.clone(), name.to_owned());
     let removed = crate::blocking(move || {
-        let id = owned.images.resolve(&name).map_err(error)?.id.to_string();
-        let removed =
-            owned.images.remove(&name, RemoveOptions { force }, &Containers(&owned)).map_err(error)?;
-        Ok((id, removed))
+        owned.images.remove(&name, RemoveOptions { force }, &Containers(&owned)).map_err(error)
     });
-    let (id, removed) = removed.await?;
-    let mut items = Vec::new();
-    for one in removed {
-        let mut item = DeleteItem::default();
-        match one {
-            Removed::Untagged(name) => {
-                publish(engine, "untag", &id, &name);
-                item.untagged = name;
-            }
-            Removed::Deleted(digest) => {
-                item.deleted = digest.to_string();
-                publish(engine, "delete", &item.deleted, &item.deleted);
-            }
+    Ok(items(engine, removed.await?))
+}
+
+/// What a removal did, told to listeners and as the API shows it.
+pub(super) fn items(engine: &Engine, removed: Vec<Removed>) -> Vec<DeleteItem> {
+    let shown = |one: Removed| match one {
+        Removed::Untagged(name) => {
+            publish(engine, "untag", &name, &name);
+            DeleteItem { untagged: name, ..DeleteItem::default() }
         }
-        items.push(item);
-    }
-    Ok(items)
+        Removed::Deleted(digest) => {
+            let deleted = digest.to_string();
+            publish(engine, "delete", &deleted, &deleted);
+            DeleteItem { deleted, ..DeleteItem::default() }
+        }
+    };
+    removed.into_iter().map(shown).collect()
 }
