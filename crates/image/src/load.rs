@@ -246,6 +246,11 @@ impl Images {
                 self.check_parts(manifest)?;
             }
         }
+        if let Some(absent) =
+            children.first().filter(|_| children.iter().all(|child| child.manifest.is_none()))
+        {
+            return Err(Error::MissingContent(absent.descriptor.digest.clone()));
+        }
         for platform in &options.platforms {
             self.choose(&found, &shown, Some(platform))?;
         }
