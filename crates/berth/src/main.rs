@@ -7,6 +7,7 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Daemon(usize),
+    Shim,
     CommandLine,
 }
 
@@ -14,6 +15,7 @@ fn main() {
     let args: Vec<OsString> = std::env::args_os().collect();
     std::process::exit(match role(&args) {
         Role::Daemon(taken) => daemon::main(args.into_iter().skip(taken)),
+        Role::Shim => shim::main(&args[2..]),
         Role::CommandLine => cli::main(args),
     });
 }
@@ -25,6 +27,7 @@ fn role(args: &[OsString]) -> Role {
     match (name, first) {
         (Some("dockerd" | "berthd"), _) => Role::Daemon(1),
         (_, Some("daemon")) => Role::Daemon(2),
+        (_, Some("shim")) => Role::Shim,
         _ => Role::CommandLine,
     }
 }
@@ -41,6 +44,7 @@ mod tests {
         check(&["/usr/bin/berth", "daemon", "-D"], Role::Daemon(2));
         check(&["/usr/sbin/dockerd", "-D"], Role::Daemon(1));
         check(&["berthd"], Role::Daemon(1));
+        check(&["berth", "shim", "--exec-dir", "/run/x"], Role::Shim);
         check(&["docker", "ps"], Role::CommandLine);
         check(&["berth", "run", "daemon"], Role::CommandLine);
         check(&[], Role::CommandLine);

@@ -25,3 +25,11 @@ mod scratch;
 pub mod spawn;
 pub mod supervise;
 pub mod timestamp;
+
+/// Runs the role `berth shim` with the arguments that follow; the exit code of the process.
+///
+/// Must be called before the process has opened anything or started a thread.
+#[must_use]
+pub fn main(arguments: &[std::ffi::OsString]) -> i32 {
+    supervise::run(arguments, &mut supervise::Containers::default())
+}

@@ -11,7 +11,7 @@ use shim::protocol::{Create, Error, ErrorKind, Exec};
 use shim::supervise::{self, Launch, Launched, Stdio};
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|role| role == "shim") {
         std::process::exit(supervise::run(&arguments[2..], &mut PlainProcesses::default()));
     }

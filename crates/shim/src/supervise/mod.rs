@@ -14,6 +14,7 @@
 
 mod attachment;
 mod connection;
+mod container;
 mod ending;
 mod launch;
 mod process;
@@ -21,12 +22,14 @@ mod requests;
 mod supervisor;
 mod token;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use linux::{child, fd, heap, process as linux_process, socket};
 
+pub use container::Containers;
 pub use launch::{Launch, Launched, Stdio};
 
 use crate::recovery;
@@ -57,7 +60,7 @@ pub enum Error {
 /// Runs the role with the arguments after `shim`; the exit code of the process.
 ///
 /// Must be called before the process has opened anything or started a thread.
-pub fn run(arguments: &[String], launch: &mut dyn Launch) -> i32 {
+pub fn run(arguments: &[OsString], launch: &mut dyn Launch) -> i32 {
     match supervise(arguments, launch) {
         Ok(()) => 0,
         Err(error) => {
@@ -67,7 +70,7 @@ pub fn run(arguments: &[String], launch: &mut dyn Launch) -> i32 {
     }
 }
 
-fn supervise(arguments: &[String], launch: &mut dyn Launch) -> Result<(), Error> {
+fn supervise(arguments: &[OsString], launch: &mut dyn Launch) -> Result<(), Error> {
     let [flag, exec_dir] = arguments else { return Err(Error::Usage) };
     let exec_dir = Path::new(exec_dir);
     if flag != "--exec-dir" || !exec_dir.is_absolute() {

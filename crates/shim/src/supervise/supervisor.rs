@@ -295,6 +295,8 @@ impl<'a> Supervisor<'a> {
             writer.release();
         }
         heap::trim();
+        // Memory that cannot be given back is no reason to stop.
+        let _ = heap::trim_stack();
     }
 
     /// What is done between events: compressing, and processes that have ended.

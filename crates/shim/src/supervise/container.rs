@@ -1,0 +1,217 @@
+//! Real containers: control group, limits and processes by way of `runtime`.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cgroup::{Cgroup, CgroupPath, Hierarchy, Limits, OomWatch};
+use oci::runtime::Spec;
+use runtime::{Gate, Rootfs, StartGate};
+
+use super::launch::{Launch, Launched, Stdio};
+use crate::protocol::{CgroupDriver, Create, Error, ErrorKind, Exec, Root};
+
+/// How long the end of killed processes is waited for: they may be in the middle of slow input or output.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Makes one container.
+///
+/// Between requests it holds descriptors and paths only: control groups are opened, and the configuration is read back
+/// from its file, when they are needed.
+#[derive(Default)]
+pub struct Containers {
+    made: Option<Made>,
+}
+
+/// What is known of the container that was made.
+struct Made {
+    id: String,
+    pidfd: OwnedFd,
+    gate: Option<StartGate>,
+    group: CgroupPath,
+    watch: Option<OomWatch>,
+    /// Where the configuration is kept for processes that join.
+    config: PathBuf,
+}
+
+impl Launch for Containers {
+    fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error> {
+        if request.cgroup.driver == CgroupDriver::Systemd {
+            let text = "control groups made by systemd are not supported: use the cgroupfs driver";
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        let hierarchy = Hierarchy::detect()?;
+        let path = CgroupPath::parse(&request.cgroup.path)?;
+        let group = Cgroup::create(&hierarchy, &path)?;
+        match make(request, stdio, &hierarchy, &group) {
+            Ok((made, launched)) => {
+                self.made = Some(made);
+                Ok(launched)
+            }
+            Err(error) => {
+                // What went wrong first is what counts.
+                let _ = group.kill(KILL_LIMIT).and_then(|()| group.remove());
+                Err(error)
+            }
+        }
+    }
+
+    fn start(&mut self) -> Result<(), Error> {
+        let gate = self.made.as_mut().and_then(|made| made.gate.take());
+        let gate = gate.ok_or_else(|| Error::new(ErrorKind::Invalid, "the container was started before"))?;
+        Ok(runtime::start(gate)?)
+    }
+
+    fn exec(&mut self, request: &Exec, stdio: Option<&Stdio>) -> Result<Launched, Error> {
+        let made = self.made()?;
+        let spec = read_config(&made.config)?;
+        let hierarchy = Hierarchy::detect()?;
+        let group = Cgroup::open(&hierarchy, &made.group)?;
+        let executed = runtime::exec(runtime::Exec {
+            id: &made.id,
+            container: made.pidfd.as_fd(),
+            hierarchy: &hierarchy,
+            spec: &spec,
+            process: &request.process,
+            stdio: descriptors(stdio),
+            cgroup: group.as_ref(),
+            preserve_fds: 0,
+        })?;
+        Ok(Launched { pid: executed.pid, pidfd: executed.pidfd, console: executed.console })
+    }
+
+    fn memory_watch(&mut self) -> Option<BorrowedFd<'_>> {
+        self.made.as_ref()?.watch.as_ref().map(AsFd::as_fd)
+    }
+
+    fn memory_kills(&mut self) -> u64 {
+        let count = || -> Result<u64, Error> {
+            let made = self.made()?;
+            if let Some(watch) = &made.watch {
+                watch.take()?;
+            }
+            Ok(open(made)?.map_or(Ok(0), |group| group.oom_kill_count())?)
+        };
+        // A number that cannot be read says nothing about the container.
+        count().unwrap_or(0)
+    }
+
+    fn kill_all(&mut self) -> Result<(), Error> {
+        let Some(made) = &self.made else { return Ok(()) };
+        Ok(open(made)?.map_or(Ok(()), |group| group.kill(KILL_LIMIT))?)
+    }
+
+    fn remove(&mut self) -> Result<(), Error> {
+        let Some(mut made) = self.made.take() else { return Ok(()) };
+        made.watch = None;
+        absent_is_fine(fs::remove_file(&made.config), &made.config)?;
+        Ok(open(&made)?.map_or(Ok(()), Cgroup::remove)?)
+    }
+}
+
+impl Containers {
+    fn made(&self) -> Result<&Made, Error> {
+        self.made.as_ref().ok_or_else(|| Error::new(ErrorKind::Invalid, "there is no container"))
+    }
+}
+
+fn open(made: &Made) -> Result<Option<Cgroup>, Error> {
+    Ok(Cgroup::open(&Hierarchy::detect()?, &made.group)?)
+}
+
+/// Limits the control group and makes the container in it.
+fn make(
+    request: &Create,
+    stdio: Option<&Stdio>,
+    hierarchy: &Hierarchy,
+    group: &Cgroup,
+) -> Result<(Made, Launched), Error> {
+    if let Some(resources) = request.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()) {
+        group.set(&Limits::try_from(resources)?)?;
+    }
+    let config = request.data_dir.join("config.json");
+    write_config(&config, &request.spec)?;
+    // Not every kernel and not every host lets memory be watched: the end of the container tells all the same.
+    let watch = group.watch_oom().ok();
+    let created = runtime::create(runtime::Create {
+        id: &request.id,
+        spec: &request.spec,
+        bundle: &request.data_dir,
+        rootfs: rootfs(&request.root),
+        stdio: descriptors(stdio),
+        cgroup: Some(group),
+        hierarchy,
+        gate: Gate::Held,
+        init: request.init,
+        preserve_fds: 0,
+        no_pivot: false,
+        no_new_keyring: false,
+    })?;
+    let pidfd = created.pidfd.try_clone().map_err(|error| file_error(Path::new("pidfd"), &error))?;
+    let (pid, gate, id) = (created.pid, created.gate, request.id.clone());
+    let made = Made { id, pidfd, gate, group: group.path().clone(), watch, config };
+    Ok((made, Launched { pid, pidfd: created.pidfd, console: created.console }))
+}
+
+fn rootfs(root: &Root) -> Rootfs {
+    match root {
+        Root::Path { path } => Rootfs::Path(path.clone()),
+        Root::Overlay { lower, upper, work } => {
+            Rootfs::Overlay { lower: lower.clone(), upper: upper.clone(), work: work.clone() }
+        }
+    }
+}
+
+fn descriptors(stdio: Option<&Stdio>) -> runtime::Stdio<'_> {
+    let Some(stdio) = stdio else { return runtime::Stdio::default() };
+    let [input, output, error] = stdio.descriptors();
+    runtime::Stdio { input: Some(input), output: Some(output), error: Some(error) }
+}
+
+fn write_config(path: &Path, spec: &Spec) -> Result<(), Error> {
+    let text = serde_json::to_vec(spec).map_err(|error| Error::new(ErrorKind::Other, error.to_string()))?;
+    let write = || -> io::Result<()> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        io::Write::write_all(&mut file, &text)
+    };
+    write().map_err(|error| file_error(path, &error))
+}
+
+fn read_config(path: &Path) -> Result<Spec, Error> {
+    let text = fs::read(path).map_err(|error| file_error(path, &error))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::new(ErrorKind::Other, format!("{} is damaged: {error}", path.display())))
+}
+
+fn absent_is_fine(result: io::Result<()>, path: &Path) -> Result<(), Error> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn file_error(path: &Path, error: &io::Error) -> Error {
+    Error::new(ErrorKind::Other, format!("{}: {error}", path.display()))
+}
+
+impl From<cgroup::Error> for Error {
+    fn from(error: cgroup::Error) -> Self {
+        Self::new(ErrorKind::Other, error.to_string())
+    }
+}
+
+impl From<runtime::Error> for Error {
+    fn from(error: runtime::Error) -> Self {
+        let kind = match error.kind() {
+            runtime::Kind::NotFound => ErrorKind::NotFound,
+            runtime::Kind::Permission => ErrorKind::Permission,
+            runtime::Kind::IsDirectory => ErrorKind::IsDirectory,
+            runtime::Kind::Invalid | runtime::Kind::State => ErrorKind::Invalid,
+            runtime::Kind::NoContainer | runtime::Kind::Exists | runtime::Kind::System => ErrorKind::Other,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,177 @@
+//! The same cases in real containers, and what only containers have: memory limits, layers, a small init. Needs root.
+
+mod harness;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use harness::{Case, LIMIT, Lab, attach, read_all};
+use oci::runtime::Spec;
+use shim::client::Error;
+use shim::protocol::{Create, ErrorKind, Event, Framing, Io, Request, Root};
+
+const BUSYBOX: &str = "/bin/busybox";
+const APPLETS: &[&str] = &[
+    "sh", "cat", "echo", "head", "kill", "ls", "printf", "ps", "seq", "sleep", "stty", "tail", "true", "tty",
+];
+
+const CASES: &[Case] = &[
+    (
+        "a_program_that_is_not_there_is_reported_with_its_kind",
+        a_program_that_is_not_there_is_reported_with_its_kind,
+    ),
+    (
+        "layers_are_stacked_and_changes_stay_in_the_upper_one",
+        layers_are_stacked_and_changes_stay_in_the_upper_one,
+    ),
+    ("running_out_of_memory_is_told", running_out_of_memory_is_told),
+    ("what_shares_the_host_pid_namespace_is_killed_too", what_shares_the_host_pid_namespace_is_killed_too),
+];
+
+fn main() {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|role| role == "shim") {
+        std::process::exit(shim::main(&arguments[2..]));
+    }
+    if let Some(reason) = unfit() {
+        assert!(std::env::var_os("CI").is_none(), "cannot run: {reason}");
+        println!("SKIP: {reason}");
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("berth-test-shim-root-{}", std::process::id()));
+    make_root(&directory.join("root")).expect("a root file system");
+    let lab = Lab { dress, directory: directory.clone() };
+    let code = lab.run(harness::cases::CASES).max(lab.run(CASES));
+    fs::remove_dir_all(&directory).expect("the root file system is free");
+    std::process::exit(code);
+}
+
+fn unfit() -> Option<String> {
+    if linux::credentials::effective_uid() != 0 {
+        return Some("needs root".into());
+    }
+    (!Path::new(BUSYBOX).exists()).then(|| format!("{BUSYBOX} (package busybox-static) is missing"))
+}
+
+/// A root file system with nothing but busybox.
+fn make_root(root: &Path) -> std::io::Result<()> {
+    for name in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
+        fs::create_dir_all(root.join(name))?;
+    }
+    fs::copy(BUSYBOX, root.join("bin/busybox"))?;
+    for applet in APPLETS {
+        symlink("busybox", root.join("bin").join(applet))?;
+    }
+    fs::create_dir(root.join("bin/directory"))?;
+    fs::write(root.join("bin/text"), "not a program")
+}
+
+fn root(lab: &Lab) -> PathBuf {
+    lab.directory.join("root")
+}
+
+/// Completes a request with a root and namespaces.
+fn dress(lab: &Lab, create: &mut Create) {
+    let spec = r#"{
+        "ociVersion": "1.3.0",
+        "root": {"path": "rootfs"},
+        "hostname": "inside",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
+            {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]}
+        ],
+        "linux": {
+            "namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}]
+        }
+    }"#;
+    let spec: Spec = serde_json::from_str(spec).expect("a configuration");
+    create.spec = Spec { process: create.spec.process.take(), ..spec };
+    create.root = Root::Path { path: root(lab) };
+}
+
+fn a_program_that_is_not_there_is_reported_with_its_kind(lab: &Lab) {
+    let cases = [
+        (
+            "/bin/absent",
+            ErrorKind::NotFound,
+            "exec: \"/bin/absent\": stat /bin/absent: no such file or directory",
+        ),
+        ("absent", ErrorKind::NotFound, "exec: \"absent\": executable file not found in $PATH"),
+        ("/bin/directory", ErrorKind::IsDirectory, "is a directory"),
+        ("/bin/text", ErrorKind::Permission, "permission denied"),
+    ];
+    for (program, kind, words) in cases {
+        let mut shim = lab.shim();
+        let mut create = lab.create(&shim, "", Io::default());
+        create.spec.process.as_mut().expect("a process").args = vec![program.into()];
+        let created = shim.call(Request::Create(Box::new(create)));
+        let error = match created.and_then(|_| shim.call(Request::Start)) {
+            Err(Error::Refused(error)) => error,
+            other => panic!("{program}: {other:?}"),
+        };
+        assert!(error.message.contains(words), "{program}: {}", error.message);
+        assert_eq!(error.kind, kind, "{program}: {}", error.message);
+        shim.shut_down();
+    }
+}
+
+fn layers_are_stacked_and_changes_stay_in_the_upper_one(lab: &Lab) {
+    let mut shim = lab.shim();
+    let directory = lab.directory.join("layers");
+    for name in ["top", "upper", "work"] {
+        fs::create_dir_all(directory.join(name)).expect("a directory");
+    }
+    fs::write(directory.join("top/file"), "from the top\n").expect("write");
+    let mut create =
+        lab.create(&shim, "cat /file; echo changed > /file; echo new > /tmp/new; cat /file", Io::default());
+    create.root = Root::Overlay {
+        lower: vec![directory.join("top"), root(lab)],
+        upper: directory.join("upper"),
+        work: directory.join("work"),
+    };
+    shim.make(create);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    assert!(!mounts.contains("layers/upper"), "the root is mounted on the host: {mounts}");
+    shim.start();
+    assert_eq!(shim.exited().code, 0);
+    assert_eq!(shim.log_text(), "from the top\nchanged\n");
+    assert_eq!(fs::read_to_string(directory.join("upper/tmp/new")).expect("read"), "new\n");
+    assert_eq!(fs::read_to_string(directory.join("top/file")).expect("read"), "from the top\n");
+    shim.shut_down();
+    fs::remove_dir_all(directory).expect("remove");
+}
+
+fn running_out_of_memory_is_told(lab: &Lab) {
+    let mut shim = lab.shim();
+    let mut create = lab.create(&shim, "tail /dev/zero; exit 3", Io::default());
+    let resources = serde_json::from_str(r#"{"memory": {"limit": 33554432}}"#).expect("limits");
+    create.spec.linux.as_mut().expect("linux").resources = Some(resources);
+    shim.make(create);
+    shim.start();
+    let mut events = Vec::new();
+    while !events.iter().any(|event| matches!(event, Event::Exited { .. })) {
+        events.push(shim.event(LIMIT).expect("an event"));
+    }
+    assert!(events.contains(&Event::Oom), "{events:?}");
+    assert!(
+        matches!(events.last(), Some(Event::Exited { exit }) if exit.oom_killed && exit.code == 3),
+        "{events:?}"
+    );
+    shim.shut_down();
+}
+
+fn what_shares_the_host_pid_namespace_is_killed_too(lab: &Lab) {
+    let mut shim = lab.shim();
+    let mut create = lab.create(&shim, "sleep 1000 & sleep 1000 & echo begun", Io::default());
+    let namespaces = &mut create.spec.linux.as_mut().expect("linux").namespaces;
+    namespaces.retain(|namespace| namespace.kind != oci::runtime::NamespaceKind::Pid);
+    shim.make(create);
+    let stream = shim.attach(attach(Framing::Raw));
+    shim.start();
+    // The output is held by both until they are gone.
+    assert_eq!(read_all(&stream), b"begun\n");
+    assert_eq!(shim.exited().code, 0);
+    shim.shut_down();
+}
