@@ -1,6 +1,7 @@
 //! Every check of the suite, by the part of the surface it belongs to.
 
 mod attach;
+mod bundles;
 mod exec;
 mod images;
 mod isolation;
@@ -8,6 +9,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod network;
+mod ours;
 mod protocol;
 mod recovery;
 mod refusals;
@@ -15,11 +17,12 @@ mod run;
 mod terminals;
 
 use crate::check::Check;
+use crate::engine::Engine;
 
-/// All checks, in the order in which they are run.
-pub(crate) fn all() -> Vec<Check> {
-    let areas = [
-        protocol::checks,
+/// All checks that are meant for this engine, in the order in which they are run.
+pub(crate) fn all(engine: &Engine) -> Vec<Check> {
+    let mut areas = vec![
+        protocol::checks as fn() -> Vec<Check>,
         images::checks,
         run::checks,
         lifecycle::checks,
@@ -31,7 +34,11 @@ pub(crate) fn all() -> Vec<Check> {
         limits::checks,
         network::checks,
         refusals::checks,
+        bundles::checks,
         recovery::checks,
     ];
+    if engine.program.is_some() {
+        areas.push(ours::checks);
+    }
     areas.into_iter().flat_map(|checks| checks()).collect()
 }

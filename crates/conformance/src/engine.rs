@@ -1,7 +1,7 @@
 //! The engine under test: its socket, the client used, and what it says about itself.
 
 use crate::command_line::Client;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Flavour};
 use crate::http::Request;
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -22,6 +22,11 @@ pub struct Engine {
     pub(crate) cgroup_version: u32,
     pub(crate) has_debian: bool,
     pub(crate) has_uplink: bool,
+    /// berth's own program, when this engine is its daemon.
+    pub(crate) program: Option<PathBuf>,
+    /// The command line of the OCI runtime that belongs to the engine; empty when it is not known.
+    pub(crate) runtime: Vec<String>,
+    pub(crate) busybox_program: Option<PathBuf>,
     next: AtomicU32,
 }
 
@@ -42,12 +47,22 @@ impl Engine {
             cgroup_version: if info["CgroupVersion"] == "2" { 2 } else { 1 },
             has_debian: false,
             has_uplink: false,
+            program: None,
+            runtime: Vec::new(),
+            busybox_program: None,
             next: AtomicU32::new(0),
         })
     }
 
     /// Lets checks kill and restart the daemon that this engine is.
     pub fn owned(mut self, daemon: Daemon) -> Self {
+        match daemon.setup().flavour {
+            Flavour::Berth => {
+                self.runtime = vec![daemon.setup().program.display().to_string(), "runtime".to_owned()];
+                self.program = Some(daemon.setup().program.clone());
+            }
+            Flavour::Docker => self.runtime = vec!["runc".to_owned()],
+        }
         self.daemon = Some(Mutex::new(daemon));
         self
     }

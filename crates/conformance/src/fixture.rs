@@ -24,6 +24,8 @@ pub struct Archives {
     pub busybox: PathBuf,
     /// A root file system as a tar file, for `docker import`; absent when it could not be made.
     pub debian: Option<PathBuf>,
+    /// The static busybox itself, for roots that a check makes by hand.
+    pub busybox_program: PathBuf,
 }
 
 impl Archives {
@@ -35,7 +37,9 @@ impl Archives {
             let layer = busybox_layer(busybox_program)?;
             docker_archive(file, BUSYBOX, &json!({ "Cmd": ["sh"], "Env": [PATH] }), &layer)
         })?;
-        let Some(root) = debian_root else { return Ok(Self { busybox, debian: None }) };
+        let Some(root) = debian_root else {
+            return Ok(Self { busybox, debian: None, busybox_program: busybox_program.to_owned() });
+        };
         let debian = directory.join("debian.tar");
         write_once(&debian, |file| {
             let mut writer = Writer::new(file);
@@ -43,7 +47,7 @@ impl Archives {
             writer.finish()?;
             Ok(())
         })?;
-        Ok(Self { busybox, debian: Some(debian) })
+        Ok(Self { busybox, debian: Some(debian), busybox_program: busybox_program.to_owned() })
     }
 }
 

@@ -40,7 +40,8 @@ pub struct Summary {
 pub fn run(mut engine: Engine, archives: &Archives, options: &Options) -> Result<(Summary, Engine)> {
     let began = Instant::now();
     load(&mut engine, archives)?;
-    let (alone, together): (Vec<Check>, Vec<Check>) = areas::all()
+    engine.busybox_program = Some(archives.busybox_program.clone());
+    let (alone, together): (Vec<Check>, Vec<Check>) = areas::all(&engine)
         .into_iter()
         .filter(|check| is_wanted(check, &options.words))
         .partition(|check| check.alone);

@@ -1,0 +1,94 @@
+//! What only berth has: an image without a registry, the host's root as a throw-away one, a daemon when none runs.
+
+use crate::check::{Check, contains, same};
+use crate::command_line::run;
+use crate::scope::Scope;
+use anyhow::{Context, Result};
+use std::process::Command;
+
+const AREA: &str = "ours";
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        Check::new(AREA, "hello-world runs without a registry", hello_world),
+        Check::new(AREA, "--rootfs runs a directory as a root", rootfs),
+        Check::new(
+            AREA,
+            "--rootfs /:O runs the host's own root, and what is written is gone with it",
+            host_root,
+        ),
+        Check::new(AREA, "without a daemon, root gets one, and is told so in one line", own_daemon).alone(),
+    ]
+}
+
+/// berth's command line on the engine, whichever client the other checks use.
+fn berth(scope: &Scope<'_>, words: &[&str]) -> Result<crate::command_line::Output> {
+    let program = scope.engine.program.clone().context("the berth program")?;
+    let client = crate::command_line::Client { program, ..scope.client().clone() };
+    client.call(words)
+}
+
+fn hello_world(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.name("hello");
+    let output = berth(scope, &["run", "--rm", "--name", &name, "hello-world"])?.expect_code(0)?;
+    contains("stdout", &output.stdout, "Hello from berth!")?;
+    same("it is gone", scope.api("GET", &format!("/containers/{name}/json"))?.status, 404)
+}
+
+fn rootfs(scope: &Scope<'_>) -> Result<()> {
+    let root = scope.directory()?.join("root");
+    std::fs::create_dir_all(root.join("bin"))?;
+    let busybox = scope.engine.busybox_program.as_deref().context("a busybox program")?;
+    std::fs::copy(busybox, root.join("bin/sh"))?;
+    let (name, path) = (scope.name("rootfs"), root.display().to_string());
+    let words =
+        ["run", "--rm", "--name", &name, "--rootfs", &path, "sh", "-c", "echo made > /here; echo out"];
+    same("stdout", berth(scope, &words)?.expect_code(0)?.stdout, "out\n")?;
+    same("written in place", std::fs::read_to_string(root.join("here"))?, "made\n")?;
+    let path = format!("{}:O", root.display());
+    let words =
+        ["run", "--rm", "--name", &name, "--rootfs", &path, "sh", "-c", "echo other > /here; echo x > /new"];
+    berth(scope, &words)?.expect_code(0)?;
+    same("with :O nothing is written", std::fs::read_to_string(root.join("here"))?, "made\n")?;
+    same("with :O nothing is made", root.join("new").exists(), false)
+}
+
+fn host_root(scope: &Scope<'_>) -> Result<()> {
+    let (name, mark) = (scope.name("host"), format!("/etc/{}", scope.name("mark")));
+    let script = format!(
+        "echo x > {mark}; cat {mark}; echo $$; id -u; cat /etc/debian_version > /dev/null; ls /proc | grep -c '^[0-9]'"
+    );
+    let words = ["run", "--rm", "--name", &name, "--rootfs", "/:O", "sh", "-c", &script];
+    let output = berth(scope, &words)?.expect_code(0)?;
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    same("written, process, user", &lines[..3], &["x", "1", "0"][..])?;
+    same("a handful of processes", lines[3].parse::<u32>().unwrap_or(999) <= 4, true)?;
+    same("on the host", std::path::Path::new(&mark).exists(), false)
+}
+
+fn own_daemon(scope: &Scope<'_>) -> Result<()> {
+    let program = scope.engine.program.as_ref().context("the berth program")?;
+    // The default places of a daemon, empty and in namespaces that end with this check.
+    let script = "ip link set lo up; mount -t tmpfs none /run; mount -t tmpfs none /var/lib; mount -t tmpfs none /var/log; \
+                  \"$1\" run --rm --network none hello-world; code=$?; \
+                  \"$1\" run --rm --network none hello-world > /dev/null 2> /run/second; cat /run/second >&2; \
+                  kill $(cat /run/berth*.pid /run/docker.pid /run/berth/*.pid 2>/dev/null); exit $code";
+    let mut command = Command::new("timeout");
+    command.args([
+        "60",
+        "unshare",
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--propagation",
+        "private",
+    ]);
+    command.args(["sh", "-c", script, "sh"]).arg(program).env_remove("DOCKER_HOST");
+    let output = run(command, b"")?.expect_code(0)?;
+    contains("stdout", &output.stdout, "Hello from berth!")?;
+    let told: Vec<&str> = output.stderr.lines().filter(|line| line.contains("started one")).collect();
+    same(&format!("said once in {:?}", output.stderr), told.len(), 1)
+}
