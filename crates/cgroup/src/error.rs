@@ -76,6 +76,14 @@ pub enum Error {
         /// The most that has been in use, in bytes; zero where the kernel does not say.
         peak: u64,
     },
+    /// systemd refused, or said something that it should not.
+    #[error("systemd: {name}: {message}")]
+    Systemd {
+        /// The error's name on D-Bus, such as `org.freedesktop.systemd1.NoSuchUnit`, or a word of ours.
+        name: String,
+        /// What systemd says about it.
+        message: String,
+    },
     /// A system call failed.
     #[error(transparent)]
     System(#[from] linux::Error),

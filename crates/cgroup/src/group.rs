@@ -37,9 +37,18 @@ impl Cgroup {
     ///
     /// A group that is left over from before is taken when no process is in it.
     pub fn create(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Self> {
+        Self::make(hierarchy, path, refuse_occupied)
+    }
+
+    /// As [`create`](Self::create), but takes a group that has processes as well: somebody else made it for us.
+    pub fn join(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Self> {
+        Self::make(hierarchy, path, |_| Ok(()))
+    }
+
+    fn make(hierarchy: &Hierarchy, path: &CgroupPath, found: fn(&Dir) -> Result<()>) -> Result<Self> {
         let mut branches: Vec<Branch> = Vec::new();
         for tree in hierarchy.trees() {
-            match make_branch(hierarchy.version(), tree, path) {
+            match make_branch(hierarchy.version(), tree, path, found) {
                 Ok(branch) => branches.push(branch),
                 Err(error) => {
                     for branch in &branches {
@@ -293,8 +302,13 @@ fn remove_below(dir: &Dir, depth: usize) -> Result<()> {
     Ok(())
 }
 
-/// Makes a group in one tree, level by level from the mount point.
-fn make_branch(version: Version, tree: &Tree, path: &CgroupPath) -> Result<Branch> {
+/// Makes a group in one tree, level by level from the mount point; one that was there before is shown to `found`.
+fn make_branch(
+    version: Version,
+    tree: &Tree,
+    path: &CgroupPath,
+    found: fn(&Dir) -> Result<()>,
+) -> Result<Branch> {
     let names = tree.names(path);
     let mut parent = Dir::open(&tree.mount_point)?;
     for (level, name) in names.iter().enumerate() {
@@ -308,7 +322,7 @@ fn make_branch(version: Version, tree: &Tree, path: &CgroupPath) -> Result<Branc
         }
         if level + 1 == names.len() {
             if !made {
-                refuse_occupied(&dir)?;
+                found(&dir)?;
             }
             let controllers = own_controllers(version, tree, &dir)?;
             return Ok(Branch { controllers, parent, dir });

@@ -22,6 +22,7 @@ mod oom;
 mod path;
 pub mod plan;
 pub mod stats;
+pub mod systemd;
 mod wait;
 
 pub use error::{Error, Result};

@@ -34,10 +34,8 @@ impl TestGroup {
 
     /// Makes the group in the v2 tree, also where that lies empty beside the trees of v1.
     pub(crate) fn unified(name: &str) -> Option<Self> {
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let v2: Vec<&str> = mounts.lines().filter(|line| line.contains(" - cgroup2 ")).collect();
-        match Hierarchy::parse(&v2.join("\n"), "0::/\n") {
-            Ok(hierarchy) if is_root() => Self::within(hierarchy, name, &[]),
+        match unified() {
+            Some(hierarchy) if is_root() => Self::within(hierarchy, name, &[]),
             _ => {
                 skip("needs root and a cgroup2 mount");
                 None
@@ -103,7 +101,19 @@ impl Waiting {
     }
 }
 
-fn is_root() -> bool {
+/// The v2 tree, also where it lies empty beside the trees of v1.
+fn unified() -> Option<Hierarchy> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let v2: Vec<&str> = mounts.lines().filter(|line| line.contains(" - cgroup2 ")).collect();
+    Hierarchy::parse(&v2.join("\n"), "0::/\n").ok()
+}
+
+/// The v2 tree where it lies empty beside the trees of v1.
+pub(crate) fn unified_beside(hierarchy: &Hierarchy) -> Option<Hierarchy> {
+    unified().filter(|_| hierarchy.version() == cgroup::Version::V1)
+}
+
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
