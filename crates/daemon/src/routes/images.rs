@@ -1,24 +1,118 @@
 //! `/images…`.
 
-use engine::images::{self, ImportRequest};
+use api::media_type::TAR;
+use api::progress::Message;
+use engine::images::{self, ImportRequest, ListOptions};
 use http::{Method, StatusCode};
+use tokio::sync::mpsc::Sender;
 
-use super::{Request, State};
-use crate::server::blocking::BodyReader;
+use super::system::{shaped, shaped_list};
+use super::{Request, State, platform};
+use crate::server::blocking::{BodyReader, BodyWriter};
 use crate::server::failure::Failure;
 use crate::server::router::{Outcome, Router};
 use crate::server::{begin, reply};
+use crate::shape;
 
 pub(super) fn add(router: &mut Router<State>) {
+    router.add(Method::GET, "/images/json", list);
+    router.add(Method::GET, "/images/get", save);
+    router.add(Method::POST, "/images/load", load);
     router.add(Method::POST, "/images/create", create);
+    router.add(Method::POST, "/images/prune", prune);
+    router.add(Method::GET, "/images/{name*}/get", save);
+    router.add(Method::GET, "/images/{name*}/json", inspect);
+    router.add(Method::GET, "/images/{name*}/history", history);
     router.add(Method::POST, "/images/{name*}/tag", tag);
     router.add(Method::DELETE, "/images/{name*}", remove);
+}
+
+async fn list(call: Request) -> Outcome {
+    let mut filters = call.query.filters()?;
+    if !call.is_at_least(25) {
+        shape::v1_25::list_images(&mut filters, call.query.get("filter"));
+    }
+    let manifests = call.is_at_least(47) && call.query.flag("manifests");
+    if call.is_at_least(54) && call.query.flag("identity") && !manifests {
+        return Err(Failure::invalid("conflicting options: identity requires manifests=1"));
+    }
+    let shared_size = call.is_at_least(42) && call.query.flag("shared-size");
+    let rows = images::list(&call.state.engine, &ListOptions { filters, shared_size, manifests }).await?;
+    shaped_list(&call, shape::Answer::ImageSummary, &rows)
+}
+
+async fn inspect(call: Request) -> Outcome {
+    let manifests = call.is_at_least(48) && call.query.flag("manifests");
+    let platform = platform::one(&call, 49)?;
+    if manifests && platform.is_some() {
+        return Err(Failure::invalid(
+            "conflicting options: manifests and platform options cannot both be set",
+        ));
+    }
+    let image =
+        images::inspect(&call.state.engine, call.param("name"), platform.as_deref(), manifests).await?;
+    shaped(&call, shape::Answer::ImageInspect, &image)
+}
+
+async fn history(call: Request) -> Outcome {
+    let platform = platform::one(&call, 48)?;
+    reply::ok(&images::history(&call.state.engine, call.param("name"), platform.as_deref()).await?)
+}
+
+async fn prune(call: Request) -> Outcome {
+    reply::ok(&images::prune(&call.state.engine, &call.query.filters()?).await?)
+}
+
+/// One image by path, or several by query.
+async fn save(call: Request) -> Outcome {
+    let names = match call.param("name") {
+        "" => call.query.all("names"),
+        name => vec![name.to_string()],
+    };
+    let platforms = platform::several(&call)?;
+    let engine = call.state.engine.clone();
+    begin::bytes(TAR, move |sender| async move {
+        Ok(images::save(&engine, names, &platforms, BodyWriter::new(sender)).await?)
+    })
+    .await
+}
+
+async fn load(call: Request) -> Outcome {
+    let platforms = platform::several(&call)?;
+    let quiet = call.query.flag_or("quiet", true);
+    let engine = call.state.engine.clone();
+    let source = BodyReader::new(call.body);
+    begin::progress(move |progress| async move {
+        let report = reporter(progress.clone(), quiet);
+        for loaded in images::load(&engine, &platforms, source, report).await? {
+            let line = match loaded.name {
+                Some(name) => format!("Loaded image: {name}\n"),
+                None => format!("Loaded image ID: {}\n", loaded.id),
+            };
+            // A client that has left needs no last lines.
+            let _ = progress.send(Message::stream(line)).await;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Tells a client how far it is; what a slow client cannot take is left out.
+fn reporter(progress: Sender<Message>, quiet: bool) -> images::Reporter {
+    Box::new(move |id, status, current, total| {
+        if quiet {
+            return;
+        }
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let message = Message::progress(id, status, number(current), number(total.unwrap_or_default()));
+        let _ = progress.try_send(message);
+    })
 }
 
 /// Pulls (`fromImage`) or imports (`fromSrc`).
 async fn create(call: Request) -> Outcome {
     if !call.query.get("fromImage").is_empty() {
-        return Err(pull_refused(&call));
+        return pull(call).await;
     }
     let source = call.query.get("fromSrc");
     if source != "-" {
@@ -41,27 +135,25 @@ async fn create(call: Request) -> Outcome {
     begin::progress(move |progress| async move {
         let id = images::import(&engine, request, source).await?;
         // A client that has left needs no last line.
-        let _ = progress.send(api::progress::Message::status("", id)).await;
+        let _ = progress.send(Message::status("", id)).await;
         Ok(())
     })
     .await
 }
 
-/// There is no registry to ask yet; Docker's words for an image that a registry does not have.
-fn pull_refused(call: &Request) -> Failure {
+async fn pull(call: Request) -> Outcome {
     // "pull -a" sends a colon at the end.
-    let image = call.query.get("fromImage").trim_end_matches(':');
-    let repository = match oci::Reference::parse(image) {
-        Ok(reference) => reference.familiar_name(),
-        Err(error) => return Failure::invalid(error),
-    };
-    Failure::new(
-        StatusCode::NOT_FOUND,
-        format!(
-            "pull access denied for {repository}, repository does not exist or may require 'docker login': pulling from \
-             registries is not implemented by berth yet"
-        ),
-    )
+    let name = call.query.get("fromImage").trim_end_matches(':').to_string();
+    let tag = call.query.get("tag").to_string();
+    let engine = call.state.engine.clone();
+    begin::progress(move |progress| async move {
+        for line in images::pull(&engine, &name, &tag).await? {
+            // A client that has left needs no lines.
+            let _ = progress.send(Message::status("", line)).await;
+        }
+        Ok(())
+    })
+    .await
 }
 
 async fn tag(call: Request) -> Outcome {

@@ -8,6 +8,7 @@ mod exec;
 mod images;
 mod logs;
 mod networks;
+mod platform;
 mod reserved;
 mod stats;
 mod system;

@@ -70,8 +70,44 @@ fn to_value(newest: &impl serde::Serialize) -> Result<Value, Failure> {
         .map_err(|error| Failure::internal(format!("cannot encode the answer: {error}")))
 }
 
-async fn disk_usage(_: Request) -> Outcome {
-    Err(Failure::not_implemented("disk usage"))
+async fn disk_usage(call: Request) -> Outcome {
+    let wanted = wanted_usage(&call)?;
+    // Since 1.52 the lists of old are left out for a client that asks for details, and so knows the new parts.
+    let is_new = call.is_at_least(52) && call.query.flag("verbose");
+    let usage = engine::system::disk_usage(&call.state.engine, wanted).await?;
+    let mut value = to_value(&usage)?;
+    if let Value::Object(fields) = &mut value
+        && call.is_at_least(52)
+        && !is_new
+    {
+        let lists = shape::v1_52::legacy_disk_usage(fields);
+        fields.extend(lists);
+    }
+    shape::answer(shape::Answer::DiskUsage, call.version, &mut value);
+    reply::ok(&value)
+}
+
+fn wanted_usage(call: &Request) -> Result<engine::system::Wanted, Failure> {
+    let types = call.query.all("type");
+    if types.is_empty() || !call.is_at_least(42) {
+        return Ok(engine::system::Wanted {
+            containers: true,
+            images: true,
+            volumes: true,
+            build_cache: true,
+        });
+    }
+    let mut wanted = engine::system::Wanted::default();
+    for kind in types {
+        match kind.as_str() {
+            "container" => wanted.containers = true,
+            "image" => wanted.images = true,
+            "volume" => wanted.volumes = true,
+            "build-cache" => wanted.build_cache = true,
+            _ => return Err(Failure::invalid(format!("unknown object type: {kind}"))),
+        }
+    }
+    Ok(wanted)
 }
 
 async fn auth(_: Request) -> Outcome {
