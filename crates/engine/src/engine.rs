@@ -24,7 +24,7 @@ pub struct Parts {
     /// What this machine is.
     pub host: Host,
     /// Durable records.
-    pub records: Records,
+    pub(crate) records: Records,
     /// Containers.
     pub containers: Registry,
     /// Programs run in containers beside their own.

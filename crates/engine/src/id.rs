@@ -172,7 +172,7 @@ const SURNAMES: &[&str] = &[
 ];
 
 /// Random bytes from the kernel.
-pub fn random<const N: usize>() -> Result<[u8; N]> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     linux::random_bytes(&mut bytes).map_err(|error| Error::system(error.to_string()))?;
     Ok(bytes)
@@ -184,7 +184,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// A new identifier: 64 hexadecimal digits. The first twelve are never all decimal, so that a short id cannot be
 /// mistaken for a number (a hostname of digits only confuses programs that expect an address).
-pub fn new_id() -> Result<String> {
+pub(crate) fn new_id() -> Result<String> {
     loop {
         let id = hex(&random::<32>()?);
         if id[..12].bytes().any(|byte| !byte.is_ascii_digit()) {
@@ -195,12 +195,12 @@ pub fn new_id() -> Result<String> {
 
 /// The first twelve digits, as people see them.
 #[must_use]
-pub fn short(id: &str) -> &str {
+pub(crate) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
 /// A random `adjective_surname`.
-pub fn new_name() -> Result<String> {
+pub(crate) fn new_name() -> Result<String> {
     let [a, b, c, d] = random::<4>()?;
     let adjective = ADJECTIVES[usize::from(u16::from_le_bytes([a, b])) % ADJECTIVES.len()];
     let surname = SURNAMES[usize::from(u16::from_le_bytes([c, d])) % SURNAMES.len()];
@@ -209,7 +209,7 @@ pub fn new_name() -> Result<String> {
 
 /// Whether `name` may name a container or a volume: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
 #[must_use]
-pub fn is_valid_name(name: &str) -> bool {
+pub(crate) fn is_valid_name(name: &str) -> bool {
     let name = name.as_bytes();
     name.len() >= 2
         && name[0].is_ascii_alphanumeric()

@@ -14,7 +14,7 @@ const ABOUT: Table<String, String> = Table::new("about");
 
 /// One volume's record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumeRecord {
+pub(crate) struct VolumeRecord {
     /// Its name.
     pub name: String,
     /// When it was made.
@@ -29,7 +29,7 @@ pub struct VolumeRecord {
 
 /// The engine's records.
 #[derive(Debug)]
-pub struct Records {
+pub(crate) struct Records {
     store: Store,
 }
 
@@ -41,13 +41,13 @@ impl From<store::Error> for Error {
 
 impl Records {
     /// Opens the records below a directory.
-    pub fn open(directory: &Path) -> Result<Self> {
+    pub(crate) fn open(directory: &Path) -> Result<Self> {
         Ok(Self { store: Store::open(directory)? })
     }
 
     /// The database, for owners of other tables in it.
     #[must_use]
-    pub fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 

@@ -114,8 +114,8 @@ fn log_attributes(record: &Record, log: &LogSpec) -> Result<Vec<(String, String)
         }
     }
     for key in list("env") {
-        let found = record.spec.process.env.iter().filter_map(|entry| entry.split_once('='));
-        if let Some((_, value)) = found.filter(|(name, _)| *name == key).last() {
+        let mut found = record.spec.process.env.iter().filter_map(|entry| entry.split_once('='));
+        if let Some((_, value)) = found.rfind(|(name, _)| *name == key) {
             attributes.insert(key.to_owned(), value.to_owned());
         }
     }

@@ -36,8 +36,10 @@ pub(crate) enum Command {
     Change { change: Change, reply: oneshot::Sender<Result<()>> },
 }
 
+type Edit = Box<dyn FnOnce(&mut Record) -> Result<()> + Send>;
+
 /// A change to a record that is no step of its life.
-pub(crate) struct Change(pub(crate) Box<dyn FnOnce(&mut Record) -> Result<()> + Send>);
+pub(crate) struct Change(pub(crate) Edit);
 
 impl std::fmt::Debug for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

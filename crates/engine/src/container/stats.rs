@@ -134,7 +134,6 @@ fn interfaces(pid: i32) -> BTreeMap<String, NetworkStats> {
             tx_packets: at(9),
             tx_errors: at(10),
             tx_dropped: at(11),
-            ..NetworkStats::default()
         };
         found.insert(name.trim().to_owned(), stats);
     }

@@ -24,7 +24,7 @@ fn to(state: State, effects: Vec<Effect>) -> Step {
 
 /// The whole life of a container. Pure: same state, input and policy give the same answer.
 #[must_use]
-pub fn step(state: &State, input: &Input, policy: Policy) -> Step {
+pub(super) fn step(state: &State, input: &Input, policy: Policy) -> Step {
     match state {
         State::Created(ended) | State::Exited { ended, .. } => at_rest(ended, input),
         State::Starting { before, tally, restart, stop_wanted } => {

@@ -241,10 +241,10 @@ mod tests {
             host_ports: (0, 0),
         };
         let target: IpAddr = "172.30.0.2".parse().expect("address");
-        let first = leases.take_ports("a", &[wanted.clone()], target).expect("a port");
+        let first = leases.take_ports("a", std::slice::from_ref(&wanted), target).expect("a port");
         let number = first[0].host_port;
         let same = PortSpec { host_ports: (number, number), ..wanted };
-        let refused = leases.take_ports("b", &[same.clone()], target).expect_err("taken");
+        let refused = leases.take_ports("b", std::slice::from_ref(&same), target).expect_err("taken");
         assert_eq!(refused.message, format!("Bind for 127.0.0.1:{number} failed: port is already allocated"));
         leases.free("a");
         assert!(leases.take_ports("b", &[same], target).is_ok());

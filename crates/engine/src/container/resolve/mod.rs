@@ -18,7 +18,6 @@ use crate::{Error, Result};
 
 pub(crate) use mounts::anonymous_volumes;
 pub(crate) use process::{merge_image, stop_signal_of};
-pub(crate) use security::capabilities;
 
 /// What a decision about a request depends on beside the request.
 #[derive(Debug, Clone)]
