@@ -42,6 +42,12 @@ pub enum Error {
         /// The platform asked for.
         platform: String,
     },
+    /// No container has a snapshot with this ID.
+    #[error("No such container: {0}")]
+    NoSuchSnapshot(String),
+    /// There is nothing at a path in a container.
+    #[error("Could not find the file {0} in container")]
+    NoSuchPath(String),
     /// A prefix that several images' IDs start with.
     #[error("ambiguous reference")]
     Ambiguous,
@@ -132,6 +138,8 @@ impl Error {
         match self {
             Self::NoSuchImage(_)
             | Self::NoSuchPlatform { .. }
+            | Self::NoSuchSnapshot(_)
+            | Self::NoSuchPath(_)
             | Self::Ambiguous
             | Self::MissingContent(_) => Kind::NotFound,
             Self::Conflict(_) => Kind::Conflict,

@@ -5,11 +5,9 @@ use std::io::Read;
 use oci::image::{Descriptor, History, ImageConfig, Manifest, RootFs, media_type};
 use oci::{Digest, Platform, Reference};
 
-use crate::compression::Compression;
 use crate::images::Images;
-use crate::layers::{LayerKey, Wanted};
 use crate::platform::Runnable;
-use crate::progress::{Meter, Progress};
+use crate::progress::Progress;
 use crate::{Result, change};
 
 /// What becomes of an imported archive.
@@ -39,33 +37,7 @@ impl Images {
         let mut config = oci::image::Config::default();
         change::apply(&mut config, &options.changes)?;
         let pin = self.pins.operation();
-        let mut ingest = self.content.ingest_new()?;
-        let mut meter = Meter::new(progress, "", "Importing", None);
-        let tap = |bytes: &[u8]| {
-            meter.add(bytes.len())?;
-            ingest.write(bytes)
-        };
-        let (draft, passed) = self.layers.unpack_stream(source, tap, "import")?;
-        // Pinned before it has a name: from then on a collector could take it.
-        let blob = ingest.commit_pinned(None, &pin)?;
-        let diff_id = passed.diff_id.clone().unwrap_or_else(|| blob.digest.clone());
-        let key = LayerKey::Alone(diff_id.clone());
-        pin.add(key.text());
-        let media_type = match passed.compression {
-            Compression::None => media_type::OCI_LAYER,
-            Compression::Gzip => media_type::OCI_LAYER_GZIP,
-            Compression::Zstd => media_type::OCI_LAYER_ZSTD,
-        };
-        let layer = Descriptor::new(media_type, blob.digest, blob.size);
-        if passed.value.needs.parents {
-            // There is nothing below: what the layer needs is looked for in the layer itself.
-            drop(draft);
-            let wanted = Wanted { diff_id: diff_id.clone(), blob: layer.clone() };
-            pin.add(LayerKey::Chain(diff_id.clone()).text());
-            self.layers.ensure(&self.content, &[wanted], progress)?;
-        } else {
-            self.layers.publish(draft, &key, &diff_id, &passed.value)?;
-        }
+        let layer = self.add_layer_pinned(&pin, source, "Importing", progress)?;
         let created = crate::time::now_text();
         let platform = options.platform.clone().unwrap_or_else(|| self.options.platform.clone());
         let comment = options.message.clone();
@@ -78,17 +50,13 @@ impl Images {
             os_version: platform.os_version,
             variant: platform.variant,
             config,
-            rootfs: RootFs { diff_ids: vec![diff_id], ..RootFs::default() },
+            rootfs: RootFs { diff_ids: vec![layer.diff_id], ..RootFs::default() },
             history: vec![history],
             comment,
             ..ImageConfig::default()
         };
-        let image = self.write_image(&config, vec![layer], &pin)?;
-        match &options.reference {
-            Some(reference) => self.set_name(&reference.or_latest(), &image.manifest, false)?,
-            None => self.set_dangling(&image.manifest)?,
-        }
-        self.settle_soon();
+        let name = options.reference.as_ref();
+        let image = self.add_image_pinned(&pin, &config, vec![layer.descriptor], name, progress)?;
         Ok(image.id)
     }
 

@@ -1,9 +1,12 @@
 //! Images: content store, layers, snapshots, import, load and save.
 
+pub mod archive;
 pub mod change;
 mod collect;
+mod commit;
 mod compression;
 mod content;
+mod diff;
 mod error;
 mod hash;
 pub mod hello;
@@ -30,10 +33,13 @@ mod tar;
 #[cfg(test)]
 mod testing;
 mod time;
+mod tree;
 mod unpack;
 mod usage;
 
 pub use collect::Collected;
+pub use commit::{AddedLayer, CommitOptions};
+pub use diff::{Change, ChangeKind, write_tree};
 pub use error::{Error, Kind, Result};
 pub use hash::digest_of;
 pub use images::{Images, Options};

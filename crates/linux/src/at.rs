@@ -3,7 +3,7 @@
 //! Names are bytes, as the kernel has them. They must be single components; what consists of several is resolved by
 //! [`crate::resolve`] first.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid};
 
@@ -192,10 +192,16 @@ pub fn set_owner(dir: impl AsFd, name: &[u8], uid: u32, gid: u32) -> Result<()> 
         .named(|| format!("fchownat({}, {uid}, {gid})", show(name)))
 }
 
-/// Sets the permissions of a name that is known not to be a symbolic link (chmod(2) follows them).
+/// Sets the permissions of a name; a symbolic link is refused (`ELOOP`), also one that takes the name's place meanwhile.
 pub fn set_mode(dir: impl AsFd, name: &[u8], mode: u32) -> Result<()> {
-    rustix::fs::chmodat(dir, name, Mode::from_raw_mode(mode), AtFlags::empty())
-        .named(|| format!("fchmodat({}, {mode:#o})", show(name)))
+    let call = || format!("fchmodat({}, {mode:#o}, AT_SYMLINK_NOFOLLOW)", show(name));
+    let handle = open_handle(dir, name)?;
+    if crate::file::stat(&handle)?.kind == crate::file::Kind::Symlink {
+        return Err(Error::new(call(), libc::ELOOP));
+    }
+    // A handle has no chmod(2) of its own before Linux 6.6: its link below /proc leads to the inode and nowhere else.
+    let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    rustix::fs::chmod(link, Mode::from_raw_mode(mode)).named(call)
 }
 
 /// Sets access and modification time of a name.
@@ -252,6 +258,9 @@ mod tests {
         assert_eq!(open_read(&fd, b"s").unwrap_err().name(), Some("ELOOP"));
         let time = Time { seconds: 1_000_000_007, nanoseconds: 9 };
         set_times(&fd, b"s", time, time).unwrap();
+        assert_eq!(set_mode(&fd, b"s", 0o777).unwrap_err().name(), Some("ELOOP"));
+        set_mode(&fd, b"h", 0o640).unwrap();
+        assert_eq!(stat(&fd, b"h").unwrap().unwrap().mode, 0o640);
         assert_eq!(stat(&fd, b"s").unwrap().unwrap().modified, time);
         make_node(&fd, b"p", Node::Fifo, 0o640).unwrap();
         assert_eq!(stat(&fd, b"missing").unwrap(), None);

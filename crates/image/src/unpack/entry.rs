@@ -10,12 +10,12 @@ use linux::file::Kind;
 use oci::whiteout::{Name, classify};
 
 use super::parents::Parent;
-use super::path::{clean, or_dot, split};
+use super::path::{clean, join, or_dot, split};
 use super::xattrs::{Policy, policy};
 use super::{Base, DISK_BLOCK, Extractor, RootAttributes};
-use crate::Result;
 use crate::error::stream;
 use crate::tar::{Entry, EntryKind, Reader, Sparse};
+use crate::{Error, Result};
 
 impl Extractor<'_> {
     /// Unpacks one entry; its content is taken from `reader`.
@@ -28,6 +28,7 @@ impl Extractor<'_> {
         if path.is_empty() {
             return self.root_entry(entry);
         }
+        let path = join(&self.place.prefix, &path);
         let (parent, name) = split(&path);
         if name.len() > 255 {
             return Err(self.bad(format!("the name {:?} is longer than 255 bytes", show())));
@@ -58,6 +59,10 @@ impl Extractor<'_> {
         if entry.kind != EntryKind::Dir {
             return Err(self.bad("its root is not a directory"));
         }
+        if self.base == Base::Tree {
+            // The directory that is unpacked into was there before and stays as it is.
+            return Ok(());
+        }
         let root = linux::at::open_dir(&self.root, b".")?;
         self.set_attributes(&root, entry)?;
         self.done.root = Some(RootAttributes { mode: entry.mode, uid: entry.uid, gid: entry.gid });
@@ -73,6 +78,7 @@ impl Extractor<'_> {
         path: &[u8],
         reader: &mut Reader<impl Read>,
     ) -> Result<()> {
+        self.check_kind(entry, dir, name)?;
         match &entry.kind {
             EntryKind::File { sparse } => self.make_file(entry, sparse.as_ref(), dir, name, reader)?,
             EntryKind::Dir => self.make_dir(entry, dir, name, path)?,
@@ -88,6 +94,22 @@ impl Extractor<'_> {
         }
         self.note_made(path);
         Ok(())
+    }
+
+    /// Refuses to replace a directory by something else, or the reverse, where that was asked for.
+    fn check_kind(&self, entry: &Entry, dir: &OwnedFd, name: &[u8]) -> Result<()> {
+        if !self.place.keep_kinds {
+            return Ok(());
+        }
+        let Some(stat) = linux::at::stat(dir, name)? else { return Ok(()) };
+        let (was, becomes) = (stat.kind == Kind::Dir, entry.kind == EntryKind::Dir);
+        if was == becomes {
+            return Ok(());
+        }
+        let (target, show) = (String::from_utf8_lossy(name), String::from_utf8_lossy(&entry.path));
+        let (was, becomes) =
+            if was { ("directory", "non-directory") } else { ("non-directory", "directory") };
+        Err(Error::Invalid(format!("cannot overwrite {was} {target:?} with {becomes} {show:?}")))
     }
 
     /// Makes something with `attempt`; when the name is taken, removes what has it and tries once more.
@@ -177,14 +199,14 @@ impl Extractor<'_> {
 
     fn make_symlink(&mut self, entry: &Entry, target: &[u8], dir: &OwnedFd, name: &[u8]) -> Result<()> {
         self.replacing(dir, name, || linux::at::symlink(target, dir, name))?;
-        linux::at::set_owner(dir, name, entry.uid, entry.gid)?;
+        linux::at::set_owner(dir, name, self.owner(entry).0, self.owner(entry).1)?;
         linux::at::set_times(dir, name, entry.modified, entry.modified)?;
         self.account(0)
     }
 
     fn make_node(&mut self, entry: &Entry, node: Node, dir: &OwnedFd, name: &[u8]) -> Result<()> {
         self.replacing(dir, name, || linux::at::make_node(dir, name, node, 0o600))?;
-        linux::at::set_owner(dir, name, entry.uid, entry.gid)?;
+        linux::at::set_owner(dir, name, self.owner(entry).0, self.owner(entry).1)?;
         linux::at::set_mode(dir, name, entry.mode)?;
         linux::at::set_times(dir, name, entry.modified, entry.modified)?;
         self.account(0)
@@ -197,6 +219,7 @@ impl Extractor<'_> {
         let Some(target) = clean(target).filter(|target| !target.is_empty()) else {
             return Err(self.bad(format!("the hard link target {show:?} leads out of the layer")));
         };
+        let target = join(&self.place.prefix, &target);
         if target == path {
             return Err(self.bad(format!("the hard link {show:?} is its own target")));
         }
@@ -225,9 +248,13 @@ impl Extractor<'_> {
         }
     }
 
+    fn owner(&self, entry: &Entry) -> (u32, u32) {
+        self.place.owner.unwrap_or((entry.uid, entry.gid))
+    }
+
     /// Owner, mode and attributes; in this order, because a new owner clears set-user-ID and capabilities.
     fn set_attributes(&self, file: impl std::os::fd::AsFd, entry: &Entry) -> Result<()> {
-        linux::file::set_owner(&file, entry.uid, entry.gid)?;
+        linux::file::set_owner(&file, self.owner(entry).0, self.owner(entry).1)?;
         linux::file::set_mode(&file, entry.mode)?;
         for (name, value) in &entry.xattrs {
             let policy = policy(name);

@@ -14,7 +14,9 @@ mod path;
 mod removal;
 mod xattrs;
 
-pub(crate) use path::clean;
+pub(crate) use path::{clean, join, or_dot, split};
+pub(crate) use removal::OPAQUE_XATTR;
+pub(crate) use xattrs::is_portable;
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
@@ -70,6 +72,33 @@ const SPACE_STEP: u64 = 64 << 20;
 /// What a name or a small file is taken to cost on the disk.
 const DISK_BLOCK: u64 = 4096;
 
+/// Where and how an archive is unpacked into a tree that others use as well.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// The cleaned path of the directory below the root that the archive's paths start from.
+    pub(crate) prefix: Vec<u8>,
+    /// Who everything belongs to, instead of whom the archive says.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// Refuse to replace a directory by something else and the reverse.
+    pub(crate) keep_kinds: bool,
+}
+
+/// Unpacks an archive into a tree: paths, links and `..` stay inside `root`.
+pub(crate) fn unpack_into_tree(
+    reader: &mut Reader<impl std::io::Read>,
+    root: OwnedFd,
+    place: Place,
+    limits: &Limits,
+    archive: &str,
+) -> Result<()> {
+    let mut extractor = Extractor::new(root, Base::Tree, limits, archive);
+    extractor.place = place;
+    while let Some(entry) = reader.next()? {
+        extractor.entry(&entry, reader)?;
+    }
+    extractor.finish().map(drop)
+}
+
 /// Unpacks the archive that `reader` yields into `root`. When the layer cannot be unpacked alone, the rest of the
 /// archive is still read, and `needs.parents` is set.
 pub(crate) fn unpack(
@@ -92,6 +121,7 @@ pub(crate) fn unpack(
 struct Extractor<'a> {
     root: OwnedFd,
     base: Base,
+    place: Place,
     limits: &'a Limits,
     archive: &'a str,
     parents: parents::Cache,
@@ -110,6 +140,7 @@ impl<'a> Extractor<'a> {
         Self {
             root,
             base,
+            place: Place::default(),
             limits,
             archive,
             parents: parents::Cache::default(),

@@ -24,6 +24,11 @@ pub(crate) fn policy(name: &[u8]) -> Policy {
     }
 }
 
+/// Whether an attribute of a file on the disk is written into an archive.
+pub(crate) fn is_portable(name: &[u8]) -> bool {
+    policy(name) != Policy::Refused
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
