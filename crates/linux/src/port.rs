@@ -36,6 +36,28 @@ impl Transport {
 /// # Errors
 /// The call that failed: EADDRINUSE, EADDRNOTAVAIL, EACCES from `bind`; what is unsupported from `socket`.
 pub fn hold(transport: Transport, address: SocketAddr) -> Result<OwnedFd> {
+    hold_with(transport, address, transport != Transport::Udp)
+}
+
+/// Like [`hold`], for a port that [`let_go`] was called for a moment ago: another process that was being started then
+/// may have the old socket for a moment more, which is no obstacle.
+///
+/// # Errors
+/// As for [`hold`].
+pub fn hold_again(transport: Transport, address: SocketAddr) -> Result<OwnedFd> {
+    hold_with(transport, address, true)
+}
+
+/// Closes a socket of [`hold`]. Processes that are being started have a copy of it until they execute their program;
+/// it does not keep others from the port meanwhile.
+///
+/// # Errors
+/// The `setsockopt` call that failed; the socket is closed all the same.
+pub fn let_go(socket: OwnedFd) -> Result<()> {
+    set_socket_reuseaddr(&socket, true).named(|| "setsockopt(SO_REUSEADDR, 1)")
+}
+
+fn hold_with(transport: Transport, address: SocketAddr, reuse: bool) -> Result<OwnedFd> {
     let (domain, domain_name) = match address {
         SocketAddr::V4(_) => (AddressFamily::INET, "AF_INET"),
         SocketAddr::V6(_) => (AddressFamily::INET6, "AF_INET6"),
@@ -52,14 +74,14 @@ pub fn hold(transport: Transport, address: SocketAddr) -> Result<OwnedFd> {
     }
     // Reuse is on only while binding: it lets TIME_WAIT pass, and a socket that has it off is one that no other
     // process may share the port with.
-    let reuse = transport != Transport::Udp;
     if reuse {
         set_socket_reuseaddr(&socket, true).named(|| "setsockopt(SO_REUSEADDR, 1)")?;
     }
     rustix::net::bind(&socket, &address).named(|| format!("bind({}, {address})", transport.name()))?;
     if reuse {
         set_socket_reuseaddr(&socket, false).named(|| "setsockopt(SO_REUSEADDR, 0)")?;
-    } else {
+    }
+    if transport == Transport::Udp {
         set_socket_recv_buffer_size(&socket, 0).named(|| "setsockopt(SO_RCVBUF, 0)")?;
     }
     Ok(socket)

@@ -25,6 +25,12 @@ impl InterfaceName {
         &self.0
     }
 
+    /// `lo`, which every namespace has.
+    #[must_use]
+    pub fn loopback() -> Self {
+        Self("lo".to_owned())
+    }
+
     /// The name of the host's end of an endpoint's pair: `veth` and the first 7 characters of the endpoint's id.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! leases and rules are values that the engine keeps.
 
 mod address;
+mod apply;
 mod conntrack;
 pub mod dns;
 mod endpoint;

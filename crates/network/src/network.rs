@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use linux::netlink::Family;
 
+use crate::apply::{apply, find};
 use crate::conntrack::{self, Connections};
 use crate::endpoint::{BridgeConfig, Endpoint};
 use crate::facts::{EndpointFacts, Facts};
@@ -12,10 +13,10 @@ use crate::firewall::{self, Batch, FirewallWatch, ForwardDrop, Observed, Ruleset
 use crate::interface::InterfaceName;
 use crate::netlink::{self, Connection};
 use crate::plan::{
-    Invalid, LinkOp, NetOp, plan_attach, plan_bridge, plan_detach, plan_loopback, plan_release,
-    plan_remove_bridge, plan_sweep,
+    Invalid, NetOp, plan_attach, plan_bridge, plan_detach, plan_loopback, plan_release, plan_remove_bridge,
+    plan_sweep,
 };
-use crate::rtnetlink::{self, Link, NewLink};
+use crate::rtnetlink;
 use crate::sysctl;
 
 const BRIDGE_FILTERING_IPV4: &str = "net/bridge/bridge-nf-call-iptables";
@@ -119,9 +120,9 @@ impl Network {
     /// # Errors
     /// A request that failed otherwise than by "no such interface".
     pub fn gather_endpoint_facts(&mut self, endpoint: &Endpoint) -> Result<EndpointFacts> {
-        let parent = self.find(endpoint.attachment.parent())?;
+        let parent = find(&mut self.route, endpoint.attachment.parent())?;
         let leftover = match endpoint.attachment.host_interface() {
-            Some(name) => self.find(name)?.is_some(),
+            Some(name) => find(&mut self.route, name)?.is_some(),
             None => false,
         };
         let ipv6 = sysctl::read("net/ipv6/conf/all/forwarding")?.is_some();
@@ -284,19 +285,7 @@ impl Network {
     /// # Errors
     /// That operation and why.
     pub fn apply(&mut self, plan: &[NetOp], netns: Option<BorrowedFd<'_>>) -> Result<()> {
-        let mut rest = plan;
-        while let Some(op) = rest.first() {
-            let inside = rest.iter().take_while(|op| matches!(op, NetOp::Container(_))).count();
-            if inside == 0 {
-                self.apply_on_host(op, netns).map_err(|cause| failed(op, cause))?;
-                rest = &rest[1..];
-            } else {
-                let netns = netns.ok_or_else(|| failed(op, Error::NoContainer))?;
-                linux::netns::run_in(netns, || apply_in_container(&rest[..inside]))??;
-                rest = &rest[inside..];
-            }
-        }
-        Ok(())
+        apply(&mut self.route, plan, netns)
     }
 
     /// Carries out every operation of a plan, and returns the first failure.
@@ -315,112 +304,4 @@ impl Network {
             Err(undo) => Err(Error::Undo { cause: Box::new(cause), undo: Box::new(undo) }),
         }
     }
-
-    fn apply_on_host(&mut self, op: &NetOp, netns: Option<BorrowedFd<'_>>) -> Result<()> {
-        match op {
-            NetOp::CreateBridge { interface, mac, mtu } => {
-                self.create(NewLink::Bridge { name: interface.as_str(), mac: *mac, mtu: *mtu })
-            }
-            NetOp::CreateVeth { host_interface, bridge, interface, mac, mtu } => {
-                let bridge = self.index(bridge)?;
-                let netns = netns.ok_or(Error::NoContainer)?;
-                let (name, peer) = (host_interface.as_str(), interface.as_str());
-                self.create(NewLink::Veth { name, bridge, peer, mac: *mac, mtu: *mtu, netns })
-            }
-            NetOp::SetPort { host_interface, isolated, reflecting } => {
-                let index = self.index(host_interface)?;
-                Ok(self.route.request(&rtnetlink::set_port(index, *isolated, *reflecting))?)
-            }
-            NetOp::CreateMacvlan { interface, parent, mode, mac, mtu } => {
-                let parent = self.index(parent)?;
-                let netns = netns.ok_or(Error::NoContainer)?;
-                let (name, mode, mac, mtu) = (interface.as_str(), *mode, *mac, *mtu);
-                self.create(NewLink::Macvlan { name, parent, mode, mac, mtu, netns })
-            }
-            NetOp::CreateIpvlan { interface, parent, mode, flag, mtu } => {
-                let parent = self.index(parent)?;
-                let netns = netns.ok_or(Error::NoContainer)?;
-                let (name, mode, flag, mtu) = (interface.as_str(), *mode, *flag, *mtu);
-                self.create(NewLink::Ipvlan { name, parent, mode, flag, mtu, netns })
-            }
-            NetOp::CreateVlan { interface, parent, id } => {
-                let parent = self.index(parent)?;
-                self.create(NewLink::Vlan { name: interface.as_str(), parent, id: *id })
-            }
-            NetOp::CreateDummy { interface } => self.create(NewLink::Dummy { name: interface.as_str() }),
-            NetOp::ForgetNeighbour { interface, address } => self.forget_neighbour(interface, *address),
-            NetOp::Host(op) => apply_link_op(&mut self.route, op),
-            NetOp::Container(_) => Err(Error::NoContainer),
-        }
-    }
-
-    fn create(&mut self, link: NewLink<'_>) -> Result<()> {
-        Ok(self.route.request(&rtnetlink::create(link))?)
-    }
-
-    fn forget_neighbour(&mut self, interface: &InterfaceName, address: std::net::IpAddr) -> Result<()> {
-        let Some(link) = self.find(interface)? else { return Ok(()) };
-        absent_is_fine(self.route.request(&rtnetlink::delete_neighbour(link.index, address)))
-    }
-
-    fn find(&mut self, interface: &InterfaceName) -> Result<Option<Link>> {
-        find(&mut self.route, interface)
-    }
-
-    fn index(&mut self, interface: &InterfaceName) -> Result<u32> {
-        index(&mut self.route, interface)
-    }
-}
-
-/// Runs on a thread that is in the container's network namespace.
-fn apply_in_container(plan: &[NetOp]) -> Result<()> {
-    let mut route = Connection::open(Family::Route)?;
-    for op in plan {
-        let NetOp::Container(link_op) = op else { return Err(failed(op, Error::NoContainer)) };
-        apply_link_op(&mut route, link_op).map_err(|cause| failed(op, cause))?;
-    }
-    Ok(())
-}
-
-fn apply_link_op(route: &mut Connection, op: &LinkOp) -> Result<()> {
-    let request = match op {
-        LinkOp::Set(sysctl) => return Ok(sysctl.write()?),
-        LinkOp::AddAddress { interface, address } => {
-            rtnetlink::add_address(index(route, interface)?, *address)
-        }
-        LinkOp::DeleteAddress { interface, address } => {
-            let request = rtnetlink::delete_address(index(route, interface)?, *address);
-            return absent_is_fine(route.request(&request));
-        }
-        LinkOp::SetMtu { interface, mtu } => rtnetlink::set_mtu(index(route, interface)?, *mtu),
-        LinkOp::SetUp { interface } => rtnetlink::set_up(interface.as_str()),
-        LinkOp::AcceptLocalhost { interface } => rtnetlink::accept_localhost(index(route, interface)?),
-        LinkOp::AddRoute { interface, destination, gateway } => {
-            rtnetlink::add_route(index(route, interface)?, *destination, *gateway)
-        }
-        LinkOp::DeleteLink { interface } => {
-            return absent_is_fine(route.request(&rtnetlink::delete(interface.as_str())));
-        }
-    };
-    Ok(route.request(&request)?)
-}
-
-fn absent_is_fine(outcome: netlink::Result<()>) -> Result<()> {
-    match outcome {
-        Err(error) if error.is_absent() => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-fn find(route: &mut Connection, interface: &InterfaceName) -> Result<Option<Link>> {
-    Ok(route.get(&rtnetlink::get(interface.as_str()), rtnetlink::parse_link)?)
-}
-
-fn index(route: &mut Connection, interface: &InterfaceName) -> Result<u32> {
-    let found = find(route, interface)?;
-    found.map(|link| link.index).ok_or_else(|| Error::NoInterface { interface: interface.clone() })
-}
-
-fn failed(op: &NetOp, cause: Error) -> Error {
-    Error::Operation { operation: op.to_string(), cause: Box::new(cause) }
 }

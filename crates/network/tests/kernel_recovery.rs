@@ -47,6 +47,27 @@ fn a_port_is_kept_from_the_programs_of_the_host() {
 }
 
 #[test]
+fn a_port_that_was_given_back_can_be_had_again_at_once() {
+    if !can_run() {
+        return;
+    }
+    let host = Namespace::new();
+    host.within(|| {
+        let mut allocator = PortAllocator::new(EphemeralPorts::gather().unwrap());
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let request = request(protocol, &["0.0.0.0", "::"], 8080);
+            for _ in 0..50 {
+                let leases = allocator.reserve(&request).unwrap();
+                // While it is started, the program has copies of all descriptors.
+                let child = std::process::Command::new("true").spawn();
+                leases.iter().for_each(|lease| allocator.release(lease));
+                child.unwrap().wait().unwrap();
+            }
+        }
+    });
+}
+
+#[test]
 fn a_port_of_a_program_of_the_host_is_not_given() {
     if !can_run() {
         return;
@@ -69,10 +90,11 @@ fn a_port_of_a_program_of_the_host_is_not_given() {
         let client = std::net::TcpStream::connect("127.0.0.1:8080").unwrap();
         drop(program.accept().unwrap());
         drop((client, program));
-        let lease = allocator.reserve(&request(Protocol::Tcp, &["0.0.0.0", "::"], 8080)).unwrap()[0];
+        let leases = allocator.reserve(&request(Protocol::Tcp, &["0.0.0.0", "::"], 8080)).unwrap();
+        let lease = leases[0];
         let mut next_daemon = PortAllocator::new(EphemeralPorts::gather().unwrap());
         assert!(matches!(next_daemon.adopt(lease), Adopted::TakenByHost(_)), "the first one still runs");
-        drop(allocator);
+        leases.iter().for_each(|lease| allocator.release(lease));
         assert_eq!(next_daemon.adopt(lease), Adopted::Held);
         let ephemeral =
             PortRequest { ports: HostPorts::Ephemeral, ..request(Protocol::Tcp, &["0.0.0.0", "::"], 0) };

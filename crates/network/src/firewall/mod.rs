@@ -28,6 +28,7 @@
 mod beside;
 mod change;
 mod encode;
+mod expression;
 mod observe;
 mod render;
 mod ruleset;

@@ -273,16 +273,11 @@ fn published() -> Chain {
 
 /// Ports published on 127.0.0.1 make bridges accept packets for 127.0.0.0/8; none may come from a wire.
 fn guard() -> Chain {
-    let lo: InterfaceName = loopback();
+    let lo = InterfaceName::loopback();
     let matches =
         vec![Match::NotInterface(Direction::In, lo), Match::Address(Side::Destination, LOOPBACK_IPV4)];
     let rules = vec![rule(matches, Action::Drop, "localhost is not for others")];
     base("guard", Kind::Filter, Hook::Prerouting, -300, false, rules)
-}
-
-fn loopback() -> InterfaceName {
-    // "lo" satisfies every condition of the type, which its tests state.
-    "lo".parse().unwrap_or_else(|_| unreachable!("lo is a valid interface name"))
 }
 
 fn prerouting() -> Chain {

@@ -1,6 +1,6 @@
 //! The allocator of host ports: the same port on every address asked for, or none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::ephemeral::EphemeralPorts;
 use super::holder::{PortHolder, SocketHolder};
 use crate::firewall::Protocol;
+
+const EADDRINUSE: i32 = 98;
 
 /// A port of the host that belongs to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,6 +88,8 @@ pub struct PortAllocator<H: PortHolder = SocketHolder> {
     ephemeral: EphemeralPorts,
     leases: BTreeMap<PortLease, Option<H::Held>>,
     last_ephemeral: Option<u16>,
+    /// Given back last, newest first: processes that were being started then may still have the sockets.
+    given_back: VecDeque<PortLease>,
 }
 
 fn words(cause: &linux::Error) -> String {
@@ -106,7 +110,7 @@ impl<H: PortHolder> PortAllocator<H> {
     /// An allocator with its own way to hold ports.
     #[must_use]
     pub fn with_holder(ephemeral: EphemeralPorts, holder: H) -> Self {
-        Self { holder, ephemeral, leases: BTreeMap::new(), last_ephemeral: None }
+        Self { holder, ephemeral, leases: BTreeMap::new(), last_ephemeral: None, given_back: VecDeque::new() }
     }
 
     /// Takes one port on every address of the request, and returns the leases in the order of the addresses.
@@ -129,7 +133,6 @@ impl<H: PortHolder> PortAllocator<H> {
     }
 
     fn reserve_first(&mut self, request: &PortRequest, ports: Vec<u16>) -> Result<Vec<PortLease>, PortError> {
-        const EADDRINUSE: i32 = 98;
         for port in ports {
             match self.reserve_port(request, port) {
                 Err(PortError::Host { cause, .. }) if cause.errno() == EADDRINUSE => {}
@@ -147,18 +150,16 @@ impl<H: PortHolder> PortAllocator<H> {
         if let Some(taken) = leases.iter().find(|lease| self.is_leased(lease)) {
             return Err(PortError::Allocated { address: SocketAddr::new(taken.address, port) });
         }
-        let mut held = Vec::new();
         for lease in &leases {
-            let socket =
-                self.holder.hold(protocol, lease.address, port).map_err(|cause| PortError::Host {
-                    address: SocketAddr::new(lease.address, port),
-                    container: request.container,
-                    protocol,
-                    cause,
-                })?;
-            held.push((*lease, Some(socket)));
+            match self.hold(lease) {
+                Ok(held) => self.leases.insert(*lease, Some(held)),
+                Err(cause) => {
+                    leases.iter().for_each(|lease| self.release(lease));
+                    let address = SocketAddr::new(lease.address, port);
+                    return Err(PortError::Host { address, container: request.container, protocol, cause });
+                }
+            };
         }
-        self.leases.extend(held);
         Ok(leases)
     }
 
@@ -173,7 +174,7 @@ impl<H: PortHolder> PortAllocator<H> {
 
     /// Takes a lease of an earlier daemon again, whose container still runs.
     pub fn adopt(&mut self, lease: PortLease) -> Adopted {
-        match self.holder.hold(lease.protocol, lease.address, lease.port) {
+        match self.hold(&lease) {
             Ok(held) => {
                 self.leases.insert(lease, Some(held));
                 Adopted::Held
@@ -185,9 +186,23 @@ impl<H: PortHolder> PortAllocator<H> {
         }
     }
 
+    fn hold(&self, lease: &PortLease) -> Result<H::Held, linux::Error> {
+        match self.holder.hold(lease, false) {
+            Err(error) if error.errno() == EADDRINUSE && self.given_back.contains(lease) => {
+                self.holder.hold(lease, true)
+            }
+            other => other,
+        }
+    }
+
     /// Gives a port back; one that was not leased is no error.
     pub fn release(&mut self, lease: &PortLease) {
-        self.leases.remove(lease);
+        const REMEMBERED: usize = 256;
+        let Some(held) = self.leases.remove(lease) else { return };
+        // What can fail is only the courtesy to programs that take the port in the next millisecond.
+        let _ = held.map(|held| self.holder.let_go(held));
+        self.given_back.truncate(REMEMBERED - 1);
+        self.given_back.push_front(*lease);
     }
 
     /// All leases, in order.
@@ -214,10 +229,17 @@ mod tests {
     impl PortHolder for Host {
         type Held = ();
 
-        fn hold(&self, _: Protocol, address: IpAddr, port: u16) -> Result<(), linux::Error> {
-            if self.0.borrow().contains(&(address, port)) {
-                return Err(linux::Error::new(format!("bind({address}, {port})"), 98));
+        fn hold(&self, lease: &PortLease, _: bool) -> Result<(), linux::Error> {
+            if self.0.borrow().contains(&(lease.address, lease.port)) {
+                return Err(linux::Error::new(
+                    format!("bind({}, {})", lease.address, lease.port),
+                    EADDRINUSE,
+                ));
             }
+            Ok(())
+        }
+
+        fn let_go(&self, (): ()) -> Result<(), linux::Error> {
             Ok(())
         }
     }

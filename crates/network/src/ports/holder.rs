@@ -1,10 +1,11 @@
 //! Holding a port on the host, so that no other program takes it while a container has it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use linux::port::Transport;
 
+use super::allocator::PortLease;
 use crate::firewall::Protocol;
 
 /// Takes ports on the host. The tests put another one in its place.
@@ -12,11 +13,17 @@ pub trait PortHolder {
     /// What keeps a port as long as it exists.
     type Held;
 
-    /// Takes a port.
+    /// Takes a port; `again` when it was given back a moment ago.
     ///
     /// # Errors
     /// The system call that failed: EADDRINUSE when another program has the port.
-    fn hold(&self, protocol: Protocol, address: IpAddr, port: u16) -> Result<Self::Held, linux::Error>;
+    fn hold(&self, lease: &PortLease, again: bool) -> Result<Self::Held, linux::Error>;
+
+    /// Gives a port back.
+    ///
+    /// # Errors
+    /// The system call that failed; the port is given back all the same.
+    fn let_go(&self, held: Self::Held) -> Result<(), linux::Error>;
 }
 
 /// Holds ports with sockets that are bound and do not listen.
@@ -35,23 +42,31 @@ pub enum Held {
 impl PortHolder for SocketHolder {
     type Held = Held;
 
-    fn hold(&self, protocol: Protocol, address: IpAddr, port: u16) -> Result<Held, linux::Error> {
+    fn hold(&self, lease: &PortLease, again: bool) -> Result<Held, linux::Error> {
         const EPROTONOSUPPORT: i32 = 93;
         const ESOCKTNOSUPPORT: i32 = 94;
-        let transport = match protocol {
+        let transport = match lease.protocol {
             Protocol::Tcp => Transport::Tcp,
             Protocol::Udp => Transport::Udp,
             Protocol::Sctp => Transport::Sctp,
         };
-        match linux::port::hold(transport, SocketAddr::new(address, port)) {
+        let hold = if again { linux::port::hold_again } else { linux::port::hold };
+        match hold(transport, SocketAddr::new(lease.address, lease.port)) {
             Ok(socket) => Ok(Held::Socket(socket)),
             Err(error)
-                if protocol == Protocol::Sctp
+                if lease.protocol == Protocol::Sctp
                     && [EPROTONOSUPPORT, ESOCKTNOSUPPORT].contains(&error.errno()) =>
             {
                 Ok(Held::NotNeeded)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    fn let_go(&self, held: Held) -> Result<(), linux::Error> {
+        match held {
+            Held::Socket(socket) => linux::port::let_go(socket),
+            Held::NotNeeded => Ok(()),
         }
     }
 }
