@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use linux::dir::Dir;
 
 use crate::error::MAX_DEPTH;
-use crate::hierarchy::unified_controllers;
-use crate::{CgroupPath, Controller, Error, Hierarchy, Result, Tree, Version};
+use crate::make::{Found, make_branch, own_controllers, renew};
+use crate::{CgroupPath, Controller, Error, Hierarchy, Result, Version};
 
 /// The longest control file that is read, in bytes.
 pub(crate) const MAX_FILE: usize = 16 << 20;
@@ -26,26 +26,27 @@ pub struct Cgroup {
 
 /// The group's directory in one tree, and the directory it lies in.
 #[derive(Debug)]
-struct Branch {
-    controllers: Vec<Controller>,
-    parent: Dir,
-    dir: Dir,
+pub(crate) struct Branch {
+    pub(crate) controllers: Vec<Controller>,
+    pub(crate) parent: Dir,
+    pub(crate) dir: Dir,
 }
 
 impl Cgroup {
     /// Makes a group, with all the groups above it, in every tree; on v2 the available controllers are handed down to it.
     ///
-    /// A group that is left over from before is taken when no process is in it.
+    /// A group that is left over from before is made anew when no process is in it, so that no limit and no rule of it
+    /// stays; where that is not permitted it is thawed and taken as it is.
     pub fn create(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Self> {
-        Self::make(hierarchy, path, refuse_occupied)
+        Self::make(hierarchy, path, renew)
     }
 
     /// As [`create`](Self::create), but takes a group that has processes as well: somebody else made it for us.
     pub fn join(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Self> {
-        Self::make(hierarchy, path, |_| Ok(()))
+        Self::make(hierarchy, path, |_, _, dir| Ok(dir))
     }
 
-    fn make(hierarchy: &Hierarchy, path: &CgroupPath, found: fn(&Dir) -> Result<()>) -> Result<Self> {
+    fn make(hierarchy: &Hierarchy, path: &CgroupPath, found: Found) -> Result<Self> {
         let mut branches: Vec<Branch> = Vec::new();
         for tree in hierarchy.trees() {
             match make_branch(hierarchy.version(), tree, path, found) {
@@ -124,6 +125,20 @@ impl Cgroup {
             branch.dir.write("cgroup.procs", pid.as_bytes())?;
         }
         Ok(())
+    }
+
+    /// Moves a process into the group, as [`add`](Self::add), to where `sibling` is if the group itself takes none.
+    ///
+    /// A v2 group that hands controllers down has no processes of its own. A container whose init did that, as systemd
+    /// does, still takes further programs: they join the group of init, which has to lie below this one.
+    pub fn add_beside(&self, hierarchy: &Hierarchy, pid: u32, sibling: u32) -> Result<()> {
+        let (refused, dir) = match (self.add(pid), self.unified_dir()) {
+            (Err(error), Some(dir)) if error.is(EBUSY) || error.is(EOPNOTSUPP) => (error, dir),
+            (result, _) => return result,
+        };
+        let Some(below) = hierarchy.below(&self.path, sibling)? else { return Err(refused) };
+        let nested = dir.open_dir(&below)?;
+        Ok(nested.write("cgroup.procs", pid.to_string().as_bytes())?)
     }
 
     /// The processes in the group itself, in no order.
@@ -220,6 +235,7 @@ impl Cgroup {
 pub(crate) const ENOENT: i32 = 2;
 pub(crate) const EBUSY: i32 = 16;
 pub(crate) const ENODEV: i32 = 19;
+const EOPNOTSUPP: i32 = 95;
 
 /// The text of a control file.
 pub(crate) fn text(dir: &Dir, file: &str) -> Result<String> {
@@ -289,7 +305,7 @@ fn children(dir: &Dir) -> Result<Vec<String>> {
 }
 
 /// Removes the groups below `dir`, deepest first.
-fn remove_below(dir: &Dir, depth: usize) -> Result<()> {
+pub(crate) fn remove_below(dir: &Dir, depth: usize) -> Result<()> {
     for name in children(dir)? {
         if depth == MAX_DEPTH {
             return Err(Error::TooDeep(dir.path().to_owned()));
@@ -300,85 +316,4 @@ fn remove_below(dir: &Dir, depth: usize) -> Result<()> {
         dir.remove_dir(&name)?;
     }
     Ok(())
-}
-
-/// Makes a group in one tree, level by level from the mount point; one that was there before is shown to `found`.
-fn make_branch(
-    version: Version,
-    tree: &Tree,
-    path: &CgroupPath,
-    found: fn(&Dir) -> Result<()>,
-) -> Result<Branch> {
-    let names = tree.names(path);
-    let mut parent = Dir::open(&tree.mount_point)?;
-    for (level, name) in names.iter().enumerate() {
-        if version == Version::V2 {
-            hand_down(&parent)?;
-        }
-        let made = parent.make_dir(name, 0o755)?;
-        let dir = parent.open_dir(name)?;
-        if tree.controllers.contains(&Controller::Cpuset) && version == Version::V1 {
-            inherit_cpuset(&parent, &dir)?;
-        }
-        if level + 1 == names.len() {
-            if !made {
-                found(&dir)?;
-            }
-            let controllers = own_controllers(version, tree, &dir)?;
-            return Ok(Branch { controllers, parent, dir });
-        }
-        parent = dir;
-    }
-    Err(Error::Path { path: path.to_string(), reason: "names no group" })
-}
-
-/// Fails when a group that was there before has processes, in itself or below.
-fn refuse_occupied(dir: &Dir) -> Result<()> {
-    let pids: Vec<u32> = pids_below(dir)?.into_iter().take(16).collect();
-    match pids.is_empty() {
-        true => Ok(()),
-        false => Err(Error::NotEmpty { path: dir.path().to_owned(), pids }),
-    }
-}
-
-/// Turns on every available controller for the groups below a v2 group.
-///
-/// One that cannot be turned on (threaded groups, real-time processes with `cpu`) is passed over: limits that need it
-/// are refused later, by its name.
-fn hand_down(dir: &Dir) -> Result<()> {
-    let available = text(dir, "cgroup.controllers")?;
-    let enabled = text(dir, "cgroup.subtree_control")?;
-    let missing: Vec<String> = available
-        .split_whitespace()
-        .filter(|name| !enabled.split_whitespace().any(|enabled| enabled == *name))
-        .map(|name| format!("+{name}"))
-        .collect();
-    if missing.is_empty() || dir.write("cgroup.subtree_control", missing.join(" ").as_bytes()).is_ok() {
-        return Ok(());
-    }
-    for name in &missing {
-        let _ = dir.write("cgroup.subtree_control", name.as_bytes());
-    }
-    Ok(())
-}
-
-/// Gives a v1 cpuset the processors and memory nodes of its parent: no process can enter it while it has none.
-fn inherit_cpuset(parent: &Dir, dir: &Dir) -> Result<()> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        if text(dir, file)?.trim().is_empty() {
-            let inherited = text(parent, file)?;
-            if !inherited.trim().is_empty() {
-                dir.write(file, inherited.trim().as_bytes())?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The controllers that a group really has: on v2 those that were handed down to it.
-fn own_controllers(version: Version, tree: &Tree, dir: &Dir) -> Result<Vec<Controller>> {
-    match version {
-        Version::V1 => Ok(tree.controllers.clone()),
-        Version::V2 => Ok(unified_controllers(&text(dir, "cgroup.controllers")?)),
-    }
 }

@@ -177,6 +177,19 @@ impl Hierarchy {
     }
 }
 
+impl Hierarchy {
+    /// On v2, the names that lead from a group down to the one that a process is in; `None` when it is not below.
+    pub(crate) fn below(&self, path: &CgroupPath, pid: u32) -> Result<Option<String>> {
+        let Some(tree) = self.trees.first() else { return Ok(None) };
+        let membership = read(&PathBuf::from(format!("/proc/{pid}/cgroup")))?;
+        let own = tree.names(path).join("/");
+        let inside = own_group(&membership, |id, _| id == "0").trim_start_matches('/');
+        let below = inside.strip_prefix(&own).and_then(|rest| rest.strip_prefix('/'));
+        // The kernel's word, but only names that we would take ourselves.
+        Ok(below.filter(|below| CgroupPath::parse(below).is_ok()).map(str::to_owned))
+    }
+}
+
 impl Tree {
     /// The names that lead from the mount point to a group.
     pub(crate) fn names(&self, path: &CgroupPath) -> Vec<String> {

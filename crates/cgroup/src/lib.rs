@@ -18,6 +18,7 @@ mod group;
 mod hierarchy;
 mod kill;
 pub mod limits;
+mod make;
 mod oom;
 mod path;
 pub mod plan;

@@ -211,3 +211,14 @@ fn a_path_that_leads_elsewhere_is_never_followed() {
     let missing = test.group().path().child("never made").unwrap();
     assert!(Cgroup::open(&test.hierarchy, &missing).unwrap().is_none());
 }
+
+#[test]
+fn a_group_left_over_from_before_is_made_anew() {
+    let Some(test) = TestGroup::new("leftover", &[Controller::Pids, Controller::Freezer]) else { return };
+    let path = test.group().path().child("left").unwrap();
+    let left = Cgroup::create(&test.hierarchy, &path).unwrap();
+    left.set(&Limits { pids: Some(Amount::Of(3)), ..Limits::default() }).unwrap();
+    left.freeze().unwrap();
+    let again = Cgroup::create(&test.hierarchy, &path).unwrap();
+    assert_eq!((again.is_frozen().unwrap(), again.stats().unwrap().pids.limit), (false, None));
+}

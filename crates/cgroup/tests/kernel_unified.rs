@@ -102,3 +102,40 @@ fn a_delegated_group_belongs_to_its_owner_except_for_its_limits() {
     }
     assert_eq!(owner("cgroup.freeze"), (0, 0));
 }
+
+#[test]
+fn a_process_joins_its_sibling_where_the_group_itself_takes_none() {
+    let Some(test) = TestGroup::unified("beside") else { return };
+    let directory = &test.hierarchy.directories(test.group().path())[0];
+    let available = std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap();
+    let Some(controller) =
+        available.split_whitespace().find(|name| ["hugetlb", "memory", "misc"].contains(name))
+    else {
+        support::skip("needs a controller in the v2 tree");
+        return;
+    };
+    let init = Cgroup::create(&test.hierarchy, &test.group().path().child("init").unwrap()).unwrap();
+    let (first, second) = (Waiting::new("exit"), Waiting::new("exit"));
+    init.add(first.0.id()).unwrap();
+    std::fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+    assert!(test.group().add(second.0.id()).is_err());
+    test.group().add_beside(&test.hierarchy, second.0.id(), first.0.id()).unwrap();
+    let mut expected = [first.0.id(), second.0.id()];
+    expected.sort_unstable();
+    assert_eq!(init.pids().unwrap(), expected);
+    assert!(test.group().add_beside(&test.hierarchy, second.0.id(), std::process::id()).is_err());
+    first.output();
+    second.output();
+}
+
+#[test]
+fn a_group_left_over_from_before_is_made_anew() {
+    let Some(test) = TestGroup::unified("leftover") else { return };
+    let path = test.group().path().child("left").unwrap();
+    let left = Cgroup::create(&test.hierarchy, &path).unwrap();
+    left.freeze().unwrap();
+    left.apply_devices(&[Rule::everything(false)]).unwrap();
+    let again = Cgroup::create(&test.hierarchy, &path).unwrap();
+    assert!(!again.is_frozen().unwrap());
+    assert_eq!(DeviceProgram::attached(again.clone_fd().unwrap()).unwrap().len(), 0);
+}
