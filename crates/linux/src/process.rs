@@ -186,6 +186,19 @@ pub fn set_controlling_terminal(terminal: impl AsFd) -> Result<()> {
     }
 }
 
+/// Makes the calling process the leader of a group of its own, and that the foreground group of its terminal, if it has one.
+pub fn foreground_group() -> Result<()> {
+    // SAFETY: plain numbers; the group is the caller's own.
+    let (grouped, group) = unsafe { (libc::setpgid(0, 0), libc::getpgrp()) };
+    if grouped != 0 {
+        return Err(Error::last("setpgid(0, 0)"));
+    }
+    // SAFETY: a descriptor and a number. SIGTTOU, which the kernel would send, is blocked or ignored by callers; without
+    // a controlling terminal nothing happens.
+    unsafe { libc::tcsetpgrp(0, group) };
+    Ok(())
+}
+
 /// Restores what a program expects of its signals: nothing blocked, everything at its default.
 pub fn reset_signals() -> Result<()> {
     // SAFETY: an empty set and default actions are plain data; SIGKILL, SIGSTOP and the C library's own refuse, which

@@ -7,12 +7,14 @@
 mod apply;
 pub mod capability;
 mod channel;
+pub mod cli;
 mod copy_up;
 mod create;
 mod error;
 mod exec;
 pub mod facts;
 pub mod hooks;
+pub mod init;
 mod notify;
 pub mod plan;
 pub mod profile;

@@ -1,0 +1,253 @@
+//! `create`, `run` and `start`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cgroup::{Cgroup, CgroupPath, Hierarchy, Limits};
+use linux::procfs::Procfs;
+use linux::socket;
+use oci::runtime::{Resources, Spec};
+
+use super::arguments::{Flag, Given, switch, value};
+use super::record::{Home, Record, Status, read_spec};
+use super::{Globals, log, relay};
+use crate::error::While;
+use crate::request::{Create, Created, Gate, Rootfs};
+use crate::{Error, Kind, Result, Stdio, hooks};
+
+/// Flags of `create`.
+pub(super) const CREATE: &[Flag] = &[
+    value("bundle").or('b'),
+    value("console-socket"),
+    value("pidfd-socket"),
+    value("pid-file"),
+    switch("no-pivot"),
+    switch("no-new-keyring"),
+    value("preserve-fds"),
+];
+
+/// Flags of `run`.
+pub(super) const RUN: &[Flag] = &[
+    value("bundle").or('b'),
+    value("console-socket"),
+    value("pidfd-socket"),
+    value("pid-file"),
+    switch("no-pivot"),
+    switch("no-new-keyring"),
+    value("preserve-fds"),
+    switch("detach").or('d'),
+    switch("keep"),
+    switch("no-subreaper"),
+];
+
+/// `create ID`: makes the container and leaves it waiting.
+pub(super) fn create(globals: &Globals, given: &Given) -> Result<i32> {
+    let id = given.only("the container's id")?;
+    let home = Home::make(&globals.root, id)?;
+    let listener = socket::listen(&home.start_socket(), 1);
+    let made = listener
+        .map_err(Error::from)
+        .and_then(|listener| make(globals, given, id, &home, Gate::Listener(listener)));
+    match made {
+        Ok(_) => Ok(0),
+        Err(error) => {
+            home.remove()?;
+            Err(error)
+        }
+    }
+}
+
+/// `start ID`: runs the program of a created container.
+pub(super) fn start(globals: &Globals, given: &Given) -> Result<i32> {
+    let id = given.only("the container's id")?;
+    let home = Home::of(&globals.root, id)?;
+    let record = home.record()?;
+    match home.status(&record, &Procfs::open()?)? {
+        Status::Created => {}
+        Status::Stopped => return Err(Error::new(Kind::State, "cannot start a container that has stopped")),
+        Status::Running | Status::Paused => {
+            return Err(Error::new(Kind::State, "cannot start an already running container"));
+        }
+    }
+    let started = crate::start_at(&home.start_socket());
+    std::fs::remove_file(home.start_socket())
+        .map_err(|error| Error::new(Kind::System, format!("unlink({:?}): {error}", home.start_socket())))?;
+    started?;
+    after_start(&home, &record)?;
+    Ok(0)
+}
+
+fn after_start(home: &Home, record: &Record) -> Result<()> {
+    let spec = home.spec()?;
+    let Some(poststart) = spec.hooks.as_ref().map(|hooks| &hooks.poststart).filter(|hooks| !hooks.is_empty())
+    else {
+        return Ok(());
+    };
+    hooks::run("poststart", poststart, &super::state::state(record, &spec, Status::Running))
+}
+
+/// `run ID`: both, and waits for the program unless it is to be left alone.
+pub(super) fn run(globals: &Globals, given: &Given) -> Result<i32> {
+    let id = given.only("the container's id")?;
+    let detach = given.on("detach");
+    let home = Home::make(&globals.root, id)?;
+    let signals = if detach { None } else { Some(relay::prepare()?) };
+    let finish = |result: Result<i32>| -> Result<i32> {
+        if detach && result.is_ok() || given.on("keep") && result.is_ok() {
+            return result;
+        }
+        let deleted = super::state::delete_home(&home, true);
+        let code = result?;
+        deleted?;
+        Ok(code)
+    };
+    let (created, record) = match make(globals, given, id, &home, Gate::Held) {
+        Ok(made) => made,
+        Err(error) => {
+            home.remove()?;
+            return Err(error);
+        }
+    };
+    let Created { pidfd, console, gate, .. } = created;
+    let started = match gate {
+        Some(gate) => crate::start(gate),
+        None => Err(Error::new(Kind::System, "the container has no gate")),
+    };
+    finish(started.and_then(|()| {
+        after_start(&home, &record)?;
+        match &signals {
+            Some(signals) => relay::stand_in(pidfd, console, signals),
+            None => Ok(0),
+        }
+    }))
+}
+
+/// Everything that `create` and `run` share.
+fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> Result<(Created, Record)> {
+    let bundle = bundle(given)?;
+    let spec = read_spec(&bundle.join("config.json"))?;
+    let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
+    let detached = matches!(gate, Gate::Listener(_)) || given.on("detach");
+    let console_socket = console_socket(given, terminal, detached)?;
+    let rootfs = spec.root.as_ref().map(|root| bundle.join(&root.path));
+    let rootfs = rootfs.ok_or_else(|| Error::invalid("config.json has no root"))?;
+    let hierarchy = Hierarchy::detect()?;
+    let (group, path) = own_group(globals, id, &spec, &hierarchy)?;
+    let made = limit(&group, &spec).and_then(|()| {
+        crate::create(Create {
+            id,
+            spec: &spec,
+            bundle: &bundle,
+            rootfs: Rootfs::Path(rootfs.clone()),
+            stdio: Stdio::default(),
+            cgroup: Some(&group),
+            hierarchy: &hierarchy,
+            gate,
+            init: false,
+            preserve_fds: given.number("preserve-fds")?.unwrap_or(0),
+            no_pivot: given.on("no-pivot"),
+            no_new_keyring: given.on("no-new-keyring"),
+        })
+    });
+    let mut created = match made {
+        Ok(created) => created,
+        Err(error) => {
+            // The reason for giving up is what is reported.
+            let _ = group.remove();
+            return Err(error);
+        }
+    };
+    let finished = publish(given, &mut created, console_socket).and_then(|()| {
+        let record = Record {
+            id: id.to_owned(),
+            pid: created.pid,
+            start_time_ticks: created.start_time_ticks,
+            bundle: bundle.clone(),
+            rootfs,
+            created: log::now(),
+            cgroup: Some(path),
+        };
+        home.save_spec(&spec)?;
+        home.save_record(&record)?;
+        Ok(record)
+    });
+    match finished {
+        Ok(record) => Ok((created, record)),
+        Err(error) => {
+            let _ = group.kill(Duration::from_secs(10)).and_then(|()| group.remove());
+            Err(error)
+        }
+    }
+}
+
+fn bundle(given: &Given) -> Result<PathBuf> {
+    let path = Path::new(given.get("bundle").unwrap_or("."));
+    path.canonicalize().map_err(|error| Error::invalid(format!("bundle {path:?}: {error}")))
+}
+
+fn console_socket(given: &Given, terminal: bool, detached: bool) -> Result<Option<OwnedFd>> {
+    let path = given.get("console-socket").filter(|path| !path.is_empty());
+    match (path, terminal) {
+        (Some(_), false) => {
+            Err(Error::invalid("cannot use console socket if the container is not created with a terminal"))
+        }
+        (None, true) if detached => Err(Error::invalid(
+            "cannot allocate tty if the container is detached without setting console socket",
+        )),
+        (Some(path), true) => {
+            socket::connect(Path::new(path), Duration::from_secs(10)).map(Some).during(|| "console socket")
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+fn own_group(globals: &Globals, id: &str, spec: &Spec, hierarchy: &Hierarchy) -> Result<(Cgroup, String)> {
+    if globals.systemd_cgroup {
+        return Err(Error::invalid("--systemd-cgroup is not supported yet: use cgroupfs paths"));
+    }
+    let asked = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str()).filter(|path| !path.is_empty());
+    let default = format!("/{id}");
+    let path = CgroupPath::for_container(Some(asked.unwrap_or(&default)), id)?;
+    let text = format!("{}{}", if path.is_relative() { "" } else { "/" }, path.components().join("/"));
+    Ok((Cgroup::create(hierarchy, &path).during(|| "control group")?, text))
+}
+
+fn limit(group: &Cgroup, spec: &Spec) -> Result<()> {
+    let none = Resources::default();
+    let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()).unwrap_or(&none);
+    let limits = Limits::try_from(resources)?;
+    group.set(&limits).during(|| "control group")
+}
+
+/// Hands out the terminal, the pidfd and the pid.
+fn publish(given: &Given, created: &mut Created, console_socket: Option<OwnedFd>) -> Result<()> {
+    if let (Some(socket), Some(console)) = (console_socket, created.console.as_ref()) {
+        hand_over(&socket, b"/dev/ptmx", console).during(|| "console socket")?;
+        created.console = None;
+    }
+    if let Some(path) = given.get("pidfd-socket").filter(|path| !path.is_empty()) {
+        let socket = socket::connect(Path::new(path), Duration::from_secs(10)).during(|| "pidfd socket")?;
+        hand_over(&socket, b"pidfd", &created.pidfd).during(|| "pidfd socket")?;
+    }
+    if let Some(path) = given.get("pid-file") {
+        write_pid(Path::new(path), created.pid)?;
+    }
+    Ok(())
+}
+
+pub(super) fn hand_over(socket: &OwnedFd, text: &[u8], fd: &OwnedFd) -> Result<()> {
+    match socket::send(socket, text, &[fd.as_fd()])? {
+        sent if sent == text.len() => Ok(()),
+        _ => Err(Error::new(Kind::System, "nobody takes the descriptor")),
+    }
+}
+
+/// Writes a pid file: it appears with its whole content.
+pub(super) fn write_pid(path: &Path, pid: u32) -> Result<()> {
+    let name = path.file_name().ok_or_else(|| Error::invalid(format!("pid file {path:?} has no name")))?;
+    let new = path.with_file_name(format!(".{}", name.to_string_lossy()));
+    std::fs::write(&new, pid.to_string())
+        .and_then(|()| std::fs::rename(&new, path))
+        .map_err(|error| Error::new(Kind::System, format!("pid file {path:?}: {error}")))
+}

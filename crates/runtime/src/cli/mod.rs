@@ -1,0 +1,162 @@
+//! The command line of an OCI runtime, with runc's commands and flags: `berth runtime …`, or this binary called as `runc`.
+
+mod arguments;
+mod create;
+mod exec;
+mod log;
+mod record;
+mod relay;
+mod signal;
+mod state;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::{Error, Kind, Result};
+use arguments::{Flag, Given, switch, value};
+use log::Log;
+
+/// Where records are, unless `--root` says otherwise.
+const DEFAULT_ROOT: &str = "/run/berth/runtime";
+
+/// What applies to every command.
+#[derive(Debug, Clone)]
+struct Globals {
+    /// Where records are.
+    root: PathBuf,
+    /// Whether systemd is to make the control groups.
+    systemd_cgroup: bool,
+    /// Where errors go.
+    log: Log,
+}
+
+const GLOBAL: &[Flag] = &[
+    switch("debug"),
+    value("log"),
+    value("log-format"),
+    value("root"),
+    value("criu"),
+    switch("systemd-cgroup"),
+    value("rootless"),
+    switch("help").or('h'),
+    switch("version").or('v'),
+];
+
+type Run = fn(&Globals, &Given) -> Result<i32>;
+
+/// A command: its name, its flags, what it does in one line, and how it is done.
+struct Command {
+    name: &'static str,
+    flags: &'static [Flag],
+    about: &'static str,
+    run: Run,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "create",
+        flags: create::CREATE,
+        about: "make a container from a bundle",
+        run: create::create,
+    },
+    Command {
+        name: "start",
+        flags: &[],
+        about: "run the program of a created container",
+        run: create::start,
+    },
+    Command { name: "run", flags: create::RUN, about: "create and start a container", run: create::run },
+    Command { name: "state", flags: &[], about: "print the state of a container", run: state::print },
+    Command { name: "list", flags: state::LIST, about: "list containers", run: state::list },
+    Command { name: "kill", flags: state::KILL, about: "send a signal to a container", run: state::kill },
+    Command { name: "delete", flags: state::DELETE, about: "forget a container", run: state::delete },
+    Command {
+        name: "exec",
+        flags: exec::EXEC,
+        about: "run one more process in a container",
+        run: exec::exec,
+    },
+    Command { name: "pause", flags: &[], about: "freeze a container", run: state::pause },
+    Command { name: "resume", flags: &[], about: "thaw a container", run: state::resume },
+    Command {
+        name: "ps",
+        flags: state::PS,
+        about: "list the processes of a container",
+        run: state::processes,
+    },
+];
+
+/// Runs one command with the arguments that follow the program's name, and answers with its exit code.
+#[must_use]
+pub fn main(arguments: Vec<OsString>) -> i32 {
+    let (globals, rest) = match globals(arguments) {
+        Ok(read) => read,
+        Err(error) => {
+            Log::default().error(&error.to_string());
+            return 1;
+        }
+    };
+    match run(&globals, rest) {
+        Ok(code) => code,
+        Err((name, error)) => {
+            globals.log.error(&format!("runc {name} failed: {error}"));
+            exit_code(&error)
+        }
+    }
+}
+
+/// A shell's codes for a program that could not be run, and 1 for the rest.
+fn exit_code(error: &Error) -> i32 {
+    match error.kind() {
+        Kind::NotFound => 127,
+        Kind::Permission | Kind::IsDirectory => 126,
+        _ => 1,
+    }
+}
+
+fn globals(arguments: Vec<OsString>) -> Result<(Globals, Vec<OsString>)> {
+    let given = Given::parse(GLOBAL, arguments)?;
+    let rest = given.rest.iter().map(OsString::from).collect();
+    let rest = match (given.on("help"), given.on("version")) {
+        (true, _) => vec!["help".into()],
+        (_, true) => vec!["version".into()],
+        _ => rest,
+    };
+    let log =
+        Log { path: given.get("log").map(PathBuf::from), json: given.get("log-format") == Some("json") };
+    let root = PathBuf::from(given.get("root").unwrap_or(DEFAULT_ROOT));
+    Ok((Globals { root, systemd_cgroup: given.on("systemd-cgroup"), log }, rest))
+}
+
+fn run(globals: &Globals, rest: Vec<OsString>) -> Result<i32, (String, Error)> {
+    let mut rest = rest.into_iter();
+    let name = rest.next().map_or_else(|| "help".to_owned(), |name| name.to_string_lossy().into_owned());
+    match name.as_str() {
+        "help" | "h" => {
+            help();
+            return Ok(0);
+        }
+        "version" => {
+            println!("runc version {} (berth)\nspec: {}", env!("CARGO_PKG_VERSION"), oci::runtime::VERSION);
+            return Ok(0);
+        }
+        "checkpoint" | "restore" => {
+            return Err((name.clone(), Error::invalid("checkpoint and restore are not supported")));
+        }
+        _ => {}
+    }
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        return Err((name.clone(), Error::invalid(format!("no such command: {name}"))));
+    };
+    let done = Given::parse(command.flags, rest).and_then(|given| (command.run)(globals, &given));
+    done.map_err(|error| (name, error))
+}
+
+fn help() {
+    println!("usage: runc [global flags] command [flags] [arguments]\n\ncommands:");
+    for command in COMMANDS {
+        println!("  {:<10}{}", command.name, command.about);
+    }
+    let flags: Vec<String> = GLOBAL.iter().map(|flag| format!("--{}", flag.name)).collect();
+    println!("\nglobal flags: {}", flags.join(" "));
+}

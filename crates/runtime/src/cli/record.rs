@@ -1,0 +1,233 @@
+//! What is remembered of a container between commands: `<root>/<id>/` with `state.json`, its `config.json`, and the socket
+//! that starts it.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use cgroup::{Cgroup, CgroupPath, Hierarchy};
+use linux::pidfd::PidFd;
+use linux::procfs::Procfs;
+use oci::runtime::Spec;
+use serde::{Deserialize, Serialize};
+
+use crate::error::While;
+use crate::{Error, Kind, Result};
+
+/// The largest configuration that is read.
+const CONFIG_LIMIT: u64 = 16 << 20;
+/// The longest id.
+const ID_LIMIT: usize = 1024;
+
+/// A container's record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Record {
+    /// Its id.
+    pub(super) id: String,
+    /// Its first process.
+    pub(super) pid: u32,
+    /// When that was started, in clock ticks since boot.
+    pub(super) start_time_ticks: u64,
+    /// Absolute path of its bundle.
+    pub(super) bundle: PathBuf,
+    /// Absolute path of its root file system.
+    pub(super) rootfs: PathBuf,
+    /// When it was made (RFC 3339).
+    pub(super) created: String,
+    /// Its control group, absolute or relative to its maker's; none when it has none of its own.
+    pub(super) cgroup: Option<String>,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    /// The specification's word.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The directory of one container.
+#[derive(Debug, Clone)]
+pub(super) struct Home {
+    path: PathBuf,
+    id: String,
+}
+
+/// Refuses ids that are not plain names.
+pub(super) fn check_id(id: &str) -> Result<()> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
+    if id.is_empty() || id.len() > ID_LIMIT || id == "." || id == ".." || !id.chars().all(fine) {
+        return Err(Error::invalid(format!("invalid container ID format: {id:?}")));
+    }
+    Ok(())
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Kind::System, format!("{what}({path:?}): {error}"))
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|error| failed("open", path, &error))?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| failed("read", path, &error))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::invalid(format!("{} is larger than {limit} bytes", path.display())));
+    }
+    Ok(bytes)
+}
+
+/// Reads a configuration.
+pub(super) fn read_spec(path: &Path) -> Result<Spec> {
+    serde_json::from_slice(&read(path, CONFIG_LIMIT)?)
+        .map_err(|error| Error::invalid(format!("{}: {error}", path.display())))
+}
+
+impl Home {
+    /// The directory of a container that may or may not exist.
+    pub(super) fn of(root: &Path, id: &str) -> Result<Self> {
+        check_id(id)?;
+        Ok(Self { path: root.join(id), id: id.to_owned() })
+    }
+
+    /// Makes the directory; a container of that id must not exist.
+    pub(super) fn make(root: &Path, id: &str) -> Result<Self> {
+        let home = Self::of(root, id)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .map_err(|e| failed("mkdir", root, &e))?;
+        fs::DirBuilder::new().mode(0o700).create(&home.path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Error::new(Kind::Exists, format!("container with given ID already exists: {id}"))
+            }
+            _ => failed("mkdir", &home.path, &error),
+        })?;
+        Ok(home)
+    }
+
+    /// The path of the socket that starts the container.
+    pub(super) fn start_socket(&self) -> PathBuf {
+        self.path.join("start.sock")
+    }
+
+    /// Whether the directory is there.
+    pub(super) fn exists(&self) -> bool {
+        self.path.is_dir()
+    }
+
+    /// Keeps the configuration, as the bundle may change.
+    pub(super) fn save_spec(&self, spec: &Spec) -> Result<()> {
+        self.save("config.json", spec)
+    }
+
+    /// The configuration.
+    pub(super) fn spec(&self) -> Result<Spec> {
+        read_spec(&self.path.join("config.json"))
+    }
+
+    /// Keeps the record; it is replaced as a whole.
+    pub(super) fn save_record(&self, record: &Record) -> Result<()> {
+        self.save("state.json", record)
+    }
+
+    fn save(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
+        let text = serde_json::to_vec(value)
+            .map_err(|error| Error::new(Kind::System, format!("{}: {error}", path.display())))?;
+        fs::write(&new, text).map_err(|error| failed("write", &new, &error))?;
+        fs::rename(&new, &path).map_err(|error| failed("rename", &path, &error))
+    }
+
+    /// The record of a container that exists.
+    pub(super) fn record(&self) -> Result<Record> {
+        let path = self.path.join("state.json");
+        let missing = || Error::new(Kind::NoContainer, format!("container {} does not exist", self.id));
+        let text = match read(&path, CONFIG_LIMIT) {
+            Err(_) if !path.exists() => return Err(missing()),
+            other => other?,
+        };
+        serde_json::from_slice(&text)
+            .map_err(|error| Error::new(Kind::System, format!("{}: {error}", path.display())))
+    }
+
+    /// Forgets the container.
+    pub(super) fn remove(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(failed("rmdir", &self.path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the container is in its life: the kernel is asked, the record is not believed.
+    pub(super) fn status(&self, record: &Record, procfs: &Procfs) -> Result<Status> {
+        if record.process(procfs)?.is_none() {
+            return Ok(Status::Stopped);
+        }
+        if self.start_socket().exists() {
+            return Ok(Status::Created);
+        }
+        let frozen = match record.cgroup()? {
+            Some(group) => group.is_frozen().unwrap_or(false),
+            None => false,
+        };
+        Ok(if frozen { Status::Paused } else { Status::Running })
+    }
+}
+
+impl Record {
+    /// A handle on the container's first process, if it is that one and alive.
+    pub(super) fn process(&self, procfs: &Procfs) -> Result<Option<PidFd>> {
+        // Opened first: what is read afterwards is about the process that the handle is on, or about none.
+        let Some(pidfd) = PidFd::open(self.pid)? else { return Ok(None) };
+        let stat = match procfs.read(&format!("{}/stat", self.pid), 4096) {
+            Ok(stat) => stat,
+            Err(error) if matches!(error.errno(), 2 | 3) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let text = String::from_utf8_lossy(&stat);
+        let fields: Vec<&str> =
+            text.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace().collect();
+        let dead = matches!(fields.first(), Some(&"Z" | &"X"));
+        let same = fields.get(19).and_then(|field| field.parse().ok()) == Some(self.start_time_ticks);
+        Ok((same && !dead).then_some(pidfd))
+    }
+
+    /// The container's control group, if it has one that exists.
+    pub(super) fn cgroup(&self) -> Result<Option<Cgroup>> {
+        let Some(path) = &self.cgroup else { return Ok(None) };
+        let hierarchy = Hierarchy::detect()?;
+        Cgroup::open(&hierarchy, &CgroupPath::parse(path)?).during(|| "control group")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_plain_names() {
+        for id in ["", ".", "..", "a/b", "a b", "ä", &"x".repeat(1025)] {
+            assert!(check_id(id).is_err(), "{id:?}");
+        }
+        assert_eq!(check_id("a-b_c.1+2"), Ok(()));
+    }
+}
