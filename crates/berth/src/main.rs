@@ -8,6 +8,8 @@ use std::path::Path;
 enum Role {
     Daemon(usize),
     Shim,
+    Runtime(usize),
+    Init(usize),
     CommandLine,
 }
 
@@ -16,6 +18,8 @@ fn main() {
     std::process::exit(match role(&args) {
         Role::Daemon(taken) => daemon::main(args.into_iter().skip(taken)),
         Role::Shim => shim::main(&args[2..]),
+        Role::Runtime(taken) => runtime::cli::main(args.into_iter().skip(taken).collect()),
+        Role::Init(taken) => runtime::init::main(args.into_iter().skip(taken).collect()),
         Role::CommandLine => cli::main(args),
     });
 }
@@ -26,7 +30,11 @@ fn role(args: &[OsString]) -> Role {
     let first = args.get(1).and_then(|arg| arg.to_str());
     match (name, first) {
         (Some("dockerd" | "berthd"), _) => Role::Daemon(1),
+        (Some("runc"), _) => Role::Runtime(1),
+        (Some("docker-init"), _) => Role::Init(1),
         (_, Some("daemon")) => Role::Daemon(2),
+        (_, Some("runtime")) => Role::Runtime(2),
+        (_, Some("init")) => Role::Init(2),
         (_, Some("shim")) => Role::Shim,
         _ => Role::CommandLine,
     }
@@ -45,6 +53,9 @@ mod tests {
         check(&["/usr/sbin/dockerd", "-D"], Role::Daemon(1));
         check(&["berthd"], Role::Daemon(1));
         check(&["berth", "shim", "--exec-dir", "/run/x"], Role::Shim);
+        check(&["/usr/sbin/runc", "state", "x"], Role::Runtime(1));
+        check(&["berth", "runtime", "state", "x"], Role::Runtime(2));
+        check(&["/sbin/docker-init", "--", "sh"], Role::Init(1));
         check(&["docker", "ps"], Role::CommandLine);
         check(&["berth", "run", "daemon"], Role::CommandLine);
         check(&[], Role::CommandLine);
