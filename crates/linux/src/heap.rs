@@ -18,8 +18,8 @@ pub fn trim() {
     unsafe { libc::malloc_trim(0) };
 }
 
-/// Below the caller's frame this much of the stack is left alone: the frames of this module and of a signal handler.
-const STACK_MARGIN: usize = 16 * 1024;
+/// Below the current frame this much of the stack is left alone: the frames of the calls that follow here.
+const STACK_MARGIN: usize = 4 * 1024;
 
 /// Returns the part of the main thread's stack that deeper calls have used and left.
 ///

@@ -35,6 +35,9 @@ pub enum Error {
     },
 }
 
+/// Freed memory is not kept in the allocator's cache, where it would hold whole pages for good.
+const SMALL_HEAP: &str = "glibc.malloc.tcache_count=0";
+
 /// Starts `program` (our own binary, by a path that nobody can change) as the shim of an existing exec directory.
 ///
 /// Its error output, which is empty unless it panics, goes to `<exec_dir>/shim.log`.
@@ -48,6 +51,7 @@ pub fn spawn(program: &Path, exec_dir: &Path) -> Result<Spawned, Error> {
         .args(["shim", "--exec-dir"])
         .arg(exec_dir)
         .env_clear()
+        .env("GLIBC_TUNABLES", SMALL_HEAP)
         .stdin(theirs)
         .stdout(Stdio::null())
         .stderr(log)

@@ -5,6 +5,7 @@ mod harness;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use harness::{Case, LIMIT, Lab, attach, read_all};
 use oci::runtime::Spec;
@@ -17,6 +18,10 @@ const APPLETS: &[&str] = &[
 ];
 
 const CASES: &[Case] = &[
+    (
+        "twenty_megabytes_of_lines_are_logged_and_read_back",
+        twenty_megabytes_of_lines_are_logged_and_read_back,
+    ),
     (
         "a_program_that_is_not_there_is_reported_with_its_kind",
         a_program_that_is_not_there_is_reported_with_its_kind,
@@ -89,6 +94,26 @@ fn dress(lab: &Lab, create: &mut Create) {
     let spec: Spec = serde_json::from_str(spec).expect("a configuration");
     create.spec = Spec { process: create.spec.process.take(), ..spec };
     create.root = Root::Path { path: root(lab) };
+}
+
+fn twenty_megabytes_of_lines_are_logged_and_read_back(lab: &Lab) {
+    let lines = 200_000;
+    let text: String = (0..lines).map(|number| format!("{number:099}\n")).collect();
+    fs::write(root(lab).join("tmp/lines"), &text).expect("write");
+    let mut shim = lab.created("cat /tmp/lines", Io::default());
+    let start = Instant::now();
+    shim.start();
+    assert_eq!(shim.exited().code, 0);
+    let written = start.elapsed();
+    let start = Instant::now();
+    let entries = shim.log();
+    let read = start.elapsed();
+    println!("      {lines} lines: written in {} ms, read in {} ms", written.as_millis(), read.as_millis());
+    assert_eq!(entries.len(), lines);
+    assert!(
+        entries.iter().map(|entry| entry.bytes.as_slice()).eq(text.split_inclusive('\n').map(str::as_bytes))
+    );
+    shim.shut_down();
 }
 
 fn a_program_that_is_not_there_is_reported_with_its_kind(lab: &Lab) {

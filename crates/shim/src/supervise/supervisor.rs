@@ -213,7 +213,10 @@ impl<'a> Supervisor<'a> {
             };
             let taken = connection.flush(&self.epoll).and_then(|()| connection.take());
             match taken {
-                Ok(Incoming::Request(message, descriptors)) => self.request(id, message, descriptors)?,
+                Ok(Incoming::Request(message, descriptors)) => {
+                    self.request(id, message, descriptors)?;
+                    self.busy_since = Some(Instant::now());
+                }
                 Ok(Incoming::Nothing) => return Ok(()),
                 // Whoever breaks the protocol is cut off like one who went away.
                 Ok(Incoming::Closed) | Err(_) => return self.disconnect(id),
