@@ -4,12 +4,12 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -45,7 +45,7 @@ pub fn listen(path: &Path, backlog: i32) -> Result<OwnedFd> {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno).named(|| format!("unlink({path:?})")),
     }
-    let address = SocketAddrUnix::new(path).named(|| format!("sockaddr_un({path:?})"))?;
+    let (address, _directory) = address(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .named(|| "socket(AF_UNIX, SOCK_STREAM)")?;
@@ -54,6 +54,23 @@ pub fn listen(path: &Path, backlog: i32) -> Result<OwnedFd> {
     rustix::net::bind(&socket, &address).named(|| format!("bind({path:?})"))?;
     rustix::net::listen(&socket, backlog).named(|| format!("listen({path:?}, {backlog})"))?;
     Ok(socket)
+}
+
+/// The address of a path of any length. An address has room for 108 bytes; a longer path goes through its directory's
+/// descriptor, which the caller keeps open for as long as it uses the address.
+fn address(path: &Path) -> Result<(SocketAddrUnix, Option<OwnedFd>)> {
+    if let Ok(address) = SocketAddrUnix::new(path) {
+        return Ok((address, None));
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new(format!("sockaddr_un({path:?})"), Errno::INVAL.raw_os_error()));
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory =
+        rustix::fs::open(parent, flags, Mode::empty()).named(|| format!("open({parent:?}, O_PATH)"))?;
+    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+    let address = SocketAddrUnix::new(&short).named(|| format!("sockaddr_un({short:?})"))?;
+    Ok((address, Some(directory)))
 }
 
 /// The next connection of a listener, close-on-exec and blocking; `None` when nobody waits.
@@ -69,7 +86,7 @@ pub fn accept(listener: impl AsFd) -> Result<Option<OwnedFd>> {
 ///
 /// The socket is close-on-exec and blocking.
 pub fn connect(path: &Path, limit: Duration) -> Result<OwnedFd> {
-    let address = SocketAddrUnix::new(path).named(|| format!("sockaddr_un({path:?})"))?;
+    let (address, _directory) = address(path)?;
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .named(|| "socket(AF_UNIX, SOCK_STREAM)")?;
@@ -201,6 +218,23 @@ mod tests {
         assert!(matches!(receive(&right, &mut bytes, &mut fds), Ok(Received::Nothing)));
         finish_writing(&left).expect("shutdown");
         assert!(matches!(receive(&right, &mut bytes, &mut fds), Ok(Received::End)));
+    }
+
+    #[test]
+    fn a_path_may_be_longer_than_an_address() {
+        let directory = std::env::temp_dir().join(format!(
+            "berth-test-socket-{}-{}",
+            std::process::id(),
+            "x".repeat(120)
+        ));
+        std::fs::create_dir(&directory).expect("create");
+        let path = directory.join("shim.sock");
+        let listener = listen(&path, 1).expect("listen");
+        let connected = connect(&path, Duration::from_secs(1));
+        let accepted = accept(&listener);
+        std::fs::remove_dir_all(&directory).expect("remove");
+        connected.expect("connect");
+        assert!(matches!(accepted, Ok(Some(_))));
     }
 
     #[test]
