@@ -156,6 +156,10 @@ impl Inside<'_> {
                 let change = Change { set: mount::attribute::READ_ONLY, ..Change::default() };
                 Ok(mount::change(self.root()?, false, &change)?)
             }
+            Op::ReadOnlyMount(path) => {
+                let change = Change { set: mount::attribute::READ_ONLY, ..Change::default() };
+                Ok(mount::change(self.root()?.handle(path)?, false, &change)?)
+            }
             Op::Sysctl(path, value) => {
                 self.procfs()?.write(&format!("sys/{path}"), value.as_bytes()).during(|| "sysctl")
             }

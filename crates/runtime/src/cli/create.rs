@@ -4,10 +4,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cgroup::{Cgroup, CgroupPath, Hierarchy, Limits};
+use cgroup::{Cgroup, CgroupPath, Hierarchy};
 use linux::procfs::Procfs;
 use linux::socket;
-use oci::runtime::{Resources, Spec};
+use oci::runtime::Spec;
 
 use super::arguments::{Flag, Given, switch, value};
 use super::record::{Home, Record, Status, read_spec};
@@ -214,9 +214,8 @@ fn own_group(globals: &Globals, id: &str, spec: &Spec, hierarchy: &Hierarchy) ->
 }
 
 fn limit(group: &Cgroup, spec: &Spec) -> Result<()> {
-    let none = Resources::default();
-    let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()).unwrap_or(&none);
-    let limits = Limits::try_from(resources)?;
+    let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+    let limits = crate::limits(resources)?;
     group.set(&limits).during(|| "control group")
 }
 

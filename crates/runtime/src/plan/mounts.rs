@@ -223,7 +223,7 @@ fn plan_cgroup(plan: &mut Plan, target: PathBuf, options: &Options, input: Input
         }
     }
     if attributes.set & attribute::READ_ONLY != 0 {
-        plan.ops.push(Op::ReadOnly(target));
+        plan.ops.push(Op::ReadOnlyMount(target));
     }
 }
 

@@ -240,6 +240,8 @@ pub enum Op {
     PropagateRoot(Propagate),
     /// Makes the root mount read-only.
     ReadOnlyRoot,
+    /// Makes a mount read-only.
+    ReadOnlyMount(PathBuf),
     /// A kernel parameter: (path below /proc/sys, value).
     Sysctl(String, String),
     /// Makes a path read-only.
@@ -371,6 +373,7 @@ impl fmt::Display for Op {
             Self::PropagateRoot(to) => write!(f, "make root {to}"),
             Self::ReadOnlyRoot => write!(f, "make root read-only"),
             Self::Sysctl(path, value) => write!(f, "sysctl {path} = {value}"),
+            Self::ReadOnlyMount(path) => write!(f, "make mount {} read-only", path.display()),
             Self::ReadOnly(path) => write!(f, "read-only {}", path.display()),
             Self::Mask(path, _) => write!(f, "mask {}", path.display()),
             other => other.fmt_process(f),
