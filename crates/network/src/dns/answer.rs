@@ -276,6 +276,27 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_message_is_answered_or_dropped_but_never_breaks_the_server() {
+        let (front, _) = networks();
+        let networks = [&front];
+        let server = Server { networks: &networks, forwards: true, forwards_single_labels: true };
+        let good = query("web1.front", kind::A, true);
+        for at in 0..good.len() {
+            for byte in [0, 1, 0x3f, 0x40, 0x80, 0xc0, 0xff] {
+                for length in [good.len(), at + 1] {
+                    let mut broken = good[..length].to_vec();
+                    broken[at] = byte;
+                    if let Outcome::Answer(message) = answer(&broken, &server, Transport::Udp, at) {
+                        assert!(message.len() >= 12 && message[2] & 0x80 != 0, "{broken:?}");
+                    }
+                    answers(&broken, &good);
+                    answers(&good, &broken);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn only_the_answer_to_the_question_is_taken() {
         let asked = with_id(&query("example.org", kind::A, false), 0x4242);
         let mut response = asked.clone();
