@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use harness::{Case, LIMIT, Lab, attach, read_all};
+use harness::{Case, LIMIT, Lab, attach, interactive, read_all};
 use oci::runtime::Spec;
 use shim::client::Error;
 use shim::protocol::{Create, ErrorKind, Event, Framing, Io, Request, Root};
@@ -32,10 +32,14 @@ const CASES: &[Case] = &[
     ),
     ("running_out_of_memory_is_told", running_out_of_memory_is_told),
     ("what_shares_the_host_pid_namespace_is_killed_too", what_shares_the_host_pid_namespace_is_killed_too),
+    ("a_small_init_passes_signals_and_the_exit_code_on", a_small_init_passes_signals_and_the_exit_code_on),
 ];
 
 fn main() {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if arguments.first().is_some_and(|name| name == "/sbin/docker-init") {
+        std::process::exit(runtime::init::main(arguments[1..].to_vec()));
+    }
     if arguments.get(1).is_some_and(|role| role == "shim") {
         std::process::exit(shim::main(&arguments[2..]));
     }
@@ -198,5 +202,23 @@ fn what_shares_the_host_pid_namespace_is_killed_too(lab: &Lab) {
     // The output is held by both until they are gone.
     assert_eq!(read_all(&stream), b"begun\n");
     assert_eq!(shim.exited().code, 0);
+    shim.shut_down();
+}
+
+fn a_small_init_passes_signals_and_the_exit_code_on(lab: &Lab) {
+    let mut shim = lab.shim();
+    let script = "trap 'echo told; exit 12' TERM; echo pid $$; while :; do read line; done";
+    let mut create = lab.create(&shim, script, interactive());
+    create.init = true;
+    shim.make(create);
+    let stream = shim.attach(attach(Framing::Raw));
+    shim.start();
+    let greeting = harness::read_until(&stream, "\n");
+    assert_ne!(greeting, "pid 1\n");
+    let (_, descriptors) = shim.call(Request::Hello).expect("hello");
+    let pidfd = linux::pidfd::PidFd::from(descriptors.into_iter().next().expect("a pidfd"));
+    assert!(pidfd.send(15).expect("signal"));
+    assert_eq!(shim.exited().code, 12);
+    assert_eq!(shim.log_text(), format!("{greeting}told\n"));
     shim.shut_down();
 }

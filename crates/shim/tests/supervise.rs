@@ -44,6 +44,8 @@ impl PlainProcesses {
         let pid = child.id();
         let pidfd = PidFd::open(pid)?.ok_or_else(|| Error::new(ErrorKind::Other, "it is gone"))?;
         let handle = clone(std::os::fd::AsFd::as_fd(&pidfd));
+        // Signal 0 only asks whether the process has been reaped.
+        self.pidfds.retain(|pidfd| pidfd.send(0).unwrap_or(false));
         self.pidfds.push(pidfd);
         Ok(Launched { pid, pidfd: handle, console: pair.map(|pair| pair.controller) })
     }

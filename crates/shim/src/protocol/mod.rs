@@ -25,10 +25,11 @@
 
 pub mod frame;
 mod message;
+mod reply;
 
 pub use frame::{Inbox, Outbox};
 pub use message::{
-    Attach, CgroupDriver, CgroupPlace, ConsoleSize, Create, Descriptor, Error, ErrorKind, Event, Exec,
-    ExecStatus, Exit, Framing, FromShim, Io, Log, LogDriver, LogStatus, Message, Reply, Request, Root, State,
-    Status, Target, ToShim,
+    Attach, CgroupDriver, CgroupPlace, ConsoleSize, Create, Exec, Framing, FromShim, Io, Log, LogDriver,
+    Message, Request, Root, Target, ToShim,
 };
+pub use reply::{Descriptor, Error, ErrorKind, Event, ExecStatus, Exit, LogStatus, Reply, State, Status};

@@ -28,6 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     ("a_dead_client_is_dropped", a_dead_client_is_dropped),
     ("a_terminal_has_its_size_and_echo", a_terminal_has_its_size_and_echo),
     ("exec_has_its_own_streams_and_exit", exec_has_its_own_streams_and_exit),
+    ("many_execs_leave_nothing", many_execs_leave_nothing),
     ("exec_in_a_terminal_ends_with_its_leader", exec_in_a_terminal_ends_with_its_leader),
     ("the_end_of_exec_is_kept_for_a_daemon_to_come", the_end_of_exec_is_kept_for_a_daemon_to_come),
     ("a_child_that_holds_the_output_does_not_hold_exec", a_child_that_holds_the_output_does_not_hold_exec),
@@ -221,6 +222,36 @@ fn exec_has_its_own_streams_and_exit(lab: &Lab) {
     assert_eq!((status.state, status.execs), (State::Running, vec![]));
     assert_eq!(shim.log_text(), "", "what exec writes is not logged");
     shim.shut_down();
+}
+
+fn many_execs_leave_nothing(lab: &Lab) {
+    let mut shim = lab.started("read line", interactive());
+    let directory = format!("/proc/{}", shim.child.pid());
+    let descriptors = || fs::read_dir(format!("{directory}/fd")).expect("descriptors").count();
+    let children =
+        || fs::read_to_string(format!("{directory}/task/{}/children", &directory[6..])).expect("children");
+    let mut before = 0;
+    for number in 0..60 {
+        let id = format!("e{number}");
+        let stream = shim.exec(&id, &format!("echo {number}; exit {number}"), Io::default());
+        assert_eq!(read_all(&stream), format!("{number}\n").as_bytes());
+        assert_eq!(shim.exec_exited(&id).code, number);
+        if number == 0 {
+            settle(&mut shim);
+            before = descriptors();
+        }
+    }
+    assert_eq!(shim.status().execs, []);
+    settle(&mut shim);
+    assert_eq!(descriptors(), before);
+    assert_eq!(children().split_whitespace().count(), 1, "{}", children());
+    shim.shut_down();
+}
+
+/// Returns when the shim has put away all that came with earlier answers: this one is refused without any.
+fn settle(shim: &mut Shim) {
+    let target = Target::Exec("none".into());
+    assert!(matches!(shim.call(Request::CloseStdin { target }), Err(Error::Refused(_))));
 }
 
 fn exec_in_a_terminal_ends_with_its_leader(lab: &Lab) {
