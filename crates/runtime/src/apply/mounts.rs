@@ -16,6 +16,9 @@ impl Inside<'_> {
         let attached = match root {
             RootMount::Bind(_) | RootMount::Overlay { .. } => {
                 let detached = self.root_mount.take().ok_or_else(|| missing("root mount"))?;
+                // A copy is a peer of what it was copied from: what is mounted on it would appear on the host.
+                let change = Change { propagation: Some(mount::Propagation::Slave), ..Change::default() };
+                mount::change(&detached, true, &change)?;
                 mount::attach(&detached, Root::open(Path::new("/"))?)?;
                 detached
             }

@@ -148,11 +148,13 @@ fn plan_bind(
         (plan.id_maps.len() - 1, below)
     });
     let source = add_source(plan, Source::Path { path: input.bundle.join(&asked.source), recursive });
-    let mut propagation = options.propagation;
-    if propagation.is_empty() {
-        // Mounts made on the host later are seen, mounts made here stay here.
+    // Mounts made on the host later are seen, mounts made here stay here; unless they are to be shared.
+    let shared = options.propagation.iter().any(|asked| asked.kind == Propagation::Shared);
+    let mut propagation = Vec::new();
+    if !shared {
         propagation.push(Propagate { kind: Propagation::Slave, recursive: true });
     }
+    propagation.extend(options.propagation);
     let what = What::Bind { source, id_map };
     let mount = Mount { what, target, attributes: options.attributes, propagation, copy_up: false };
     plan.ops.push(Op::Mount(Box::new(mount)));

@@ -1,1 +1,163 @@
+//! Whole plans as text.
 
+use std::path::Path;
+
+use oci::runtime::{IdMapping, NamespaceKind, Spec};
+
+use super::*;
+use crate::request::Rootfs;
+
+fn facts() -> Facts {
+    Facts {
+        overlay_appends: true,
+        apparmor: false,
+        selinux: false,
+        last_capability: 40,
+        cgroup_v2: true,
+        cgroup_trees: Vec::new(),
+    }
+}
+
+/// What Docker gives a container that asks for nothing.
+fn docker() -> Spec {
+    serde_json::from_value(serde_json::json!({
+        "ociVersion": "1.3.0",
+        "hostname": "4f2a",
+        "root": { "path": "rootfs" },
+        "process": {
+            "args": ["sh"], "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0, "additionalGids": [0, 10] },
+            "oomScoreAdj": 0,
+            "capabilities": {
+                "bounding": ["CAP_CHOWN", "CAP_KILL"], "effective": ["CAP_CHOWN", "CAP_KILL"], "permitted": ["CAP_CHOWN", "CAP_KILL"]
+            }
+        },
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] },
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] },
+            { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "noexec", "nodev"] },
+            { "destination": "/etc/hosts", "type": "bind", "source": "/data/hosts", "options": ["rbind", "rprivate"] }
+        ],
+        "linux": {
+            "namespaces": [{ "type": "mount" }, { "type": "network" }, { "type": "uts" }, { "type": "pid" }, { "type": "ipc" }, { "type": "cgroup" }],
+            "seccomp": { "defaultAction": "SCMP_ACT_ALLOW" },
+            "sysctl": { "net.ipv4.ip_unprivileged_port_start": "0" },
+            "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"]
+        }
+    }))
+    .expect("a specification")
+}
+
+fn plan(spec: &Spec, facts: &Facts, change: impl Fn(&mut Input<'_>)) -> Result<Plan> {
+    let lower = vec!["/l/2".into(), "/l/1".into()];
+    let rootfs = Rootfs::Overlay { lower, upper: "/s/upper".into(), work: "/s/work".into() };
+    let mut input = Input {
+        id: "4f2a",
+        spec,
+        bundle: Path::new("/bundle"),
+        rootfs: &rootfs,
+        init: false,
+        preserve_fds: 0,
+        no_pivot: false,
+        no_new_keyring: false,
+        has_cgroup: true,
+    };
+    change(&mut input);
+    plan_start(input, facts)
+}
+
+/// Compares a whole plan.
+fn check(got: &Plan, expected: &str) {
+    let got = got.to_string();
+    assert_eq!(got.trim(), expected.trim(), "the plan is now:\n{got}");
+}
+
+#[test]
+fn a_container_as_docker_makes_it() {
+    check(&plan(&docker(), &facts(), |_| {}).unwrap(), include_str!("golden/docker.txt"));
+}
+
+#[test]
+fn on_cgroup_v1_groups_are_entered_first_and_bound_one_by_one() {
+    let facts = Facts {
+        cgroup_v2: false,
+        overlay_appends: false,
+        cgroup_trees: vec!["cpu,cpuacct".into(), "memory".into()],
+        ..facts()
+    };
+    check(&plan(&docker(), &facts, |input| input.init = true).unwrap(), include_str!("golden/v1.txt"));
+}
+
+#[test]
+fn in_a_user_namespace_devices_are_bound() {
+    let mut spec = docker();
+    let linux = spec.linux.as_mut().unwrap();
+    linux.namespaces.push(oci::runtime::Namespace { kind: NamespaceKind::User, path: None });
+    linux.uid_mappings = vec![IdMapping { container_id: 0, host_id: 100_000, size: 65_536 }];
+    linux.gid_mappings = linux.uid_mappings.clone();
+    spec.root.as_mut().unwrap().readonly = true;
+    spec.process.as_mut().unwrap().terminal = true;
+    spec.process.as_mut().unwrap().no_new_privileges = true;
+    check(&plan(&spec, &facts(), |_| {}).unwrap(), include_str!("golden/userns.txt"));
+}
+
+#[test]
+fn a_privileged_container_with_everything_by_path() {
+    let mut spec = docker();
+    let linux = spec.linux.as_mut().unwrap();
+    linux.seccomp = None;
+    linux.masked_paths.clear();
+    linux.readonly_paths.clear();
+    linux.sysctl.clear();
+    linux.rootfs_propagation = "rshared".into();
+    for (kind, path) in [(NamespaceKind::Network, "/run/netns/a"), (NamespaceKind::Pid, "/proc/1/ns/pid")] {
+        let namespace = linux.namespaces.iter_mut().find(|namespace| namespace.kind == kind).unwrap();
+        namespace.path = Some(path.into());
+    }
+    spec.mounts.retain(|mount| mount.destination == "/proc");
+    let process = spec.process.as_mut().unwrap();
+    process.capabilities.as_mut().unwrap().bounding = crate::capability::all().collect();
+    check(
+        &plan(&spec, &facts(), |input| input.no_pivot = true).unwrap(),
+        include_str!("golden/privileged.txt"),
+    );
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    type Change = fn(&mut Spec);
+    let cases: &[(Change, &str)] = &[
+        (|spec| spec.process = None, "no process"),
+        (|spec| spec.process.as_mut().unwrap().args.clear(), "no program"),
+        (|spec| spec.process.as_mut().unwrap().cwd = "tmp".into(), "not an absolute path"),
+        (|spec| spec.process.as_mut().unwrap().user.uid = u32::MAX, "out of range"),
+        (|spec| spec.process.as_mut().unwrap().user.additional_gids = vec![1 << 31], "out of range"),
+        (|spec| spec.process.as_mut().unwrap().env.push("NOVALUE".into()), "not of the form"),
+        (|spec| spec.process.as_mut().unwrap().apparmor_profile = "x".into(), "AppArmor is not enabled"),
+        (|spec| spec.process.as_mut().unwrap().selinux_label = "x".into(), "SELinux is not enabled"),
+        (|spec| spec.linux.as_mut().unwrap().namespaces.clear(), "mount namespace"),
+        (
+            |spec| spec.linux.as_mut().unwrap().namespaces.retain(|n| n.kind != NamespaceKind::Uts),
+            "uts namespace",
+        ),
+        (|spec| spec.linux.as_mut().unwrap().intel_rdt = Some(Default::default()), "intelRdt"),
+        (|spec| spec.mounts[0].destination = "/".into(), "hide the root"),
+        (|spec| spec.mounts[0].destination = "proc".into(), "not an absolute path"),
+        (|spec| spec.mounts[3].source.clear(), "no source"),
+        (|spec| spec.linux.as_mut().unwrap().rootfs_propagation = "sideways".into(), "not known"),
+        (|spec| spec.linux.as_mut().unwrap().masked_paths.push("x".into()), "not absolute"),
+    ];
+    for (number, (change, words)) in cases.iter().enumerate() {
+        let mut spec = docker();
+        change(&mut spec);
+        let error = plan(&spec, &facts(), |_| {}).expect_err("refused");
+        assert!(error.message().contains(words), "case {number}: {error}");
+    }
+}
+
+#[test]
+fn lists_of_cpus() {
+    assert_eq!(list("0-2, 7"), Some(vec![0, 1, 2, 7]));
+    for bad in ["x", "3-1", "-", "99999"] {
+        assert_eq!(list(bad), None, "{bad}");
+    }
+}
