@@ -117,8 +117,8 @@ impl Cgroup {
 
     /// Moves a process, with all its threads, into the group in every tree.
     ///
-    /// After a quiet moment the first write of several costs an RCU grace period of the kernel, some milliseconds;
-    /// so let the process do other work meanwhile, and use [`clone_fd`](Self::clone_fd) where there is one.
+    /// After a quiet moment this costs an RCU grace period of the kernel, many milliseconds. A process that is being made
+    /// gets in without: through [`clone_fd`](Self::clone_fd) on v2, through [`entrance`](Self::entrance) on v1.
     pub fn add(&self, pid: u32) -> Result<()> {
         let pid = pid.to_string();
         for branch in &self.branches {

@@ -11,6 +11,7 @@
 mod apply;
 mod convert;
 pub mod device;
+mod entrance;
 mod error;
 pub mod facts;
 mod freeze;
@@ -26,6 +27,7 @@ pub mod stats;
 pub mod systemd;
 mod wait;
 
+pub use entrance::Entrance;
 pub use error::{Error, Result};
 pub use facts::Facts;
 pub use group::Cgroup;

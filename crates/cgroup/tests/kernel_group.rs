@@ -222,3 +222,19 @@ fn a_group_left_over_from_before_is_made_anew() {
     let again = Cgroup::create(&test.hierarchy, &path).unwrap();
     assert_eq!((again.is_frozen().unwrap(), again.stats().unwrap().pids.limit), (false, None));
 }
+
+#[test]
+fn a_thread_enters_through_files_that_were_opened_for_it() {
+    let Some(test) = TestGroup::new("entrance", &[]) else { return };
+    let Some(entrance) = test.group().entrance().unwrap() else {
+        assert!(test.group().clone_fd().is_some());
+        return;
+    };
+    let thread = std::thread::spawn(move || {
+        entrance.enter().unwrap();
+        std::fs::read_to_string("/proc/thread-self/cgroup").unwrap()
+    });
+    let membership = thread.join().unwrap();
+    let inside = membership.lines().filter(|line| line.ends_with(&test.group().path().to_string())).count();
+    assert_eq!(inside, test.hierarchy.trees().len(), "{membership}");
+}

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  host's side                                   new process, in its namespaces
-//!    clone3 ───────────────────────────────────▶ joins namespaces
-//!    writes id maps, enters v1 control groups
+//!    clone3 ───────────────────────────────────▶ enters v1 control groups, joins namespaces
+//!    writes id maps
 //!    Go ───────────────────────────────────────▶ mounts its root …
 //!                           ◀───────────── Hooks (only when there are some)
 //!    runs prestart, createRuntime

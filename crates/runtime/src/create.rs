@@ -59,18 +59,18 @@ pub fn create_with(request: Create<'_>, procfs: Procfs, facts: &Facts) -> Result
         hooks: request.spec.hooks.as_ref(),
         filter: filter.as_ref(),
         makes_working_dir: true,
+        entrance: entrance(request.cgroup)?,
         ..Inside::new(there, process(request.spec)?, state.clone())
     };
     let child = make_process(&plan, &procfs, request.cgroup, inside)?;
     let finished =
-        host_side(&plan, &procfs, &here, &child, &request.cgroup, request.spec.hooks.as_ref(), state)
-            .and_then(|console| {
-                let start_time_ticks = procfs.start_time_ticks(child.pid)?;
-                let separate =
-                    (plan.new | plan.joins.iter().fold(0, |all, join| all | join.kind)) & namespace::NETWORK;
-                let netns = if separate == 0 { None } else { Some(procfs.namespace(child.pid, "net")?) };
-                Ok((console, start_time_ticks, netns))
-            });
+        host_side(&plan, &procfs, &here, &child, request.spec.hooks.as_ref(), state).and_then(|console| {
+            let start_time_ticks = procfs.start_time_ticks(child.pid)?;
+            let separate =
+                (plan.new | plan.joins.iter().fold(0, |all, join| all | join.kind)) & namespace::NETWORK;
+            let netns = if separate == 0 { None } else { Some(procfs.namespace(child.pid, "net")?) };
+            Ok((console, start_time_ticks, netns))
+        });
     match finished {
         Ok((console, start_time_ticks, netns)) => Ok(Created {
             pid: child.pid,
@@ -127,6 +127,11 @@ fn process(spec: &Spec) -> Result<&oci::runtime::Process> {
 pub(crate) fn filter(spec: &Spec) -> Result<Option<seccomp::Program>> {
     let Some(config) = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()) else { return Ok(None) };
     seccomp::compile(config).map(Some).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// The way into a control group that the process cannot be made inside of.
+pub(crate) fn entrance(cgroup: Option<&cgroup::Cgroup>) -> Result<Option<cgroup::Entrance>> {
+    Ok(cgroup.map(cgroup::Cgroup::entrance).transpose()?.flatten())
 }
 
 pub(crate) fn filter_listener(spec: &Spec, filter: Option<&seccomp::Program>) -> Result<Option<OwnedFd>> {
@@ -304,18 +309,12 @@ fn host_side(
     procfs: &Procfs,
     channel: &Channel,
     child: &Child,
-    cgroup: &Option<&cgroup::Cgroup>,
     hooks: Option<&Hooks>,
     mut state: State,
 ) -> Result<Option<OwnedFd>> {
     state.pid = i32::try_from(child.pid).unwrap_or_default();
     if let Some(maps) = &plan.user_maps {
         write_maps(procfs, child.pid, maps).during(|| "id maps of the user namespace")?;
-    }
-    if let Some(cgroup) = cgroup
-        && cgroup.clone_fd().is_none()
-    {
-        cgroup.add(child.pid)?;
     }
     if let Some(adjustment) = plan.oom_score_adj {
         let path = format!("{}/oom_score_adj", child.pid);

@@ -10,7 +10,7 @@ use linux::root::Root;
 
 use crate::apply::Inside;
 use crate::channel::{Channel, Message};
-use crate::create::{duplicate, end, filter, filter_listener, state};
+use crate::create::{duplicate, end, entrance, filter, filter_listener, state};
 use crate::error::While;
 use crate::plan::{Manner, Op, Plan, bit, list, plan_process};
 use crate::request::{Exec, Executed};
@@ -32,6 +32,7 @@ pub fn exec(request: Exec<'_>) -> Result<Executed> {
         filter_listener: filter_listener(request.spec, filter.as_ref())?,
         stdio: duplicate(&request.stdio)?,
         filter: filter.as_ref(),
+        entrance: entrance(request.cgroup)?,
         ..Inside::new(there, request.process, state(request.id, request.spec, Path::new("")))
     };
     let container = request.container;
@@ -44,7 +45,7 @@ pub fn exec(request: Exec<'_>) -> Result<Executed> {
         kernel::set_namespace(&own_pid_namespace, namespace::PID)?;
     }
     let child = made?;
-    match host_side(&request, &procfs, &here, child.pid, &plan) {
+    match host_side(&procfs, &here, child.pid, &plan) {
         Ok(console) => Ok(Executed { pid: child.pid, pidfd: child.pidfd, console }),
         Err(error) => {
             end(child)?;
@@ -88,17 +89,11 @@ fn namespaces(request: &Exec<'_>) -> u64 {
 }
 
 fn host_side(
-    request: &Exec<'_>,
     procfs: &Procfs,
     channel: &Channel,
     pid: u32,
     plan: &Plan,
 ) -> Result<Option<std::os::fd::OwnedFd>> {
-    if let Some(cgroup) = request.cgroup
-        && cgroup.clone_fd().is_none()
-    {
-        cgroup.add(pid)?;
-    }
     if let Some(adjustment) = plan.oom_score_adj {
         procfs
             .write(&format!("{pid}/oom_score_adj"), adjustment.to_string().as_bytes())
@@ -119,8 +114,9 @@ fn host_side(
 impl Inside<'_> {
     /// Joins a container and takes all steps; returns only when one failed.
     fn join_and_run(mut self, container: impl AsFd, kinds: u64, plan: &Plan) -> i32 {
-        let joined = kernel::set_namespace(&container, kinds)
-            .map_err(Error::from)
+        let joined = self
+            .enter()
+            .and_then(|()| Ok(kernel::set_namespace(&container, kinds)?))
             .and_then(|()| {
                 if kinds & namespace::USER != 0 {
                     credentials::set_ids(0, 0)?;

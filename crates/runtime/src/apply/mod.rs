@@ -63,6 +63,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) program: Option<CString>,
     /// Whether a missing working directory is made.
     pub(crate) makes_working_dir: bool,
+    /// The way into the control group, where the process is not made inside it.
+    pub(crate) entrance: Option<cgroup::Entrance>,
 }
 
 impl<'a> Inside<'a> {
@@ -88,6 +90,7 @@ impl<'a> Inside<'a> {
             terminal: None,
             program: None,
             makes_working_dir: false,
+            entrance: None,
         }
     }
 }
@@ -96,14 +99,16 @@ impl Inside<'_> {
     /// Takes all steps; returns only when one failed, after the host's side was told.
     pub(crate) fn run(mut self, plan: &Plan) -> i32 {
         credentials::set_umask(0);
-        for op in &plan.ops {
-            if let Err(error) = self.apply(op) {
-                // With the host's side gone there is nobody to tell; the exit code says the same.
-                let _ = self.channel.failed(&error);
-                return 1;
-            }
+        if let Err(error) = self.enter().and_then(|()| plan.ops.iter().try_for_each(|op| self.apply(op))) {
+            // With the host's side gone there is nobody to tell; the exit code says the same.
+            let _ = self.channel.failed(&error);
         }
         1
+    }
+
+    /// Enters the control group, before anything else is done in its name.
+    pub(crate) fn enter(&mut self) -> Result<()> {
+        self.entrance.take().map_or(Ok(()), |entrance| Ok(entrance.enter()?))
     }
 
     fn apply(&mut self, op: &Op) -> Result<()> {

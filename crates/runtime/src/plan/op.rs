@@ -200,7 +200,7 @@ pub enum Op {
     Join(usize),
     /// Becomes root of the new user namespace.
     BecomeRoot,
-    /// Waits until the host's side is done: id maps are written and the control groups entered.
+    /// Waits until the host's side is done: id maps are written.
     AwaitHost,
     /// Leaves the cgroup namespace for one whose root is the group just entered.
     NewCgroupNamespace,
