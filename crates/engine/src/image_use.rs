@@ -63,6 +63,20 @@ pub(crate) fn prepare(engine: &Engine, id: &str, runnable: Option<&Runnable>) ->
     prepared.map(drop).map_err(error)
 }
 
+/// A container's own layer and those below. A layer that a loss of power took before anything was in it is made again.
+pub(crate) fn snapshot(engine: &Engine, record: &Record) -> Result<image::Snapshot> {
+    if let Some(snapshot) = engine.images.snapshot(&record.id).map_err(error)? {
+        return Ok(snapshot);
+    }
+    let made = if record.spec.root.source == RootSource::Image {
+        let runnable = engine.images.runnable(&record.image_id, None).map_err(error)?;
+        engine.images.prepare_snapshot(&record.id, &runnable, &Silent)
+    } else {
+        engine.images.prepare_bare_snapshot(&record.id)
+    };
+    made.map_err(error)
+}
+
 /// Identifier of the image that a name means now.
 pub(crate) fn id_of(engine: &Engine, name: &str) -> Result<String> {
     Ok(engine.images.resolve(name).map_err(error)?.id.to_string())

@@ -62,9 +62,10 @@ impl Records {
     }
 
     /// Forgets a container.
-    pub(crate) fn forget(&self, id: &str) -> Result<()> {
-        self.store.write(|transaction| transaction.delete(&CONTAINERS, &id.to_owned()).map(drop))?;
-        Ok(())
+    pub(crate) fn forget(&self, id: &str, durable: bool) -> Result<()> {
+        let delete =
+            |transaction: &mut store::Transaction| transaction.delete(&CONTAINERS, &id.to_owned()).map(drop);
+        Ok(if durable { self.store.write(delete) } else { self.store.write_relaxed(delete) }?)
     }
 
     /// All containers, and the records that could not be read.

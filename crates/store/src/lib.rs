@@ -7,7 +7,7 @@
 //! ```text
 //! <directory>/             0700
 //!   lock                   held (flock) by the one process that has the store open; contains its pid
-//!   records.redb           the database: checksummed pages, quick repair
+//!   records.redb           the database: checksummed pages
 //! ```
 
 mod error;

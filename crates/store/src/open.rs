@@ -120,8 +120,7 @@ impl Store {
         change: impl FnOnce(&mut Transaction) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
         let database = self.inner.database.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut inner = database.begin_write().map_err(database_error)?;
-        inner.set_quick_repair(true);
+        let inner = database.begin_write().map_err(database_error)?;
         let mut transaction = Transaction::new(inner);
         let value = change(&mut transaction)?;
         transaction.commit()?;

@@ -68,8 +68,12 @@ fn read(path: &Path) -> io::Result<Option<u32>> {
     }
 }
 
+/// Whether the process lives. One that was killed and that nobody has waited for yet does not.
 fn is_running(pid: u32) -> bool {
-    Path::new("/proc").join(pid.to_string()).exists()
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses and may contain anything (proc_pid_stat(5)).
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X' | 'x'))
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ pub(crate) fn erase(engine: &Engine, record: &Record) -> Result<()> {
             }
         }
     }
-    engine.records.forget(&record.id)?;
+    // A container that removes itself promised that to nobody: after a kill it is removed again.
+    engine.records.forget(&record.id, !record.host_config.auto_remove)?;
     engine.execs.forget_container(&record.id);
     Ok(())
 }

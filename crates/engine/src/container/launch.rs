@@ -195,9 +195,7 @@ pub(crate) fn root(engine: &Engine, record: &Record) -> Result<protocol::Root> {
     if let RootSource::Directory(path) = &record.spec.root.source {
         return Ok(protocol::Root::Path { path: PathBuf::from(path) });
     }
-    let snapshot = engine.images.snapshot(&record.id).map_err(crate::image_use::error)?;
-    let snapshot =
-        snapshot.ok_or_else(|| Error::system(format!("the layer of container {} is gone", record.id)))?;
+    let snapshot = crate::image_use::snapshot(engine, record)?;
     let lower = match &record.spec.root.source {
         RootSource::Overlay(path) => vec![PathBuf::from(path)],
         _ => snapshot.lower,

@@ -101,6 +101,21 @@ async fn next_notice(notices: &mut Option<mpsc::UnboundedReceiver<Notice>>) -> O
     }
 }
 
+/// Whether a state must be on the disk before its effects. The others are found out again after a kill or a loss of
+/// power: a start is recorded together with what it reserves, a living process is found by its shim, an end by the
+/// record that the shim wrote, a removal by what is missing.
+fn must_survive(state: &State) -> bool {
+    match state {
+        State::Created(_) | State::Paused(_) | State::Stopping { .. } | State::Dead { .. } => true,
+        State::Running(running) => running.told_to_stop,
+        State::Starting { .. }
+        | State::Exited { .. }
+        | State::Restarting { .. }
+        | State::Removing { .. }
+        | State::Gone { .. } => false,
+    }
+}
+
 impl Owner {
     async fn run(mut self, mut mailbox: mpsc::Receiver<Command>, first: Vec<Input>) {
         for input in first {
@@ -152,10 +167,7 @@ impl Owner {
             Step::Move(state, effects) => {
                 tracing::debug!(container = id::short(&self.record.id), %input, from = %self.record.state, to = %state);
                 let before = std::mem::replace(&mut self.record.state, *state);
-                let durable = !matches!(
-                    self.record.state,
-                    State::Starting { .. } | State::Running(_) | State::Removing { .. } | State::Gone { .. }
-                );
+                let durable = must_survive(&self.record.state);
                 if let Err(error) = self.save(durable).await {
                     self.record.state = before;
                     return Err(error);

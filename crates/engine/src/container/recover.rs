@@ -58,6 +58,8 @@ pub(crate) fn plan(state: &State, found: &Found, policy: Policy, now: i64) -> Pl
         }]),
         (State::Restarting { .. }, _) => Plan::Settle(vec![Input::BackoffElapsed]),
         (State::Removing { .. }, _) => Plan::Settle(vec![Input::Remove { force: true }]),
+        // Its removal was under way, or about to be.
+        (State::Exited { .. }, _) if policy.auto_remove => Plan::Settle(vec![Input::Remove { force: true }]),
         (State::Exited { told_to_stop, .. }, _) => match policy.restart {
             Restart::Always => Plan::Settle(vec![Input::Start]),
             Restart::UnlessStopped if !told_to_stop => Plan::Settle(vec![Input::Start]),
