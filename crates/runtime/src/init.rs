@@ -44,7 +44,7 @@ fn supervise(arguments: &[OsString]) -> linux::Result<i32> {
     let signals: Vec<i32> =
         (1..=64).filter(|signal| ![4, 5, 7, 8, 9, 11, 19, 31, 32, 33].contains(signal)).collect();
     let signals = SignalFd::block(&signals)?;
-    let child = process::clone_into(0, None, || run(arguments))?;
+    let child = process::fork(|| run(arguments))?;
     let program = PidFd::from(child.pidfd);
     loop {
         watch::wait(&[(signals.as_fd(), Interest::Readable)], LONG)?;
