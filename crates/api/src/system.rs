@@ -29,10 +29,8 @@ pub struct Version {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<ComponentVersion>,
     /// Of the source.
-    #[serde(skip_serializing_if = "is_zero")]
     pub git_commit: String,
     /// Of the compiler; clients print it as `Go version`.
-    #[serde(skip_serializing_if = "is_zero")]
     pub go_version: String,
     /// `uname -r`.
     #[serde(skip_serializing_if = "is_zero")]

@@ -44,7 +44,7 @@ pub(super) async fn logs(call: Request) -> Outcome {
 fn options(call: &Request) -> Result<LogOptions, Failure> {
     let (stdout, stderr) = (call.query.flag("stdout"), call.query.flag("stderr"));
     if !stdout && !stderr {
-        return Err(Failure::invalid("must specify at least one of 'stdout' or 'stderr'"));
+        return Err(Failure::invalid("Bad parameters: you must choose at least one stream"));
     }
     if call.is_at_least(54) && !call.query.get("format").is_empty() {
         return Err(Failure::not_implemented("the format of logs"));

@@ -79,9 +79,11 @@ fn make(
         request.networking_config.and_then(|networking| networking.endpoints_config).unwrap_or_default();
     let endpoints = endpoints(&host, networking)?;
     let count = resolve::anonymous_volumes(&config, &host);
+    resolve::refuse_conflicts(&config, &host)?;
     let facts = Facts {
         config: &engine.config,
         id: &container_id,
+        host_name: &engine.host.name,
         cpus: engine.host.cpus,
         cgroup_v2: engine.host.cgroup_v2(),
         capabilities: &engine.host.capabilities,

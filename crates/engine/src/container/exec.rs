@@ -284,8 +284,11 @@ async fn launch(
 }
 
 fn exec_error(error: protocol::Error) -> Error {
-    let message =
-        format!("OCI runtime exec failed: exec failed: unable to start container process: {}", error.message);
+    let message = format!(
+        "OCI runtime exec failed: exec failed: unable to start container process: {}{}",
+        error.message,
+        super::launch::clue(error.kind)
+    );
     match error.kind {
         ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::IsDirectory => Error::invalid(message),
         ErrorKind::Invalid => Error::conflict(message),

@@ -54,11 +54,17 @@ impl From<protocol::Error> for Failure {
             ErrorKind::Invalid | ErrorKind::Other => 128,
         };
         let message = format!(
-            "failed to create task for container: failed to create shim task: OCI runtime create failed: {}",
-            error.message
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: {}{}",
+            error.message,
+            clue(error.kind)
         );
         Self { code, message }
     }
+}
+
+/// Clients tell 126 from 125 by these words, which Docker adds where a program turns out to be a directory.
+pub(crate) fn clue(kind: ErrorKind) -> &'static str {
+    if kind == ErrorKind::IsDirectory { ": permission denied" } else { "" }
 }
 
 /// Directories of one container.

@@ -53,11 +53,10 @@ fn default_mounts(spec: &ContainerSpec) -> Vec<Mount> {
         mount("sysfs", "/sys", &["nosuid", "noexec", "nodev", ro]),
         mount("cgroup", "/sys/fs/cgroup", &[ro, "nosuid", "noexec", "nodev"]),
     ];
+    // It shows the queues of the IPC namespace in which it is mounted, whoever's that is.
+    mounts.push(mount("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]));
     if spec.namespaces.ipc == Share::Host {
-        mounts.push(bind("/dev/mqueue", "/dev/mqueue", &["rbind", "nosuid", "noexec", "nodev"]));
         mounts.push(bind("/dev/shm", "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]));
-    } else {
-        mounts.push(mount("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]));
     }
     match &spec.namespaces.ipc {
         Share::Private if !spec.namespaces.ipc_none => {

@@ -17,6 +17,7 @@ use super::state::{Policy, Restart};
 use crate::{Error, Result};
 
 pub(crate) use mounts::anonymous_volumes;
+pub(crate) use namespaces::refuse_conflicts;
 pub(crate) use process::{merge_image, stop_signal_of};
 
 /// What a decision about a request depends on beside the request.
@@ -26,6 +27,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) config: &'a crate::Config,
     /// The new container's identifier.
     pub(crate) id: &'a str,
+    /// This machine's name.
+    pub(crate) host_name: &'a str,
     /// Processors of this machine.
     pub(crate) cpus: u32,
     /// cgroup v2 (else v1).

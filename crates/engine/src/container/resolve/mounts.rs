@@ -106,7 +106,8 @@ fn parse_bind(text: &str, names: &mut impl Iterator<Item = String>) -> Result<Mo
     let parts: Vec<&str> = text.split(':').collect();
     let (source, destination, mode) = match parts.as_slice() {
         [destination] => ("", *destination, ""),
-        [source, destination] if destination.starts_with('/') => (*source, *destination, ""),
+        [_, "ro" | "rw" | "z" | "Z"] => return Err(invalid()),
+        [source, destination] => (*source, *destination, ""),
         [source, destination, mode] => (*source, *destination, *mode),
         _ => return Err(invalid()),
     };

@@ -89,12 +89,21 @@ pub(super) fn hostname(config: &Config, host: &HostConfig, facts: &Facts<'_>) ->
     if name.bytes().any(|byte| byte.is_ascii_control() || byte == b' ' || byte == b'/') {
         return Err(Error::invalid(format!("invalid hostname format: {name:?}")));
     }
-    if !name.is_empty() && host.network_mode.starts_with("container:") {
+    if !name.is_empty() {
+        return Ok(name.clone());
+    }
+    // Who lives in the host's network goes by the host's name.
+    Ok(if host.network_mode == "host" { facts.host_name } else { crate::id::short(facts.id) }.to_owned())
+}
+
+/// What cannot be meant together, whatever the containers are that a request names.
+pub(crate) fn refuse_conflicts(config: &Config, host: &HostConfig) -> Result<()> {
+    if !config.hostname.is_empty() && host.network_mode.starts_with("container:") {
         return Err(Error::invalid(
             "conflicting options: hostname and the network mode: container network mode",
         ));
     }
-    Ok(if name.is_empty() { crate::id::short(facts.id).to_owned() } else { name.clone() })
+    Ok(())
 }
 
 /// Only parameters of the container's own namespaces may be set.
