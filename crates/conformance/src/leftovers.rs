@@ -56,7 +56,7 @@ fn add_processes(lines: &mut BTreeSet<String>, marks: &[String]) -> Result<()> {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         if pid != own && is_marked(&command, marks) && !command.contains("conformance") {
-            lines.insert(format!("process: {pid} {command}"));
+            lines.insert(format!("process: {command}"));
         }
     }
     Ok(())
