@@ -95,7 +95,7 @@ async fn serve(config: &Config) -> Result<(), Fatal> {
     let mut signals = Signals::listen()?;
     // Listen first: a client that comes early waits instead of failing, and a second daemon finds out at once.
     let listeners = listen(config).await?;
-    let engine = engine::boot(engine_config(config)).await?;
+    let engine = engine::boot(config.engine.clone()).await?;
     let (stop, stopped) = watch::channel(false);
     let identity = Identity { version: engine::VERSION.into(), experimental: config.experimental };
     let state = Arc::new(App { engine: engine.clone(), versions: config.versions, stop: stopped.clone() });
@@ -118,16 +118,6 @@ async fn serve(config: &Config) -> Result<(), Fatal> {
     }
     engine::close(&engine).await;
     Ok(())
-}
-
-/// The part of the configuration that the engine uses.
-fn engine_config(config: &Config) -> engine::Config {
-    engine::Config {
-        data_root: config.data_root.clone(),
-        exec_root: config.exec_root.clone(),
-        debug: config.debug,
-        ..engine::Config::default()
-    }
 }
 
 async fn listen(config: &Config) -> Result<Vec<Listener>, Fatal> {

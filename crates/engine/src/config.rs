@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The engine's configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Everything that must survive a reboot.
     pub data_root: PathBuf,

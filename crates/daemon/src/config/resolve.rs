@@ -45,6 +45,8 @@ pub struct Config {
     pub versions: Versions,
     /// How long requests under way may take when stopping.
     pub shutdown_timeout: Duration,
+    /// The part that the engine uses.
+    pub engine: engine::Config,
 }
 
 /// What is to be done.
@@ -105,7 +107,77 @@ pub fn resolve(settings: &Settings) -> Result<Config, ConfigError> {
         colours: !settings.is_on("raw-logs"),
         versions: resolve_versions(settings)?,
         shutdown_timeout: resolve_shutdown_timeout(settings)?,
+        engine: resolve_engine(settings, debug)?,
     })
+}
+
+/// What the engine is told: directories, the default network, and defaults for new containers.
+fn resolve_engine(settings: &Settings, debug: bool) -> Result<engine::Config, ConfigError> {
+    let default = engine::Config::default();
+    let text = |name: &str, default: String| settings.last(name).map_or(default, str::to_owned);
+    let on = |name: &str, default: bool| settings.last(name).map_or(default, |word| word == "true");
+    let bridge = engine::Bridge {
+        name: match settings.last("bridge") {
+            None | Some("") => default.bridge.name.clone(),
+            Some("none") => None,
+            Some(name) => Some(name.to_owned()),
+        },
+        address: settings.last("bip").map(str::to_owned),
+        mtu: number(settings, "mtu", 0)?,
+        inter_container: on("icc", true),
+        masquerade: on("ip-masq", true),
+        publish_address: text("ip", default.bridge.publish_address.clone()),
+    };
+    let log_opts = settings.all("log-opt").iter().map(|word| {
+        let pair = word.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+        pair.ok_or_else(|| ConfigError::Invalid(format!("--log-opt {word:?}: it must be name=value")))
+    });
+    Ok(engine::Config {
+        data_root: absolute(settings, "data-root", DEFAULT_DATA_ROOT)?,
+        exec_root: absolute(settings, "exec-root", DEFAULT_EXEC_ROOT)?,
+        cgroup_parent: text("cgroup-parent", default.cgroup_parent),
+        bridge,
+        default_shm_size: match settings.last("default-shm-size") {
+            None => default.default_shm_size,
+            Some(word) => size(word).ok_or_else(|| {
+                ConfigError::Invalid(format!("--default-shm-size {word:?}: it must be a size such as 64m"))
+            })?,
+        },
+        default_stop_timeout: number(settings, "default-stop-timeout", default.default_stop_timeout)?,
+        log_driver: text("log-driver", default.log_driver),
+        log_opts: log_opts.collect::<Result<_, _>>()?,
+        labels: settings.all("label").to_vec(),
+        dns: settings.all("dns").to_vec(),
+        dns_options: settings.all("dns-opt").to_vec(),
+        dns_search: settings.all("dns-search").to_vec(),
+        init: settings.is_on("init"),
+        no_new_privileges: settings.is_on("no-new-privileges"),
+        debug,
+        ..engine::Config::default()
+    })
+}
+
+fn number<T: std::str::FromStr>(settings: &Settings, name: &str, default: T) -> Result<T, ConfigError> {
+    match settings.last(name) {
+        None => Ok(default),
+        Some(word) => word
+            .parse()
+            .map_err(|_| ConfigError::Invalid(format!("--{name} {word:?}: it must be a whole number"))),
+    }
+}
+
+/// `64m`, `1g`, `65536`: bytes in powers of 1024.
+fn size(word: &str) -> Option<i64> {
+    let lower = word.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let scale = match lower[digits.len()..].trim_end_matches('b').trim_end_matches('i') {
+        "" => 1,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<i64>().ok()?.checked_mul(scale).filter(|bytes| *bytes > 0)
 }
 
 fn resolve_action(settings: &Settings) -> Action {
@@ -229,6 +301,40 @@ mod tests {
         );
         check(&["--validate"], None, &PLAIN.replace("Run", "Validate"));
         check(&["-Dv"], None, &PLAIN.replace("Run", "Version").replace("Info", "Debug"));
+    }
+
+    #[test]
+    fn defaults_for_containers_reach_the_engine() {
+        let args = [
+            "--bridge=br9",
+            "--bip=10.9.0.1/24",
+            "--mtu=1400",
+            "--icc=false",
+            "--cgroup-parent=/x",
+            "--default-shm-size=1g",
+            "--default-stop-timeout=3",
+            "--log-opt",
+            "max-size=1m",
+            "--init",
+            "--dns=9.9.9.9",
+        ];
+        let args: Vec<String> = args.map(str::to_owned).into();
+        let config = load(&args, None, |_| Ok(None)).expect("good flags").engine;
+        let bridge = &config.bridge;
+        assert_eq!((bridge.name.as_deref(), bridge.address.as_deref()), (Some("br9"), Some("10.9.0.1/24")));
+        assert_eq!((bridge.mtu, bridge.inter_container, bridge.masquerade), (1400, false, true));
+        assert_eq!(
+            (config.cgroup_parent.as_str(), config.default_shm_size, config.default_stop_timeout),
+            ("/x", 1 << 30, 3)
+        );
+        assert_eq!(config.log_opts, [("max-size".to_owned(), "1m".to_owned())]);
+        assert_eq!((config.init, config.dns), (true, vec!["9.9.9.9".to_owned()]));
+        check(&["--mtu=-1"], None, "--mtu \"-1\": it must be a whole number");
+        check(
+            &["--default-shm-size=much"],
+            None,
+            "--default-shm-size \"much\": it must be a size such as 64m",
+        );
     }
 
     #[test]
