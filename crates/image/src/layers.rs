@@ -205,12 +205,14 @@ impl Layers {
         draft.published = true;
         self.steps.reached("layer renamed");
         sync_dir(path.parent().unwrap_or(&self.root))?;
-        let implied = unpacked.needs.implied.iter();
+        let text =
+            |paths: &[Vec<u8>]| paths.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
         let record = LayerRecord {
             diff_id: diff_id.clone(),
             size: unpacked.size,
             entries: unpacked.entries,
-            implied: implied.map(|path| String::from_utf8_lossy(path).into_owned()).collect(),
+            implied: text(&unpacked.needs.implied),
+            marked: text(&unpacked.needs.marked),
             root: unpacked.root,
             boot_id: self.boot_id.clone(),
             durable: false,
@@ -249,9 +251,13 @@ impl Layers {
         let mut keys: Vec<LayerKey> = Vec::new();
         for (layer, chain) in wanted.iter().zip(chains) {
             let alone = LayerKey::Alone(layer.diff_id.clone());
+            // overlayfs takes no directory twice: of a layer that comes again the second needs a directory of its own,
+            // unless it is empty.
+            let again = keys.contains(&alone);
             let key = match (self.get(&chain)?, self.get(&alone)?) {
                 (Some(_), _) => chain,
-                (None, Some(record)) if self.fits(&record, &keys)? => alone,
+                (None, Some(record)) if again && record.entries == 0 => continue,
+                (None, Some(record)) if !again && self.fits(&record, &keys)? => alone,
                 _ => {
                     self.unpack_chain(content, layer, &chain, &keys, progress)?;
                     chain
@@ -404,19 +410,40 @@ impl Layers {
     }
 
     /// Whether a layer that was unpacked alone means the same on top of `below`: every directory that it uses and does
-    /// not list must be either absent there, or look as it was made here.
+    /// not list must be either absent there, or look as it was made here; and every directory in which it marks something
+    /// as gone must be one there.
     fn fits(&self, record: &LayerRecord, below: &[LayerKey]) -> Result<bool> {
+        let absent = |error: &linux::Error| matches!(error.name(), Some("ENOENT"));
         for key in below {
             if record.implied.is_empty() {
-                return Ok(true);
+                break;
             }
             let root = File::open(self.path(key)).map_err(stream("open a layer's directory"))?;
             for path in &record.implied {
                 match linux::resolve::handle_without_links(&root, path.as_bytes()) {
                     Ok(found) if is_default_dir(&found)? => {}
-                    Err(error) if error.name() == Some("ENOENT") => {}
+                    Err(error) if absent(&error) => {}
                     _ => return Ok(false),
                 }
+            }
+        }
+        // The roots are always merged.
+        let mut marked = record.marked.iter().filter(|path| !path.is_empty()).peekable();
+        if marked.peek().is_none() {
+            return Ok(true);
+        }
+        let paths: Vec<PathBuf> = below.iter().rev().map(|key| self.path(key)).collect();
+        let root = match paths.as_slice() {
+            [] => return Ok(false),
+            [one] => File::open(one).map_err(stream("open a layer's directory"))?.into(),
+            several => {
+                linux::overlay::detached(&several.iter().map(PathBuf::as_path).collect::<Vec<_>>(), None)?
+            }
+        };
+        for path in marked {
+            match linux::resolve::handle_without_links(&root, path.as_bytes()) {
+                Ok(found) if linux::file::stat(&found)?.kind == linux::file::Kind::Dir => {}
+                _ => return Ok(false),
             }
         }
         Ok(true)

@@ -38,6 +38,9 @@ pub(crate) struct LayerRecord {
     /// Directories that the layer uses and does not list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) implied: Vec<String>,
+    /// Directories in which the layer marks something of the layers below as gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) marked: Vec<String>,
     /// Owner and mode of the root directory, when the layer lists it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) root: Option<RootAttributes>,

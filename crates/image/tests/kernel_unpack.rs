@@ -226,9 +226,11 @@ fn whiteouts_become_overlayfs_marks() {
         .file("both", b"x")
         .file(".wh.both", b"")
         .end();
+    let base = Tar::new().dir("d", 0o755).dir("o", 0o755).file("both", b"").dir("replaced", 0o755).end();
     let scratch = Scratch::new("whiteouts");
     let images = scratch.open();
-    images.import(archive.as_slice(), &options("test"), &Silent).unwrap();
+    let image = docker_archive("test:latest", &[base, archive.clone()]);
+    images.load(image.as_slice(), &LoadOptions::default(), &Silent).unwrap();
     let lower = images.lower_dirs(&images.runnable("test", None).unwrap(), &Silent).unwrap();
     let expected = "both file 1 644 0:0
 d dir 755 0:0
@@ -244,6 +246,11 @@ replaced dir 755 0:0";
     assert_eq!(opaque("o"), Some(b"y".to_vec()));
     assert_eq!(opaque("replaced"), Some(b"y".to_vec()), "a removed directory that comes back is a new one");
     assert_eq!(opaque("d"), None);
+
+    // With nothing below there is nothing to mark, and a mark would show as a broken name.
+    images.import(archive.as_slice(), &options("alone"), &Silent).unwrap();
+    let lower = images.lower_dirs(&images.runnable("alone", None).unwrap(), &Silent).unwrap();
+    assert!(!listing(&lower[0]).contains("char"), "{}", listing(&lower[0]));
 }
 
 #[test]

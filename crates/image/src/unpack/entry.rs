@@ -43,6 +43,8 @@ impl Extractor<'_> {
                 return Ok(());
             }
         };
+        // A directory that only holds marks is in the layer all the same.
+        self.note_made(parent);
         match meaning {
             Name::Opaque => self.opaque(&dir, parent),
             Name::Whiteout(gone @ (b"" | b"." | b"..")) => {
@@ -181,7 +183,9 @@ impl Extractor<'_> {
         if !linux::at::make_dir(dir, name, 0o700)? {
             let kind = linux::at::stat(dir, name)?.map(|stat| stat.kind);
             if kind != Some(Kind::Dir) {
-                hides = self.clear_way(dir, name)?;
+                // Whatever had the name, a removal's mark or something else, hid what is below; so must the directory.
+                self.clear_way(dir, name)?;
+                hides = self.base == Base::Alone;
                 if !linux::at::make_dir(dir, name, 0o700)? {
                     return Err(self.bad("something else writes into the layer"));
                 }

@@ -43,6 +43,9 @@ pub(crate) enum Base {
 pub(crate) struct Needs {
     /// Directories that were made because an entry lies in them, and that the layer does not list.
     pub(crate) implied: Vec<Vec<u8>>,
+    /// Directories in which something of the layers below is marked as gone. overlayfs reads such a mark only where it
+    /// merges directories; elsewhere it would show as a broken name.
+    pub(crate) marked: Vec<Vec<u8>>,
     /// Whether something cannot be made without the layers below: a hard link's target or a link's destination.
     pub(crate) parents: bool,
 }
@@ -65,8 +68,8 @@ pub(crate) struct Unpacked {
     pub(crate) entries: u64,
 }
 
-/// More implied directories than this, and the layer is simply unpacked on top of the others.
-const MAX_IMPLIED: usize = 1024;
+/// More implied or marked directories than this, and the layer is simply unpacked on top of the others.
+const MAX_NEEDED: usize = 1024;
 /// Bytes written between two looks at the free space.
 const SPACE_STEP: u64 = 64 << 20;
 /// What a name or a small file is taken to cost on the disk.
@@ -129,6 +132,7 @@ struct Extractor<'a> {
     times: HashMap<Vec<u8>, Time>,
     opaque: HashSet<Vec<u8>>,
     implied: HashSet<Vec<u8>>,
+    marked: HashSet<Vec<u8>>,
     /// What this layer itself made, so that its whiteouts spare it. Only kept where lower layers are in the same tree.
     made: HashSet<Vec<u8>>,
     unchecked: u64,
@@ -147,6 +151,7 @@ impl<'a> Extractor<'a> {
             times: HashMap::new(),
             opaque: HashSet::new(),
             implied: HashSet::new(),
+            marked: HashSet::new(),
             made: HashSet::new(),
             unchecked: SPACE_STEP,
             done: Unpacked::default(),
@@ -196,11 +201,19 @@ impl<'a> Extractor<'a> {
                 linux::at::set_times(&parent, name, modified, modified)?;
             }
         }
-        let mut implied: Vec<_> = self.implied.into_iter().collect();
-        implied.sort();
+        self.done.needs.implied = sorted(self.implied);
+        self.done.needs.marked = sorted(self.marked);
         // Records are text: the rare layer whose directories are not is simply unpacked on top of the others.
-        self.done.needs.parents = implied.iter().any(|path| std::str::from_utf8(path).is_err());
-        self.done.needs.implied = implied;
+        let needs = &self.done.needs;
+        let text = |path: &Vec<u8>| std::str::from_utf8(path).is_ok();
+        let few = needs.implied.len().max(needs.marked.len()) <= MAX_NEEDED;
+        self.done.needs.parents = !(few && needs.implied.iter().chain(&needs.marked).all(text));
         Ok(self.done)
     }
+}
+
+fn sorted(paths: HashSet<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut list: Vec<_> = paths.into_iter().collect();
+    list.sort();
+    list
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use linux::file::{Kind, Time};
 
 use super::path::{clean, join, or_dot, split};
-use super::{Base, Extractor, MAX_IMPLIED};
+use super::{Base, Extractor, MAX_NEEDED};
 use crate::Result;
 
 /// Open directories by their cleaned path.
@@ -136,7 +136,7 @@ impl Extractor<'_> {
         // Inside an opaque directory there is nothing below that could differ.
         if self.base == Base::Alone && !self.is_covered(path) {
             self.implied.insert(path.to_vec());
-            if self.implied.len() > MAX_IMPLIED {
+            if self.implied.len() > MAX_NEEDED {
                 self.done.needs.parents = true;
             }
         }
@@ -144,7 +144,7 @@ impl Extractor<'_> {
     }
 
     /// Whether a directory above `path` hides the layers below.
-    fn is_covered(&self, path: &[u8]) -> bool {
+    pub(crate) fn is_covered(&self, path: &[u8]) -> bool {
         let mut path = path;
         while !path.is_empty() {
             path = split(path).0;
@@ -155,9 +155,11 @@ impl Extractor<'_> {
         false
     }
 
+    /// Remembers what this layer has made, and the directories it lies in.
     pub(crate) fn note_made(&mut self, path: &[u8]) {
-        if self.base == Base::Merged {
-            self.made.insert(path.to_vec());
+        let mut path = path;
+        while self.base == Base::Merged && !path.is_empty() && self.made.insert(path.to_vec()) {
+            path = split(path).0;
         }
     }
 }

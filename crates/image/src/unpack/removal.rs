@@ -1,5 +1,6 @@
 //! Whiteouts, opaque directories, and entries that replace others.
 
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
 use linux::at::Node;
@@ -23,11 +24,15 @@ impl Extractor<'_> {
                 return Ok(());
             }
             // The layer has something of this name itself; only what lies below it from before goes.
-            return self.remove_lower(dir, name, &path);
+            return match linux::at::stat(dir, name)?.map(|stat| stat.kind) {
+                Some(Kind::Dir) => self.remove_lower(dir, name, &path),
+                _ => Ok(()),
+            };
         }
         match linux::at::stat(dir, name)?.map(|stat| stat.kind) {
             None => {
                 linux::at::make_node(dir, name, Node::CharDevice(0, 0), 0)?;
+                self.marked.insert(parent.to_vec());
                 self.account(0)
             }
             Some(Kind::Dir) => self.make_opaque(dir, name, &path),
@@ -84,17 +89,20 @@ impl Extractor<'_> {
             && stat.is_some_and(|stat| stat.kind == Kind::CharDevice && stat.device_number == (0, 0)))
     }
 
-    /// Removes what is in the way of a new entry. Tells whether it was the mark of a removal.
-    pub(crate) fn clear_way(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<bool> {
-        let whiteout = self.is_whiteout(dir, name)?;
+    /// Removes what is in the way of a new entry.
+    pub(crate) fn clear_way(&mut self, dir: &OwnedFd, name: &[u8]) -> Result<()> {
         self.parents.clear();
         linux::at::remove_tree(dir, name)?;
-        Ok(whiteout)
+        Ok(())
     }
 
-    /// In an opaque directory a whiteout hides nothing, and `ls` would show it as a broken name.
+    /// In an opaque directory and below it a whiteout hides nothing, and `ls` would show it as a broken name.
     pub(crate) fn drop_redundant_whiteouts(&mut self) -> Result<()> {
-        for path in std::mem::take(&mut self.opaque) {
+        let (redundant, marked): (HashSet<Vec<u8>>, HashSet<Vec<u8>>) = std::mem::take(&mut self.marked)
+            .into_iter()
+            .partition(|path| self.opaque.contains(path) || self.is_covered(path));
+        self.marked = marked;
+        for path in redundant {
             let Ok(dir) = linux::resolve::readable_dir(&self.root, or_dot(&path)) else { continue };
             for name in linux::file::entry_names(&dir)? {
                 if self.is_whiteout(&dir, &name)? {
