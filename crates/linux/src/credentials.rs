@@ -40,16 +40,6 @@ pub fn drop_bounding(capability: u8) -> Result<()> {
     prctl("PR_CAPBSET_DROP", libc::PR_CAPBSET_DROP, [capability.into(), 0, 0, 0])
 }
 
-/// The highest capability number that the kernel knows.
-#[must_use]
-pub fn last_capability() -> u8 {
-    // SAFETY: PR_CAPBSET_READ takes a number and says whether it exists.
-    (0..64)
-        .take_while(|number| unsafe { libc::prctl(libc::PR_CAPBSET_READ, *number as u64, 0, 0, 0) } >= 0)
-        .last()
-        .unwrap_or(0)
-}
-
 /// Raises one capability in the ambient set; it must be permitted and inheritable.
 pub fn raise_ambient(capability: u8) -> Result<()> {
     let raise = libc::PR_CAP_AMBIENT_RAISE as u64;

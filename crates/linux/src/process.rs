@@ -248,3 +248,13 @@ pub fn may_execute(path: &std::path::Path) -> Result<()> {
     rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::EXEC_OK, flags)
         .map_err(|errno| Error::new(format!("faccessat2({path:?}, X_OK, AT_EACCESS)"), errno.raw_os_error()))
 }
+
+/// Leaves a descriptor open for programs that are started from now on.
+pub fn leave_open(fd: impl AsFd) -> Result<()> {
+    let number = fd.as_fd().as_raw_fd();
+    // SAFETY: only the flag of a descriptor changes.
+    match unsafe { libc::fcntl(number, libc::F_SETFD, 0) } {
+        0 => Ok(()),
+        _ => Err(Error::last(format!("fcntl({number}, F_SETFD, 0)"))),
+    }
+}

@@ -14,6 +14,7 @@
 //!                           ◀─────────── Created, with the terminal if there is one
 //!  start
 //!    Go ───────────────────────────────────────▶ startContainer hooks, execve
+//!                           ◀────────── Executing
 //!                           ◀── end of file: execve closed the socket
 //!
 //!  and at any time          ◀── Failed: a kind and words; the process then ends
@@ -39,6 +40,8 @@ pub(crate) enum Message {
     Hooks,
     /// Everything is there but the program; with the terminal's controlling end.
     Created(Option<OwnedFd>),
+    /// The next thing is execve.
+    Executing,
     /// It did not work.
     Failed(Error),
 }
@@ -54,12 +57,36 @@ impl Channel {
         Ok((Self(one), Self(other)))
     }
 
+    /// Carry on. A process that is gone is no error here: why it is gone is the next message.
     pub(crate) fn go(&self) -> Result<()> {
-        self.send(b'g', b"", None)
+        const GONE: [i32; 2] = [32, 104];
+        match self.try_send(b'g', b"", None) {
+            Err(error) if GONE.contains(&error.errno()) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     pub(crate) fn hooks(&self) -> Result<()> {
         self.send(b'h', b"", None)
+    }
+
+    pub(crate) fn executing(&self) -> Result<()> {
+        self.send(b'x', b"", None)
+    }
+
+    /// Waits until the program runs: execve has closed the other end. Gives the terminal, if one is handed over.
+    pub(crate) fn until_executed(&self) -> Result<Option<OwnedFd>> {
+        let (mut console, mut executing) = (None, false);
+        loop {
+            match self.receive()? {
+                Some(Message::Created(terminal)) => console = terminal,
+                Some(Message::Executing) => executing = true,
+                Some(Message::Failed(error)) => return Err(error),
+                Some(Message::Go | Message::Hooks) => return Err(unexpected()),
+                None if executing => return Ok(console),
+                None => return Err(Error::new(Kind::State, "the process ended before its program ran")),
+            }
+        }
     }
 
     pub(crate) fn created(&self, console: Option<BorrowedFd<'_>>) -> Result<()> {
@@ -74,6 +101,10 @@ impl Channel {
     }
 
     fn send(&self, what: u8, text: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        Ok(self.try_send(what, text, fd)?)
+    }
+
+    fn try_send(&self, what: u8, text: &[u8], fd: Option<BorrowedFd<'_>>) -> linux::Result<()> {
         let mut bytes = vec![what];
         bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(0).to_le_bytes());
         bytes.extend_from_slice(text);
@@ -112,6 +143,7 @@ impl Channel {
         match what {
             b'g' => Ok(Some(Message::Go)),
             b'h' => Ok(Some(Message::Hooks)),
+            b'x' => Ok(Some(Message::Executing)),
             b'c' => Ok(Some(Message::Created(fds.pop()))),
             b'f' => {
                 let kind = Kind::from_letter(text.first().copied().unwrap_or_default());
@@ -134,6 +166,10 @@ impl Channel {
         }
         Ok(true)
     }
+}
+
+pub(crate) fn unexpected() -> Error {
+    Error::new(Kind::System, "the container's process says something unexpected")
 }
 
 impl AsFd for Channel {

@@ -11,7 +11,7 @@ use linux::{credentials, exe};
 use oci::runtime::{Hooks, Spec, State};
 
 use crate::apply::{self, Inside};
-use crate::channel::{Channel, Message};
+use crate::channel::{self, Channel, Message};
 use crate::error::While;
 use crate::plan::{IdMaps, Input, Op, Plan, RootMount, Source, What, plan_start};
 use crate::request::{Create, Created, Gate, StartGate};
@@ -90,17 +90,8 @@ pub fn create_with(request: Create<'_>, procfs: Procfs, facts: &Facts) -> Result
 /// Runs the program of a container that was created; returns when execve(2) has succeeded or failed.
 pub fn start(gate: StartGate) -> Result<()> {
     let channel = Channel(gate.0);
-    match channel.go() {
-        Ok(()) => {}
-        Err(error) => {
-            return Err(Error::new(Kind::State, format!("the container's process is gone: {error}")));
-        }
-    }
-    match channel.receive()? {
-        None => Ok(()),
-        Some(Message::Failed(error)) => Err(error),
-        Some(_) => Err(Error::new(Kind::System, "the container's process says something unexpected")),
-    }
+    channel.go()?;
+    channel.until_executed().map(drop)
 }
 
 /// The same for a container that listens: connects to its socket first.
@@ -331,9 +322,7 @@ fn host_side(
                 hooks::run("createRuntime", &hooks.create_runtime, &state)?;
                 channel.go()?;
             }
-            Some(Message::Go) => {
-                return Err(Error::new(Kind::System, "the container's process says something unexpected"));
-            }
+            Some(Message::Go | Message::Executing) => return Err(channel::unexpected()),
             None => {
                 return Err(Error::new(Kind::System, "the container's process ended before it was ready"));
             }

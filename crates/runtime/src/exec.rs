@@ -9,12 +9,12 @@ use linux::procfs::Procfs;
 use linux::root::Root;
 
 use crate::apply::Inside;
-use crate::channel::{Channel, Message};
+use crate::channel::Channel;
 use crate::create::{duplicate, end, entrance, filter, filter_listener, state};
 use crate::error::While;
 use crate::plan::{Manner, Op, Plan, bit, list, plan_process};
 use crate::request::{Exec, Executed};
-use crate::{Error, Facts, Kind, Result};
+use crate::{Error, Facts, Result};
 
 /// Runs a process in a container; returns when its execve(2) has succeeded or failed. The process is a child of the
 /// caller, which must have one thread.
@@ -100,15 +100,7 @@ fn host_side(
             .during(|| "oomScoreAdj")?;
     }
     channel.go()?;
-    let mut console = None;
-    loop {
-        match channel.receive()? {
-            Some(Message::Created(terminal)) => console = terminal,
-            Some(Message::Failed(error)) => return Err(error),
-            Some(_) => return Err(Error::new(Kind::System, "the new process says something unexpected")),
-            None => return Ok(console),
-        }
-    }
+    channel.until_executed()
 }
 
 impl Inside<'_> {

@@ -1,6 +1,5 @@
 //! What decisions depend on, asked once.
 
-use linux::credentials;
 use linux::procfs::Procfs;
 
 /// What the kernel can do and who we are.
@@ -34,12 +33,21 @@ impl Facts {
             apparmor: std::path::Path::new("/sys/kernel/security/apparmor").exists()
                 && procfs.has("self/attr/apparmor/exec"),
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
-            last_capability: credentials::last_capability(),
+            last_capability: last_capability(procfs)?,
             cgroup_v2: version_2,
             cgroup_trees: trees.iter().map(name).collect(),
         })
     }
 }
+
+fn last_capability(procfs: &Procfs) -> linux::Result<u8> {
+    let text = procfs.read("sys/kernel/cap_last_cap", 16)?;
+    let number = String::from_utf8_lossy(&text).trim().parse();
+    number.map_err(|_| linux::Error::new("read(/proc/sys/kernel/cap_last_cap): not a number", EIO))
+}
+
+/// Input or output error (errno(3)).
+const EIO: i32 = 5;
 
 /// The first two numbers of a kernel release such as `6.18.44-generic`.
 fn version(release: &str) -> (u32, u32) {

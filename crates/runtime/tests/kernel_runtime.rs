@@ -1,5 +1,6 @@
 //! What a plan says is what the kernel does: containers of a busybox root, made through the command line.
 
+#[expect(unreachable_pub, reason = "shared by several test binaries")]
 mod support;
 
 use std::fs;
@@ -376,4 +377,20 @@ fn a_foreground_run_passes_signals_on() {
     let process = linux::pidfd::PidFd::open(child.id()).expect("pidfd").expect("alive");
     assert!(process.send(15).expect("signal"));
     assert_eq!(child.wait().expect("wait").code(), Some(33));
+}
+
+#[test]
+fn a_created_container_that_died_cannot_be_started() {
+    if unable() {
+        return;
+    }
+    let bundle = Bundle::new().script("true");
+    bundle.save();
+    let mut create = bundle.command(&["create", &bundle.id]);
+    let created = create.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(created.expect("runc").success());
+    assert_eq!(bundle.runc(&["kill", &bundle.id, "KILL"]).code, 0);
+    let got = bundle.runc(&["start", &bundle.id]);
+    assert_eq!(got.code, 1, "{got:?}");
+    assert_eq!(bundle.runc(&["delete", "--force", &bundle.id]).code, 0);
 }

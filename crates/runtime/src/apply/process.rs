@@ -38,7 +38,7 @@ impl Inside<'_> {
             }
             Op::Filter => self.load_filter().during(|| "seccomp"),
             Op::WorkingDir(path) => self.enter_working_dir(path),
-            Op::Bound(kept) => bound(*kept),
+            Op::Bound(kept, last) => bound(*kept, *last),
             Op::Ids(uid, gid, groups) => set_ids(*uid, *gid, groups),
             Op::Capabilities(sets, ambient) => set_capabilities(*sets, *ambient),
             Op::Umask(mask) => {
@@ -148,6 +148,7 @@ impl Inside<'_> {
         let arguments = self.process.args.iter().map(String::as_str);
         kernel::close_on_exec_from(3 + preserve_fds)?;
         kernel::reset_signals()?;
+        self.channel.executing()?;
         if init {
             let arguments = Strings::new([INIT_NAME, "--"].into_iter().chain(arguments)).ok_or_else(zero)?;
             let binary = self.own_binary.as_ref().ok_or_else(|| missing("init"))?;
@@ -174,8 +175,8 @@ fn give(fd: impl AsFd, uid: u32) -> Result<()> {
     }
 }
 
-fn bound(kept: u64) -> Result<()> {
-    for number in 0..=credentials::last_capability() {
+fn bound(kept: u64, last: u8) -> Result<()> {
+    for number in 0..=last {
         if kept >> number & 1 == 0 {
             credentials::drop_bounding(number)?;
         }

@@ -186,17 +186,32 @@ fn plan_namespaces(plan: &mut Plan, linux: &Linux, facts: &Facts) -> Result<()> 
     let joined: Vec<Op> =
         (0..plan.joins.len()).filter(|number| inside(&plan.joins[*number])).map(Op::Join).collect();
     plan.ops.extend(joined);
-    if plan.new & namespace::USER != 0 || plan.joins.iter().any(|join| join.kind == namespace::USER) {
+    if in_user_namespace(plan) {
         plan.ops.extend([Op::AwaitHost, Op::BecomeRoot]);
-    } else {
-        plan.ops.push(Op::AwaitHost);
+        enter_cgroup_namespace(plan, facts);
     }
-    // On v1 the groups are entered by writing: only after that is the own group the root of the new namespace.
+    Ok(())
+}
+
+fn in_user_namespace(plan: &Plan) -> bool {
+    plan.new & namespace::USER != 0 || plan.joins.iter().any(|join| join.kind == namespace::USER)
+}
+
+/// Without id maps to wait for, mounts are made while the host's side does its part; before anything of the
+/// container's own is run, that is over.
+fn await_groups(plan: &mut Plan, facts: &Facts) {
+    if !in_user_namespace(plan) {
+        plan.ops.push(Op::AwaitHost);
+        enter_cgroup_namespace(plan, facts);
+    }
+}
+
+/// On v1 the groups are entered by writing: only after that is the own group the root of the new namespace.
+fn enter_cgroup_namespace(plan: &mut Plan, facts: &Facts) {
     if !facts.cgroup_v2 && plan.new & namespace::CGROUP != 0 {
         plan.new &= !namespace::CGROUP;
         plan.ops.push(Op::NewCgroupNamespace);
     }
-    Ok(())
 }
 
 fn plan_user_maps(plan: &mut Plan, linux: &Linux) -> Result<()> {

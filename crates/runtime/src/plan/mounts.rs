@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use linux::mount::{Propagation, attribute};
-use linux::process::namespace;
 use oci::runtime::{Device, Linux, Mount as Asked};
 
 use super::op::{Attributes, Mount, NewFileSystem, Node, Op, Propagate, RootMount, Source, What};
@@ -48,6 +47,7 @@ pub(super) fn plan_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts:
         plan_mount(plan, input, mount, linux, facts)?;
     }
     plan_dev(plan, input, linux)?;
+    super::await_groups(plan, facts);
     let hooks = input.spec.hooks.as_ref();
     if hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty()) {
         plan.ops.push(Op::HostHooks);
@@ -268,8 +268,7 @@ fn plan_devices(plan: &mut Plan, linux: &Linux) -> Result<()> {
     for device in &linux.devices {
         nodes.push(node(device)?);
     }
-    let mapped =
-        plan.new & namespace::USER != 0 || plan.joins.iter().any(|join| join.kind == namespace::USER);
+    let mapped = super::in_user_namespace(plan);
     for node in nodes {
         if mapped && node.kind != 'p' {
             // A user namespace may not make devices: the host's are bound.

@@ -275,8 +275,8 @@ pub enum Op {
     Filter,
     /// Changes the working directory, which must be inside the root.
     WorkingDir(PathBuf),
-    /// Drops capabilities from the bounding set, keeping these.
-    Bound(u64),
+    /// Drops capabilities from the bounding set, keeping these; the highest number that the kernel has.
+    Bound(u64, u8),
     /// Sets groups, group and user: (uid, gid, supplementary groups).
     Ids(u32, u32, Vec<u32>),
     /// Sets capabilities, and the ambient set.
@@ -396,7 +396,7 @@ impl Op {
             Self::SeLinux(label) => write!(f, "selinux {label}"),
             Self::Filter => write!(f, "load seccomp filter"),
             Self::WorkingDir(path) => write!(f, "cd {}", path.display()),
-            Self::Bound(kept) => write!(f, "bound capabilities to {}", capability::names(*kept)),
+            Self::Bound(kept, _) => write!(f, "bound capabilities to {}", capability::names(*kept)),
             Self::Ids(uid, gid, groups) => write!(f, "user {uid}:{gid} groups {groups:?}"),
             Self::Capabilities(sets, ambient) => write!(
                 f,

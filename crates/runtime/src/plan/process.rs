@@ -45,7 +45,7 @@ pub fn plan_process(process: &Process, manner: Manner, facts: &Facts) -> Result<
     let none = Capabilities::default();
     let wanted = process.capabilities.as_ref().unwrap_or(&none);
     let set = |names: &[String]| capability::set(names, facts.last_capability);
-    ops.push(Op::Bound(set(&wanted.bounding)));
+    ops.push(Op::Bound(set(&wanted.bounding), facts.last_capability));
     ops.push(Op::Ids(user.uid, user.gid, groups(user.gid, &user.additional_gids)));
     let (permitted, inheritable) = (set(&wanted.permitted), set(&wanted.inheritable));
     let sets = CapabilitySets { effective: set(&wanted.effective) & permitted, permitted, inheritable };
