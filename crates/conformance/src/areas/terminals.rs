@@ -3,7 +3,7 @@
 use crate::check::{Check, contains, same};
 use crate::fixture::BUSYBOX;
 use crate::scope::Scope;
-use crate::terminal::FIRST_SIZE;
+use crate::terminal::{FIRST_SIZE, Terminal};
 use anyhow::Result;
 use linux::pty::Size;
 use serde_json::json;
@@ -65,12 +65,20 @@ fn first_size(scope: &Scope<'_>) -> Result<()> {
 }
 
 fn resize(scope: &Scope<'_>) -> Result<()> {
-    let script = "trap 'echo winch' WINCH; echo ready; while [ \"$(stty size)\" != '50 123' ]; do sleep 0.02; done; echo it-is-so";
-    let mut terminal = scope.terminal_run(BUSYBOX, &["sh", "-c", script])?;
+    let script = format!("trap 'echo winch' WINCH; echo ready; {UNTIL_SIZE}");
+    let mut terminal = scope.terminal_run(BUSYBOX, &["sh", "-c", &script, "sh", "50 123"])?;
     terminal.expect("ready")?;
-    terminal.resize(Size { rows: 50, columns: 123 })?;
-    terminal.expect("it-is-so")?;
+    resize_until(scope, &terminal, Size { rows: 50, columns: 123 })?;
     contains("screen", &terminal.end()?.1, "winch")
+}
+
+/// Changes the size until the program has seen it: a client may miss a change that comes before it watches for changes.
+fn resize_until(scope: &Scope<'_>, terminal: &Terminal, size: Size) -> Result<()> {
+    scope.eventually("the new size", || {
+        terminal.resize(Size { rows: size.rows - 1, ..size })?;
+        terminal.resize(size)?;
+        Ok(terminal.shows(&format!("it-is-{} {}", size.rows, size.columns)).then_some(()))
+    })
 }
 
 fn api_resize(scope: &Scope<'_>) -> Result<()> {
@@ -168,12 +176,7 @@ fn exec_resize(scope: &Scope<'_>) -> Result<()> {
         "61 132",
     ])?;
     terminal.expect("ready")?;
-    // A client may miss a change that comes before it watches for changes: so there are several.
-    scope.eventually("the new size", || {
-        terminal.resize(Size { rows: 60, columns: 132 })?;
-        terminal.resize(Size { rows: 61, columns: 132 })?;
-        Ok(terminal.shows("it-is-61 132").then_some(()))
-    })?;
+    resize_until(scope, &terminal, Size { rows: 61, columns: 132 })?;
     same("exit code", terminal.end()?.0, 0)
 }
 
