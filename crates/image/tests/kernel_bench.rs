@@ -1,5 +1,6 @@
 //! Measurements on a real root file system, not checks:
 //! `BERTH_BENCH_TAR=rootfs.tar cargo test -p image --release --test kernel_bench -- --ignored --nocapture`.
+//! With `BERTH_BENCH_TREE=rootfs`, the directory the archive was made of, the unpacked layer is compared with it.
 
 mod support;
 
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use image::{ImportOptions, LoadOptions, Silent};
 use oci::Reference;
-use support::{Scratch, open};
+use support::{Scratch, listing, open};
 
 fn timed<T>(what: &str, bytes: u64, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
@@ -34,6 +35,11 @@ fn what_import_save_and_load_take() {
         ImportOptions { reference: Some(Reference::parse("bench").unwrap()), ..ImportOptions::default() };
     let id = timed("import", size, || images.import(File::open(&path).unwrap(), &options, &Silent).unwrap());
     timed("settle (syncfs, measure)", size, || images.settle().unwrap());
+    if let Some(tree) = std::env::var_os("BERTH_BENCH_TREE") {
+        let lower = images.lower_dirs(&images.runnable("bench", None).unwrap(), &Silent).unwrap();
+        assert!(listing(&lower[0]) == listing(std::path::Path::new(&tree)), "the layer is not the tree");
+        println!("the layer is the tree, entry by entry");
+    }
     let usage = images.disk_usage(&image::NoUsers).unwrap();
     println!("content {} MB, layers {} MB", usage.content / 1_000_000, usage.layers / 1_000_000);
     let saved = scratch.path.join("saved.tar");
