@@ -95,12 +95,19 @@ impl Leases {
 
     /// Takes one port on every address it was asked for: the same number on all of them.
     fn take_port(&mut self, id: &str, port: &PortSpec, target: IpAddr) -> Result<Vec<Published>> {
-        let addresses: Vec<IpAddr> = match port.host_ip.parse::<IpAddr>() {
-            Ok(address) => vec![address],
-            // Nobody named an address: all of the host's, of both families.
-            Err(_) if has_ipv6() => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-            Err(_) => vec![Ipv4Addr::UNSPECIFIED.into()],
-        };
+        // Nobody named an address: all of the host's, of the family that the container has. Rules cannot translate one
+        // family into the other, and a binding that nobody serves is not shown.
+        let address = port.host_ip.parse().unwrap_or(match target {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        });
+        if address.is_ipv4() != target.is_ipv4() {
+            return Err(Error::invalid(format!(
+                "cannot publish {address}:{}: the container has no address of that family (its address is {target})",
+                port.host_ports.0
+            )));
+        }
+        let addresses = [address];
         let (first, last) = if port.host_ports == (0, 0) { ephemeral_range() } else { port.host_ports };
         let count = u32::from(last - first) + 1;
         let start = if port.host_ports == (0, 0) && (first..=last).contains(&self.next_port) {
@@ -192,10 +199,6 @@ impl Leases {
             }
         }
     }
-}
-
-fn has_ipv6() -> bool {
-    std::fs::exists("/proc/net/if_inet6").unwrap_or(false)
 }
 
 fn published(port: &PortSpec, host_address: IpAddr, host_port: u16, target: IpAddr) -> Published {
