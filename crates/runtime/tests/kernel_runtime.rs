@@ -394,3 +394,89 @@ fn a_created_container_that_died_cannot_be_started() {
     assert_eq!(got.code, 1, "{got:?}");
     assert_eq!(bundle.runc(&["delete", "--force", &bundle.id]).code, 0);
 }
+
+#[test]
+fn limits_change_and_use_is_reported() {
+    if unable() {
+        return;
+    }
+    let bundle = Bundle::new().script("sleep 1000");
+    bundle.start();
+    let got = bundle.runc(&["update", "--memory", "32m", "--pids-limit", "77", &bundle.id]);
+    assert_eq!((got.code, got.err.as_str()), (0, ""));
+    let got = bundle.runc(&["events", "--stats", &bundle.id]);
+    let report: Value = serde_json::from_str(&got.out).expect("a report");
+    assert_eq!((&report["type"], &report["id"]), (&json!("stats"), &json!(bundle.id)));
+    assert_eq!(report["data"]["memory"]["usage"]["limit"], json!(32 << 20));
+    assert_eq!(report["data"]["pids"], json!({ "current": 1, "limit": 77 }));
+}
+
+#[test]
+fn a_configuration_to_begin_with_runs() {
+    if unable() {
+        return;
+    }
+    let bundle = Bundle::new();
+    assert_eq!(bundle.runc(&["spec"]).code, 0);
+    assert_ne!(bundle.runc(&["spec"]).code, 0, "what is there is not overwritten");
+    let text = fs::read_to_string(bundle.directory.join("config.json")).expect("config.json");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["echo", "ran"]);
+    config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.id));
+    let got = bundle.with(|own| *own = config).run();
+    assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (0, "ran", ""));
+}
+
+/// Runs a script in a container whose root is an overlay of two layers.
+fn on_overlay(how: &str, init: &str, script: &str) -> support::Result {
+    let bundle = Bundle::new().script(script).with(|config| {
+        config["mounts"].as_array_mut().expect("mounts").retain(|mount| mount["type"] != "cgroup");
+        config["linux"]["namespaces"].as_array_mut().expect("list").retain(|one| one["type"] != "cgroup");
+    });
+    bundle.save();
+    let at = |name: &str| bundle.directory.join(name);
+    fs::rename(bundle.root(), at("1")).expect("rename");
+    for name in ["2", "upper", "work"] {
+        fs::create_dir_all(at(name)).expect("mkdir");
+    }
+    fs::write(at("1/lower"), "hidden").expect("write");
+    fs::write(at("2/lower"), "top").expect("write");
+    let mut command = std::process::Command::new(support::example("overlay"));
+    let output =
+        command.arg(&bundle.directory).args([how, init]).stdin(Stdio::null()).output().expect("overlay");
+    assert_eq!(fs::read_to_string(at("1/lower")).expect("lower"), "hidden");
+    assert!(!at("1/new").exists() && !at("2/new").exists());
+    support::result(output)
+}
+
+#[test]
+fn an_overlay_root_is_mounted_layer_by_layer_or_by_options() {
+    if unable() {
+        return;
+    }
+    for how in ["layers", "options"] {
+        let got = on_overlay(
+            how,
+            "plain",
+            "cat /lower; echo; echo x > /new; grep -c '^overlay / ' /proc/mounts; exit 5",
+        );
+        assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (5, "top\n1", ""), "{how}");
+    }
+}
+
+#[test]
+fn our_init_is_pid_1_and_reaps_orphans() {
+    if unable() {
+        return;
+    }
+    let script = "cat /proc/1/cmdline | tr '\\0' ' ' | grep -o '^/sbin/docker-init -- sh'; echo $$; \
+                  sh -c 'true & true'; ls /proc | grep -c '^[0-9]'; (echo x > /proc/1/exe) 2>&1 | grep -o 'Read-only\\|busy\\|denied'; exit 9";
+    let script = &format!("PATH=/bin; tr() {{ busybox tr \"$@\"; }}; {script}");
+    let got = on_overlay("layers", "init", script);
+    let lines: Vec<&str> = got.out.lines().collect();
+    assert_eq!(got.code, 9, "{got:?}");
+    assert_eq!(lines[0], "/sbin/docker-init -- sh");
+    assert_eq!(lines[1], "2");
+    assert_eq!(lines.len(), 4, "{got:?}");
+}

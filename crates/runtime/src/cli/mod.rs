@@ -2,12 +2,15 @@
 
 mod arguments;
 mod create;
+mod describe;
+mod events;
 mod exec;
 mod log;
 mod record;
 mod relay;
 mod signal;
 mod state;
+mod update;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -84,6 +87,25 @@ const COMMANDS: &[Command] = &[
         about: "list the processes of a container",
         run: state::processes,
     },
+    Command {
+        name: "update",
+        flags: update::UPDATE,
+        about: "change the limits of a container",
+        run: update::update,
+    },
+    Command {
+        name: "events",
+        flags: events::EVENTS,
+        about: "report what a container uses",
+        run: events::events,
+    },
+    Command {
+        name: "spec",
+        flags: describe::SPEC,
+        about: "write a configuration to begin with",
+        run: describe::spec,
+    },
+    Command { name: "features", flags: &[], about: "say what this runtime can do", run: describe::features },
 ];
 
 /// Runs one command with the arguments that follow the program's name, and answers with its exit code.

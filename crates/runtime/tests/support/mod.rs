@@ -129,10 +129,15 @@ pub fn result(output: Output) -> Result {
     }
 }
 
-/// The runtime, which cargo builds as an example beside the tests.
+/// The runtime alone.
 pub fn runc() -> PathBuf {
+    example("runc")
+}
+
+/// A program that cargo builds beside the tests.
+pub fn example(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("own path");
-    let path = own.parent().and_then(Path::parent).expect("target directory").join("examples/runc");
+    let path = own.parent().and_then(Path::parent).expect("target directory").join("examples").join(name);
     assert!(path.exists(), "{path:?} is missing: run cargo build -p runtime --examples");
     path
 }
