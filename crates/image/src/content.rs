@@ -155,15 +155,41 @@ impl Content {
     pub(crate) fn ingest_known(&self, digest: &Digest) -> Result<Ingest<'_>> {
         let name = format!("{}-{}.part", digest.algorithm().name(), digest.hex());
         let path = self.root.join("ingest").join(name);
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
-        let mut file = options.open(&path).map_err(stream("start to take in content"))?;
-        if !linux::file::try_lock(&file)? {
-            return Err(Error::Conflict(format!("content {digest} is being taken in by another operation")));
+        loop {
+            let mut options = OpenOptions::new();
+            options.read(true).append(true).create(true).mode(0o600);
+            let mut file = options.open(&path).map_err(stream("start to take in content"))?;
+            if !linux::file::try_lock(&file)? {
+                let words = format!("content {digest} is being taken in by another operation");
+                return Err(Error::Conflict(words));
+            }
+            // Between opening and locking, another operation may have finished or removed the file.
+            if !is_at(&file, &path)? {
+                continue;
+            }
+            let mut hasher = Hasher::new(digest.algorithm());
+            let offset = copy_into(&mut file, &mut hasher, u64::MAX)?;
+            return Ok(Ingest::new(self, file, path, hasher, offset, true));
         }
-        let mut hasher = Hasher::new(digest.algorithm());
-        let offset = copy_into(&mut file, &mut hasher, u64::MAX)?;
-        Ok(Ingest::new(self, file, path, hasher, offset, true))
+    }
+
+    /// Removes partial content that nobody is taking in; the bytes it took.
+    pub(crate) fn remove_partial(&self) -> Result<u64> {
+        let mut bytes = 0;
+        for (path, digest) in self.partial()? {
+            let file = match File::open(&path) {
+                // Content without a digest has no lock; what a kill left of it goes at the next boot.
+                Ok(file) if digest.is_some() => file,
+                Ok(_) => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(stream("look at partial content")(error)),
+            };
+            if linux::file::try_lock(&file)? && is_at(&file, &path)? {
+                bytes += linux::file::stat(&file)?.allocated;
+                std::fs::remove_file(&path).map_err(stream("remove partial content"))?;
+            }
+        }
+        Ok(bytes)
     }
 
     /// Removes a blob; the bytes it took, 0 when it was not there.
@@ -206,6 +232,16 @@ impl Content {
             list.push((path, digest));
         }
         Ok(list)
+    }
+}
+
+/// Whether a path still means an open file.
+fn is_at(file: &File, path: &Path) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(facts) => Ok(facts.ino() == linux::file::stat(file)?.inode),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(stream("look at partial content")(error)),
     }
 }
 

@@ -90,3 +90,20 @@ fn strange_names_among_the_blobs_are_told_apart() {
     assert!(blobs.is_empty());
     assert_eq!(strange.len(), 1);
 }
+
+#[test]
+fn partial_content_goes_unless_somebody_is_taking_it_in() {
+    let scratch = Scratch::new("content-partial");
+    let content = open(&scratch);
+    let (left, active) = (digest_of(b"left"), digest_of(b"active"));
+    let mut ingest = content.ingest_known(&left).unwrap();
+    ingest.write(&[1; 10_000]).unwrap();
+    drop(ingest);
+    let mut ingest = content.ingest_known(&active).unwrap();
+    ingest.write(b"act").unwrap();
+    assert!(content.remove_partial().unwrap() >= 10_000);
+    ingest.write(b"ive").unwrap();
+    ingest.commit(Some(&Blob { digest: active.clone(), size: 6 })).unwrap();
+    assert_eq!(content.read(&active, 6).unwrap(), b"active");
+    assert_eq!(content.partial().unwrap(), []);
+}

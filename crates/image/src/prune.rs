@@ -69,7 +69,8 @@ impl Images {
             }
             pruned.removed.extend(self.forget(&id, &names)?);
         }
-        pruned.bytes = self.collect()?.bytes;
+        // Whoever prunes wants the room, and not the head start of an interrupted pull.
+        pruned.bytes = self.collect()?.bytes + self.content.remove_partial()?;
         Ok(pruned)
     }
 

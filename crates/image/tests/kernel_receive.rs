@@ -1,0 +1,101 @@
+//! Content that arrives in pieces, as a pull brings it: cut, continued, wrong, and collected around.
+
+mod support;
+
+use image::{Error, Filters, Images, NoUsers, Silent};
+use oci::Reference;
+use oci::image::{Descriptor, media_type};
+use support::{Scratch, Tar, is_root};
+
+/// A layer, a configuration and a manifest, as a registry would hand them out.
+fn parts() -> Vec<(Descriptor, Vec<u8>)> {
+    let describe =
+        |kind: &str, bytes: &[u8]| Descriptor::new(kind, image::digest_of(bytes), bytes.len() as u64);
+    let layer = Tar::new().file("file", &vec![9; 300_000]).end();
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [image::digest_of(&layer)]},
+    });
+    let config = config.to_string().into_bytes();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
+        "config": describe(media_type::OCI_CONFIG, &config), "layers": [describe(media_type::OCI_LAYER, &layer)],
+    });
+    let manifest = manifest.to_string().into_bytes();
+    vec![
+        (describe(media_type::OCI_LAYER, &layer), layer),
+        (describe(media_type::OCI_CONFIG, &config), config),
+        (describe(media_type::OCI_MANIFEST, &manifest), manifest),
+    ]
+}
+
+fn receive(images: &Images, hold: &image::Hold, descriptor: &Descriptor, bytes: &[u8]) -> Result<u64, Error> {
+    let Some(mut incoming) = images.receive(hold, descriptor)? else { return Ok(descriptor.size) };
+    let offset = incoming.offset();
+    for piece in bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default().chunks(10_000) {
+        incoming.write(piece)?;
+    }
+    incoming.finish()?;
+    Ok(offset)
+}
+
+#[test]
+fn a_pull_that_is_cut_and_killed_continues_where_it_was() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new("receive");
+    let parts = parts();
+    let images = scratch.open();
+    let hold = images.hold();
+    let mut incoming = images.receive(&hold, &parts[0].0).unwrap().unwrap();
+    incoming.write(&parts[0].1[..100_000]).unwrap();
+    assert!(matches!(images.receive(&hold, &parts[0].0), Err(Error::Conflict(_))));
+    drop(incoming);
+    drop(hold);
+    drop(images);
+
+    let images = scratch.open();
+    let hold = images.hold();
+    assert_eq!(receive(&images, &hold, &parts[0].0, &parts[0].1).unwrap(), 100_000);
+    for (descriptor, bytes) in &parts[1..] {
+        receive(&images, &hold, descriptor, bytes).unwrap();
+    }
+    assert_eq!(images.collect().unwrap().blobs, 0, "what is held is not collected");
+    let name = Reference::parse("ghcr.io/x/y:1").unwrap();
+    let admitted = images.admit(&hold, &parts[2].0, Some(&name), None, &Silent).unwrap();
+    assert_eq!((admitted.id, admitted.name.as_deref()), (parts[2].0.digest.clone(), Some("ghcr.io/x/y:1")));
+    drop(hold);
+    assert_eq!(images.collect().unwrap().blobs, 0);
+    assert!(images.receive(&images.hold(), &parts[0].0).unwrap().is_none(), "it is here already");
+    let lower = images.lower_dirs(&images.runnable("ghcr.io/x/y:1", None).unwrap(), &Silent).unwrap();
+    assert_eq!(std::fs::metadata(lower[0].join("file")).unwrap().len(), 300_000);
+}
+
+#[test]
+fn what_is_wrong_or_missing_makes_no_image() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new("receive-wrong");
+    let parts = parts();
+    let images = scratch.open();
+    let hold = images.hold();
+    let mut wrong = parts[0].1.clone();
+    wrong[600] ^= 1;
+    assert!(matches!(receive(&images, &hold, &parts[0].0, &wrong), Err(Error::WrongDigest { .. })));
+    let mut longer = parts[0].1.clone();
+    longer.push(0);
+    assert!(matches!(receive(&images, &hold, &parts[0].0, &longer), Err(Error::WrongLength { .. })));
+    let shorter = &parts[0].1[..1000];
+    assert!(matches!(receive(&images, &hold, &parts[0].0, shorter), Err(Error::WrongLength { .. })));
+    receive(&images, &hold, &parts[1].0, &parts[1].1).unwrap();
+    receive(&images, &hold, &parts[2].0, &parts[2].1).unwrap();
+    let name = Reference::parse("x:1").unwrap();
+    let error = images.admit(&hold, &parts[2].0, Some(&name), None, &Silent).unwrap_err();
+    assert!(matches!(error, Error::MissingContent(_)), "{error}");
+    assert!(images.list(&Filters::default(), false, &NoUsers).unwrap().is_empty());
+    drop(hold);
+    assert_eq!(images.collect().unwrap().blobs, 2);
+    assert!(!images.has(&parts[1].0.digest).unwrap());
+}
