@@ -54,7 +54,6 @@ pub(crate) fn gather(engine: &Engine, record: &Record, layers: &[PathBuf]) -> Re
     let who = user::resolve(&spec.process.user, &spec.process.groups, |path| merged.open(path))?;
     let host = &engine.host;
     Ok(StartFacts {
-        cgroup_v2: host.cgroup_v2(),
         cgroup_path: super::cgroup_path(record),
         data_dir: places.data_dir,
         volume_paths: record.volume_paths.clone(),
@@ -83,7 +82,6 @@ pub(crate) fn gather_exec(engine: &Engine, record: &Record, pid: i32, text: &str
     };
     let who = user::resolve(text, &record.spec.process.groups, open)?;
     Ok(StartFacts {
-        cgroup_v2: engine.host.cgroup_v2(),
         cgroup_path: super::cgroup_path(record),
         data_dir: Places::of(engine, &record.id).data_dir,
         volume_paths: BTreeMap::new(),

@@ -157,7 +157,7 @@ async fn prepare(
         write_files(&engine, &record, attachment.as_ref(), &places.data_dir)?;
         let root = root(&engine, &record)?;
         let facts = facts::gather(&engine, &record, &layers(&root))?;
-        let plan = plan_spec(&record.id, &record.spec, &facts)?;
+        let plan = plan_spec(&record.spec, &facts)?;
         tracing::debug!(container = crate::id::short(&record.id), plan = %serde_json::to_string(&plan).unwrap_or_default());
         create_request(&record, &places, root, plan, facts.cgroup_path)
     })

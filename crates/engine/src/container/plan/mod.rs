@@ -23,8 +23,6 @@ use crate::{Error, Result};
 /// What a start depends on beside the container itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StartFacts {
-    /// cgroup v2.
-    pub(crate) cgroup_v2: bool,
     /// Path of the container's control group.
     pub(crate) cgroup_path: String,
     /// Directory of the container's own files: `hosts`, `hostname`, `resolv.conf`.
@@ -63,7 +61,7 @@ pub(crate) struct FoundDevice {
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The runtime's document for this start.
-pub(crate) fn plan_spec(id: &str, spec: &ContainerSpec, facts: &StartFacts) -> Result<Spec> {
+pub(crate) fn plan_spec(spec: &ContainerSpec, facts: &StartFacts) -> Result<Spec> {
     let namespaces = namespaces(spec, facts)?;
     let own_network = spec.namespaces.network == Share::Private;
     Ok(Spec {
@@ -89,12 +87,8 @@ pub(crate) fn plan_spec(id: &str, spec: &ContainerSpec, facts: &StartFacts) -> R
             readonly_paths: spec.readonly_paths.clone(),
             ..Linux::default()
         }),
-        annotations: annotations(id, spec),
+        annotations: spec.annotations.clone(),
     })
-}
-
-fn annotations(_: &str, spec: &ContainerSpec) -> BTreeMap<String, String> {
-    spec.annotations.clone()
 }
 
 /// A program of the container: its own, or one that is run beside it (`hostname` is then in the environment already).
@@ -220,3 +214,6 @@ fn seccomp(process: &ProcessSpec, facts: &StartFacts) -> Result<Option<oci::runt
         }
     }
 }
+
+#[cfg(test)]
+mod golden;
