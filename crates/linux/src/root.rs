@@ -174,3 +174,87 @@ fn resolve(directory: &OwnedFd, path: &Path, flags: OFlags, mode: u32, how: Reso
     }
     Err(Error::new(call(), libc::EAGAIN))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    /// A directory with `root` in it, in which links try to leave it.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> (Self, Root) {
+            let path = std::env::temp_dir().join(format!("berth-root-{}-{name}", std::process::id()));
+            fs::create_dir_all(path.join("root/real")).expect("mkdir");
+            fs::write(path.join("outside"), "outside").expect("write");
+            fs::write(path.join("root/outside"), "inside").expect("write");
+            symlink("..", path.join("root/up")).expect("link");
+            symlink("/", path.join("root/top")).expect("link");
+            symlink("/real", path.join("root/absolute")).expect("link");
+            symlink("/proc/self/cwd", path.join("root/magic")).expect("link");
+            symlink("/nowhere", path.join("root/broken")).expect("link");
+            let root = Root::open(&path.join("root")).expect("root");
+            (Self(path), root)
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn inode(fd: impl AsFd) -> (u64, u64) {
+        let stat = crate::file::stat(fd).expect("stat");
+        (stat.file_system, stat.inode)
+    }
+
+    #[test]
+    fn every_way_out_leads_back_inside() {
+        let (_place, root) = Place::new("ways");
+        let inside = inode(root.handle(Path::new("outside")).expect("handle"));
+        for path in [
+            "/outside",
+            "../outside",
+            "up/outside",
+            "top/outside",
+            "up/up/../../outside",
+            "absolute/../outside",
+        ] {
+            assert_eq!(inode(root.handle(Path::new(path)).expect(path)), inside, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_made_inside() {
+        let (place, root) = Place::new("made");
+        for path in ["up/new/deep", "/top/other", "absolute/third"] {
+            root.make_dir_all(Path::new(path), 0o755).expect(path);
+        }
+        root.make_file(Path::new("/up/files/one"), 0o644).expect("file");
+        for path in ["new/deep", "other", "real/third", "files/one"] {
+            assert!(place.0.join("root").join(path).exists(), "{path}");
+        }
+        assert!(!place.0.join("new").exists() && !place.0.join("files").exists());
+        // A link that leads nowhere is not written through.
+        assert!(root.make_file(Path::new("broken"), 0o644).is_err());
+        assert!(root.make_dir_all(Path::new("x/../../y"), 0o755).is_err());
+    }
+
+    #[test]
+    fn links_of_procfs_and_what_is_no_file_are_refused() {
+        let (place, root) = Place::new("refused");
+        assert!(root.handle(Path::new("magic/x")).is_err());
+        let root_of_all = Root::open(Path::new("/")).expect("root");
+        assert_eq!(root_of_all.handle(Path::new("proc/self/cwd")).expect_err("magic").errno(), libc::ELOOP);
+        for path in ["dev/null", "etc"] {
+            assert!(root_of_all.read_file(Path::new(path)).is_err(), "{path}");
+        }
+        assert_eq!(root.read_link(Path::new("top")).expect("link"), b"/");
+        assert!(root.read_file(Path::new("outside")).is_ok());
+        drop(place);
+    }
+}

@@ -296,3 +296,46 @@ fn configurations_that_lie_are_refused() {
         "nothing is left behind"
     );
 }
+
+#[test]
+fn writes_to_procfs_cannot_be_redirected() {
+    if unable() {
+        return;
+    }
+    let bundle =
+        Bundle::new().script("cat /p/sys/net/ipv4/ip_forward; ls -A /proc/sys | wc -l").with(|config| {
+            let mounts = config["mounts"].as_array_mut().expect("mounts");
+            mounts.push(json!({ "destination": "/p", "type": "proc", "source": "proc" }));
+            mounts.push(json!({ "destination": "/proc/sys", "type": "tmpfs", "source": "tmpfs" }));
+            config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
+            config["linux"]["readonlyPaths"] = json!([]);
+        });
+    let got = bundle.run();
+    assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (0, "1\n0", ""));
+    let foreign = Bundle::new().script("true").with(|config| {
+        config["linux"]["sysctl"] = json!({ "kernel.core_pattern": "|/bin/evil" });
+    });
+    assert!(foreign.run().err.contains("not in a separate kernel namespace"));
+}
+
+#[test]
+fn a_terminal_that_is_no_devpts_is_refused() {
+    if unable() {
+        return;
+    }
+    let bundle = Bundle::new().script("tty").with(|config| {
+        config["process"]["terminal"] = json!(true);
+        // The image brings a /dev of its own, in which the multiplexer is something else.
+        config["mounts"]
+            .as_array_mut()
+            .expect("mounts")
+            .retain(|mount| !mount["destination"].to_string().contains("/dev"));
+    });
+    fs::create_dir_all(bundle.root().join("dev/pts")).expect("mkdir");
+    for target in ["/etc/passwd", "/proc/sysrq-trigger", "/dev/null", "/dev/tty"] {
+        let _ = fs::remove_file(bundle.root().join("dev/pts/ptmx"));
+        symlink(target, bundle.root().join("dev/pts/ptmx")).expect("link");
+        let got = bundle.run();
+        assert!(got.code == 1 && got.err.contains("terminal"), "{target}: {got:?}");
+    }
+}

@@ -20,7 +20,9 @@ const INIT_NAME: &str = "/sbin/docker-init";
 impl Inside<'_> {
     pub(super) fn apply_process(&mut self, op: &Op) -> Result<()> {
         match op {
-            Op::Limit(_, number, soft, hard) => Ok(credentials::set_limit(*number, *soft, *hard)?),
+            Op::Limit(name, number, soft, hard) => {
+                credentials::set_limit(*number, *soft, *hard).during(|| format!("process.rlimits: {name}"))
+            }
             Op::Scheduler(scheduling) => Ok(credentials::set_scheduler(scheduling)?),
             Op::IoPriority(class, level) => Ok(credentials::set_io_priority(*class, *level)?),
             Op::Affinity(cpus) => Ok(credentials::set_affinity(cpus.iter().copied())?),

@@ -121,9 +121,20 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
     match run(&globals, rest) {
         Ok(code) => code,
         Err((name, error)) => {
-            globals.log.error(&format!("runc {name} failed: {error}"));
+            globals.log.error(&format!("runc {name} failed: {}{error}", what_failed(&name, &error)));
             exit_code(&error)
         }
+    }
+}
+
+/// What runc says was being done when there is no program to run: clients look for these words.
+fn what_failed(command: &str, error: &Error) -> &'static str {
+    match (error.kind(), command) {
+        (Kind::NotFound | Kind::Permission | Kind::IsDirectory, "exec") => {
+            "exec failed: unable to start container process: "
+        }
+        (Kind::NotFound | Kind::Permission | Kind::IsDirectory, _) => "unable to start container process: ",
+        _ => "",
     }
 }
 
