@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 /// Debian's release, the same as the one whose packages the peers come from.
 const RELEASE: &str = "bookworm";
-const MIRROR: &str = "http://mirror.example/debian";
 
 /// Packs what is missing. Without a mirror there is no Debian image, which is said on stderr.
 pub(crate) fn archives() -> Result<Archives> {
@@ -48,7 +47,7 @@ fn debian_root(directory: &Path) -> Result<PathBuf> {
     }
     fs::create_dir_all(directory)?;
     let target = partial.display().to_string();
-    process::run("debootstrap", &["--variant=minbase", RELEASE, &target, MIRROR])?;
+    process::run("debootstrap", &["--variant=minbase", RELEASE, &target])?;
     for entry in fs::read_dir(partial.join("var/cache/apt/archives"))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
