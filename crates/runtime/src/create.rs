@@ -50,7 +50,6 @@ pub fn create_with(request: Create<'_>, procfs: Procfs, facts: &Facts) -> Result
     let held = matches!(request.gate, Gate::Held);
     let inside = Inside {
         sources: open_sources(&plan, request.cgroup, &procfs)?,
-        joins: open_joins(&plan)?,
         root_mount: root_mount(&plan)?,
         filter_listener: filter_listener(request.spec, filter.as_ref())?,
         own_binary: if request.init { Some(exe::read_only()?) } else { None },
@@ -237,18 +236,24 @@ fn root_mount(plan: &Plan) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Namespaces that only children get: taken for the length of the clone, then given back.
+/// Existing namespaces that the new process is to be in, and those that only children get: joined for the length of the
+/// clone, as they may belong to the host while the new process may not, then left again.
 struct ForChildren(Vec<(OwnedFd, u64)>);
 
 impl ForChildren {
-    fn take(plan: &Plan, procfs: &Procfs, joins: &[OwnedFd]) -> Result<Self> {
+    fn take(plan: &Plan, procfs: &Procfs) -> Result<Self> {
         let mut back = Self(Vec::new());
+        let joins = open_joins(plan)?;
         let own = kernel::own_pid();
-        for (join, file) in plan.joins.iter().zip(joins) {
+        for (join, file) in plan.joins.iter().zip(&joins) {
             let name = match join.kind {
                 namespace::PID => "pid",
                 namespace::TIME => "time",
-                _ => continue,
+                namespace::NETWORK => "net",
+                namespace::IPC => "ipc",
+                namespace::UTS => "uts",
+                namespace::CGROUP => "cgroup",
+                _ => return Err(Error::invalid(format!("{} cannot be joined", join.path.display()))),
             };
             back.0.push((procfs.namespace(own, name)?, join.kind));
             kernel::set_namespace(file, join.kind).during(|| format!("namespace {}", join.path.display()))?;
@@ -279,7 +284,7 @@ fn make_process(
     cgroup: Option<&cgroup::Cgroup>,
     mut inside: Inside<'_>,
 ) -> Result<Child> {
-    let for_children = ForChildren::take(plan, procfs, &inside.joins)?;
+    let for_children = ForChildren::take(plan, procfs)?;
     let new = if plan.time_offsets.is_empty() { plan.new } else { plan.new & !namespace::TIME };
     let procfs_inside = procfs.try_clone()?;
     inside.procfs = Some(procfs_inside);

@@ -480,3 +480,32 @@ fn our_init_is_pid_1_and_reaps_orphans() {
     assert_eq!(lines[1], "2");
     assert_eq!(lines.len(), 4, "{got:?}");
 }
+
+#[test]
+fn namespaces_of_another_container_are_joined() {
+    if unable() {
+        return;
+    }
+    let first = Bundle::new().script("sleep 1000");
+    first.start();
+    let names = [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")];
+    let state: Value = serde_json::from_str(&first.runc(&["state", &first.id]).out).expect("state");
+    let path = |file: &str| format!("/proc/{}/ns/{file}", state["pid"]);
+    let script = names.map(|(_, file)| format!("readlink /proc/self/ns/{file}")).join("; ");
+    let second = Bundle::new().script(&script).with(|config| {
+        config.as_object_mut().expect("object").remove("hostname");
+        for one in config["linux"]["namespaces"].as_array_mut().expect("list") {
+            if let Some((_, file)) = names.iter().find(|(kind, _)| one["type"] == *kind) {
+                one["path"] = json!(path(file));
+            }
+        }
+    });
+    let got = second.run();
+    let expected: Vec<String> =
+        names.iter().map(|(_, file)| fs::read_link(path(file)).expect("ns").display().to_string()).collect();
+    assert_eq!((got.code, got.out, got.err.as_str()), (0, expected.join("\n"), ""));
+    let wrong = Bundle::new().with(|config| {
+        config["linux"]["namespaces"][1]["path"] = json!(path("uts"));
+    });
+    assert!(wrong.run().err.contains("namespace of another kind"));
+}

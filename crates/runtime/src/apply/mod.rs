@@ -27,8 +27,6 @@ use crate::{Error, Kind, Result, hooks};
 pub(crate) struct Inside<'a> {
     /// What the host's side opened, by their place in the plan.
     pub(crate) sources: Vec<Option<OwnedFd>>,
-    /// Namespaces to join, by their place in the plan.
-    pub(crate) joins: Vec<OwnedFd>,
     /// The root file system, detached, until it is attached.
     pub(crate) root_mount: Option<OwnedFd>,
     /// The root, once it is attached.
@@ -72,7 +70,6 @@ impl<'a> Inside<'a> {
     pub(crate) fn new(channel: Channel, process: &'a Process, state: State) -> Self {
         Self {
             sources: Vec::new(),
-            joins: Vec::new(),
             root_mount: None,
             root: None,
             procfs: None,
@@ -113,7 +110,6 @@ impl Inside<'_> {
 
     fn apply(&mut self, op: &Op) -> Result<()> {
         match op {
-            Op::Join(number) => self.join(*number),
             Op::BecomeRoot => {
                 credentials::set_groups(&[]).or_else(permitted)?;
                 Ok(credentials::set_ids(0, 0)?)
@@ -133,7 +129,6 @@ impl Inside<'_> {
             Op::Mount(mount) => self
                 .mount(mount)
                 .during(|| format!("error mounting {:?} to rootfs", mount.target.display().to_string())),
-            Op::MakeDir(path) => self.root()?.make_dir_all(path, 0o755).map(drop).map_err(Error::from),
             Op::MakeNode(node) => self.make_node(node).during(|| format!("device {}", node.path.display())),
             Op::BindNode(source, path) => {
                 self.bind_node(*source, path).during(|| format!("device {}", path.display()))
@@ -176,12 +171,6 @@ impl Inside<'_> {
             }
             other => self.apply_process(other),
         }
-    }
-
-    fn join(&self, number: usize) -> Result<()> {
-        let namespace = self.joins.get(number).ok_or_else(|| missing("namespace"))?;
-        // Any kind: the file says what it is, and was verified to be of the right one.
-        Ok(kernel::set_namespace(namespace, 0)?)
     }
 
     fn await_go(&self) -> Result<()> {

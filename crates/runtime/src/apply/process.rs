@@ -117,7 +117,6 @@ impl Inside<'_> {
         // Nothing of the host's stays open while others of the container may already be looking.
         self.procfs = None;
         self.sources.clear();
-        self.joins.clear();
         self.empty = None;
         let terminal = self.terminal.take();
         self.channel.created(terminal.as_ref().map(|pair| pair.controller.as_fd()))?;

@@ -159,6 +159,11 @@ fn plan_namespaces(plan: &mut Plan, linux: &Linux, facts: &Facts) -> Result<()> 
         seen |= kind;
         match namespace.path.as_deref().filter(|path| !path.is_empty()) {
             None => plan.new |= kind,
+            Some(_) if namespace.kind == NamespaceKind::User => {
+                return Err(Error::invalid(
+                    "linux.namespaces: a user namespace by path is not supported: make a new one with the same maps",
+                ));
+            }
             Some(path) if Path::new(path).is_absolute() => plan.joins.push(Join { kind, path: path.into() }),
             Some(path) => {
                 return Err(Error::invalid(format!("linux.namespaces: path {path:?} is not absolute")));
@@ -180,12 +185,6 @@ fn plan_namespaces(plan: &mut Plan, linux: &Linux, facts: &Facts) -> Result<()> 
         }
         plan.time_offsets.push(format!("{clock} {} {}\n", offset.secs, offset.nanosecs));
     }
-    // A user namespace is joined first: it owns the others. Those of pid and time are the parent's to choose.
-    plan.joins.sort_by_key(|join| join.kind != namespace::USER);
-    let inside = |join: &Join| join.kind != namespace::PID && join.kind != namespace::TIME;
-    let joined: Vec<Op> =
-        (0..plan.joins.len()).filter(|number| inside(&plan.joins[*number])).map(Op::Join).collect();
-    plan.ops.extend(joined);
     if in_user_namespace(plan) {
         plan.ops.extend([Op::AwaitHost, Op::BecomeRoot]);
         enter_cgroup_namespace(plan, facts);
@@ -194,7 +193,7 @@ fn plan_namespaces(plan: &mut Plan, linux: &Linux, facts: &Facts) -> Result<()> 
 }
 
 fn in_user_namespace(plan: &Plan) -> bool {
-    plan.new & namespace::USER != 0 || plan.joins.iter().any(|join| join.kind == namespace::USER)
+    plan.new & namespace::USER != 0
 }
 
 /// Without id maps to wait for, mounts are made while the host's side does its part; before anything of the
@@ -217,7 +216,7 @@ fn enter_cgroup_namespace(plan: &mut Plan, facts: &Facts) {
 fn plan_user_maps(plan: &mut Plan, linux: &Linux) -> Result<()> {
     let mapped = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
     if plan.new & namespace::USER == 0 {
-        if mapped && !plan.joins.iter().any(|join| join.kind == namespace::USER) {
+        if mapped {
             return Err(Error::invalid("linux.uidMappings and gidMappings need a user namespace"));
         }
         return Ok(());

@@ -196,8 +196,6 @@ pub struct Node {
 /// One step, taken inside the container's namespaces, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// Joins an existing namespace, by its place in [`super::Plan::joins`].
-    Join(usize),
     /// Becomes root of the new user namespace.
     BecomeRoot,
     /// Waits until the host's side is done: id maps are written.
@@ -216,8 +214,6 @@ pub enum Op {
     AttachRoot(RootMount),
     /// Mounts.
     Mount(Box<Mount>),
-    /// Makes a directory.
-    MakeDir(PathBuf),
     /// Makes a device node.
     MakeNode(Node),
     /// Binds a device node of the host: (source, path).
@@ -346,7 +342,6 @@ impl fmt::Display for RootMount {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Join(number) => write!(f, "join namespace {number}"),
             Self::BecomeRoot => write!(f, "become root"),
             Self::AwaitHost => write!(f, "await host"),
             Self::NewCgroupNamespace => write!(f, "new cgroup namespace"),
@@ -356,7 +351,6 @@ impl fmt::Display for Op {
             Self::PropagateAll(to) => write!(f, "make everything from the host {to}"),
             Self::AttachRoot(root) => write!(f, "attach root: {root}"),
             Self::Mount(mount) => write!(f, "{mount}"),
-            Self::MakeDir(path) => write!(f, "mkdir {}", path.display()),
             Self::MakeNode(node) => {
                 let Node { path, kind, major, minor, mode, uid, gid } = node;
                 write!(f, "mknod {} {kind} {major}:{minor} {mode:04o} {uid}:{gid}", path.display())
