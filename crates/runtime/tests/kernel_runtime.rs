@@ -509,3 +509,39 @@ fn namespaces_of_another_container_are_joined() {
     });
     assert!(wrong.run().err.contains("namespace of another kind"));
 }
+
+#[test]
+fn mounts_have_ids_of_their_own() {
+    if unable() {
+        return;
+    }
+    let bundle = Bundle::new();
+    fs::write(bundle.directory.join("file"), "").expect("write");
+    let map = json!([{ "containerID": 0, "hostID": 1234, "size": 1 }]);
+    let bundle = bundle.script("stat -c %u:%g /file").with(|config| {
+        config["mounts"].as_array_mut().expect("mounts").push(json!({
+            "destination": "/file", "type": "bind", "source": "file", "options": ["bind"], "uidMappings": map, "gidMappings": map
+        }));
+    });
+    let got = bundle.run();
+    assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (0, "1234:1234", ""));
+}
+
+#[test]
+fn descriptors_are_kept_only_when_asked_for() {
+    if unable() {
+        return;
+    }
+    let bundle = Bundle::new().script("cat <&3 && ! cat <&4 2>/dev/null");
+    bundle.save();
+    fs::write(bundle.directory.join("text"), "kept").expect("write");
+    let script = format!(
+        "exec {} --root state run --preserve-fds 1 {} 3<text 4<text </dev/null",
+        support::runc().display(),
+        bundle.id
+    );
+    let mut command = std::process::Command::new("sh");
+    let output = command.args(["-c", &script]).current_dir(&bundle.directory).output().expect("sh");
+    let got = support::result(output);
+    assert_eq!((got.code, got.out.as_str()), (0, "kept"), "{got:?}");
+}
