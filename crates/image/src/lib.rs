@@ -28,6 +28,7 @@ mod record;
 mod recover;
 mod save;
 mod snapshot;
+mod stack;
 mod steps;
 mod tar;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The vocabulary of the Open Container Initiative: runtime spec, image spec, digests, references, platforms. No I/O.
 
+mod config;
 pub mod digest;
 pub mod image;
 pub mod platform;

@@ -1,7 +1,9 @@
 //! Tar archives: reading what comes from outside, and writing our own.
 
+mod entry;
 mod read;
 mod write;
 
-pub(crate) use read::{Entry, EntryKind, Reader, Sparse};
+pub(crate) use entry::{Entry, EntryKind, Sparse};
+pub(crate) use read::Reader;
 pub(crate) use write::{Header, Writer};

@@ -1,7 +1,10 @@
 //! Tests of the reader: round trips with the writer, and archives that lie.
 
+use linux::file::Time;
+
+use super::super::entry::stored_size;
 use super::*;
-use crate::tar::{Header, Writer};
+use crate::tar::{EntryKind, Header, Writer};
 
 fn limits() -> Limits {
     Limits::default()
