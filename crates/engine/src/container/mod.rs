@@ -65,13 +65,23 @@ pub(crate) fn log_name(container_id: &str) -> String {
     format!("{container_id}-json.log")
 }
 
+/// Bytes of one log file and number of files when nobody says: a gibibyte for each container.
+const DEFAULT_LOG_SIZE: u64 = 256 << 20;
+const DEFAULT_LOG_FILES: u32 = 4;
+
 /// What the shim is told about the log.
 pub(crate) fn log_config(record: &Record, log: &LogSpec, data_dir: &Path) -> Result<shim::protocol::Log> {
     use shim::protocol::LogDriver;
     let driver = if log.driver == "none" { LogDriver::None } else { LogDriver::JsonFile };
     let option = |key: &str| log.options.get(key).map(String::as_str);
-    let max_size = option("max-size").filter(|size| *size != "-1").map(parse_size).transpose()?;
+    let max_size = match option("max-size") {
+        // Nobody said anything: a limit that few programs reach, but no disk is filled. `max-size=-1` takes it away.
+        None if option("max-file").is_none() => Some(DEFAULT_LOG_SIZE),
+        None | Some("-1") => None,
+        Some(text) => Some(parse_size(text)?),
+    };
     let max_file = match option("max-file") {
+        None if option("max-size").is_none() => DEFAULT_LOG_FILES,
         None => 1,
         Some(text) => text.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
             Error::invalid(format!(
