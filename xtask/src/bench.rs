@@ -21,6 +21,7 @@ const IDLE: usize = 20;
 /// Builds the optimised engine, installs the peers, and goes on in namespaces of its own.
 pub(crate) fn run(words: &[String]) -> Result<()> {
     packages::install(&["docker.io", "podman", "crun", "runc", "containernetworking-plugins", "iptables"])?;
+    process::run("cargo", &["build", "--release", "--package", "berth"])?;
     fixtures::archives()?;
     let mut inside = vec!["bench"];
     inside.extend(words.iter().map(String::as_str));

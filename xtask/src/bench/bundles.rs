@@ -3,7 +3,7 @@
 use super::accounting::Group;
 use super::report::{Row, Table};
 use super::{Sample, WARM_UP, sample};
-use crate::{fixtures, process};
+use crate::{fixtures, process, workspace};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -21,6 +21,12 @@ pub(super) fn measure(directory: &Path, rounds: usize) -> Result<Table> {
     let bundle = directory.join("bundle");
     prepare(&bundle)?;
     let runtimes = [
+        runtime(
+            "berth runtime",
+            workspace::release_program().display().to_string(),
+            &["runtime"],
+            directory,
+        )?,
         runtime("crun", "crun".to_owned(), &[], directory)?,
         runtime("runc", "runc".to_owned(), &[], directory)?,
     ];

@@ -89,8 +89,10 @@ pub(super) struct Candidate {
     group: Group,
 }
 
-/// Starts every engine; the same daemon of ours is measured through both clients.
+/// Starts every engine, each with its own client.
 pub(super) fn start(directory: &Path) -> Result<Vec<Candidate>> {
+    let berth =
+        daemon("berth", Flavour::Berth, workspace::release_program().display().to_string(), directory)?;
     let docker = daemon("docker", Flavour::Docker, "docker".to_owned(), directory)?;
     let podman_directory = directory.join("podman").display().to_string();
     let podman_words = [
@@ -118,7 +120,7 @@ pub(super) fn start(directory: &Path) -> Result<Vec<Candidate>> {
         daemon: None,
         group: podman_group,
     };
-    Ok(vec![docker, podman])
+    Ok(vec![berth, docker, podman])
 }
 
 fn daemon(name: &str, flavour: Flavour, client: String, directory: &Path) -> Result<Candidate> {
