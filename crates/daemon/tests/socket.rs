@@ -173,7 +173,7 @@ async fn attach(call: Call<State>) -> Outcome {
     let content_type = hijack::content_type(call.version, true);
     tokio::spawn(async move {
         if let Some(client) = hijack::take(call.upgrade).await {
-            let _ = hijack::pump(client, ours, Vec::new(), &call.presence).await;
+            let _ = hijack::pump(client, ours, Vec::new(), &call.presence, std::future::ready(())).await;
         }
     });
     Ok(hijack::reply(content_type))

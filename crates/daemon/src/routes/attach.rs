@@ -62,7 +62,7 @@ async fn begin(call: Request) -> Outcome {
         let Some(live) = live else { return };
         // Without a terminal every byte belongs to the program.
         let keys = if tty { keys } else { Vec::new() };
-        match hijack::pump(client, live.stream, keys, &call.presence).await {
+        match hijack::pump(client, live.stream, keys, &call.presence, std::future::ready(())).await {
             Ok(End::Detached) => attach::detached(&engine, &name),
             Ok(End::Closed) => {}
             Err(error) => tracing::debug!(container = name, %error, "an attachment ended early"),

@@ -46,6 +46,9 @@ async fn resize(call: Request) -> Outcome {
     Ok(reply::empty(StatusCode::OK))
 }
 
+/// How long the end of a stream may wait for the end of its program.
+const SETTLE: std::time::Duration = std::time::Duration::from_secs(2);
+
 async fn start(mut call: Request) -> Outcome {
     let mut request: ExecStartRequest = call.json().await?;
     if !call.is_at_least(42) || !request.tty {
@@ -85,7 +88,11 @@ async fn run(call: Request, id: String, request: ExecStartRequest, keys: Vec<u8>
         }
     };
     let keys = if attached.tty { keys } else { Vec::new() };
-    match hijack::pump(client, attached.stream, keys, &call.presence).await {
+    // Clients ask for the exit code as soon as the stream has ended. A program that closed its streams may run on.
+    let settled = async {
+        let _ = tokio::time::timeout(SETTLE, exec::ended(&engine, &id)).await;
+    };
+    match hijack::pump(client, attached.stream, keys, &call.presence, settled).await {
         Ok(End::Detached) => exec::detached(&engine, &id),
         Ok(End::Closed) => {}
         Err(error) => tracing::debug!(exec = id, %error, "an exec's streams ended early"),

@@ -69,12 +69,13 @@ pub enum End {
 
 /// Copies both ways between a client and a container's streams until the container's side ends, the client hangs up,
 /// or types `keys` (watched for when there are any). The end of the client's input is passed on and does not end the
-/// copying.
+/// copying. Once all output is out, `before_close` is waited for: what a client asks next must be known by then.
 pub async fn pump(
     client: impl AsyncRead + AsyncWrite,
     container: impl AsyncRead + AsyncWrite,
     keys: Vec<u8>,
     presence: &Presence,
+    before_close: impl Future<Output = ()>,
 ) -> std::io::Result<End> {
     let (client_reader, mut client_writer) = tokio::io::split(client);
     let (mut container_reader, mut container_writer) = tokio::io::split(container);
@@ -92,6 +93,7 @@ pub async fn pump(
     };
     let output = async {
         tokio::io::copy(&mut container_reader, &mut client_writer).await?;
+        before_close.await;
         client_writer.shutdown().await
     };
     tokio::select! {

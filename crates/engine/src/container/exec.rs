@@ -44,6 +44,8 @@ enum Phase {
 #[derive(Debug, Default)]
 pub struct Execs {
     all: Mutex<HashMap<String, Exec>>,
+    /// Told whenever one has ended or is forgotten.
+    ended: tokio::sync::Notify,
 }
 
 impl Execs {
@@ -78,6 +80,7 @@ impl Execs {
     /// Forgets what belongs to a removed container.
     pub(crate) fn forget_container(&self, container_id: &str) {
         self.lock().retain(|_, exec| exec.container_id != container_id);
+        self.ended.notify_waiters();
     }
 
     /// The shim says that one has ended.
@@ -93,6 +96,7 @@ impl Execs {
             exec.phase = Phase::Ended { code, pid, at: time::now() };
             exec.clone()
         };
+        self.ended.notify_waiters();
         if let Ok(handle) = engine.containers.find(&ended.container_id) {
             let attributes = with(handle.view().record.attributes(), "execID", exec_id);
             let attributes = with(attributes, "exitCode", &code.to_string());
@@ -108,6 +112,7 @@ impl Execs {
                 exec.phase = Phase::Ended { code: 137, pid, at };
             }
         }
+        self.ended.notify_waiters();
     }
 
     fn insert(&self, exec_id: &str, exec: Exec) {
@@ -293,6 +298,18 @@ fn exec_error(error: protocol::Error) -> Error {
         ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::IsDirectory => Error::invalid(message),
         ErrorKind::Invalid => Error::conflict(message),
         ErrorKind::Other => Error::system(message),
+    }
+}
+
+/// Waits until an exec has ended, or is not known any more.
+pub async fn ended(engine: &Engine, exec_id: &str) {
+    loop {
+        let mut told = std::pin::pin!(engine.execs.ended.notified());
+        told.as_mut().enable();
+        match engine.execs.get(exec_id) {
+            Ok(exec) if !matches!(exec.phase, Phase::Ended { .. }) => told.await,
+            Ok(_) | Err(_) => return,
+        }
     }
 }
 
