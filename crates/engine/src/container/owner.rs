@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::launch::{self, Launched};
 use super::record::Record;
 use super::registry::Handle;
-use super::state::{Action, Effect, Input, Process, State, Step};
+use super::state::{Action, Effect, Input, Process, Refusal, State, Step};
 use super::step::step;
 use super::view::{Live, View};
 use super::{erase, resolve, teardown};
@@ -386,6 +386,10 @@ impl Owner {
     }
 
     async fn change(&mut self, change: Change) -> Result<()> {
+        // The record may be forgotten already: writing it again would bring the container back at the next boot.
+        if matches!(self.record.state, State::Removing { .. } | State::Gone { .. }) {
+            return Err(self.view().refusal(Refusal::Removing));
+        }
         let before = self.record.clone();
         let changed = (change.0)(&mut self.record);
         let saved = match changed {

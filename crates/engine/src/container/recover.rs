@@ -6,6 +6,7 @@ use super::adopt::adopt;
 use super::launch::Places;
 use super::owner::{self, Adopted};
 use super::record::Record;
+use super::registry::Registry;
 use super::resolve;
 use super::state::{Input, Policy, Restart, State};
 use super::teardown;
@@ -87,9 +88,19 @@ async fn find(engine: &Engine, record: &Record) -> Result<(Found, Option<Adopted
     Ok((exit.map_or(Found::Nothing, Found::Ended), None))
 }
 
+/// Reserves the recorded name. A container whose name another one has is called by its short identifier: out of sight,
+/// it could neither be stopped nor removed.
+fn take_name(containers: &Registry, name: &str, container_id: &str) -> Result<String> {
+    let Err(error) = containers.reserve(name, container_id) else { return Ok(name.to_owned()) };
+    let short = id::short(container_id);
+    tracing::error!(container = short, %error, "it is called by its identifier instead");
+    containers.reserve(short, container_id)?;
+    Ok(short.to_owned())
+}
+
 /// Brings back one container. A container that cannot be brought back is reported and left as recorded.
 pub(crate) async fn recover(engine: &Engine, mut record: Record) -> Result<()> {
-    engine.containers.reserve(&record.name, &record.id)?;
+    record.name = take_name(&engine.containers, &record.name, &record.id)?;
     let policy = resolve::policy(&record.host_config)?;
     let active = !matches!(record.state, State::Created(_) | State::Exited { .. } | State::Dead { .. });
     let (found, adopted) = if active { find(engine, &record).await? } else { (Found::Nothing, None) };
@@ -164,6 +175,14 @@ mod tests {
     fn running() -> Running {
         let process = Process { pid: 1, start_time_ticks: 1, started_at: 1 };
         Running { process, tally: Tally::default(), told_to_stop: false }
+    }
+
+    #[test]
+    fn a_container_whose_name_is_taken_is_called_by_its_identifier() {
+        let containers = Registry::default();
+        let ids = ["a".repeat(64), "b".repeat(64)];
+        let names = ids.each_ref().map(|id| take_name(&containers, "web", id).expect("a name"));
+        assert_eq!(names, ["web".to_owned(), "b".repeat(12)]);
     }
 
     /// The whole table of recovery: every state, everything that may be found.
