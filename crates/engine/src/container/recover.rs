@@ -8,7 +8,7 @@ use super::owner::{self, Adopted};
 use super::record::Record;
 use super::registry::Registry;
 use super::resolve;
-use super::state::{Input, Policy, Restart, State};
+use super::state::{Input, Policy, Restart, State, Then};
 use super::teardown;
 use crate::engine::Engine;
 use crate::{Result, id, time};
@@ -49,7 +49,10 @@ pub(crate) fn plan(state: &State, found: &Found, policy: Policy, now: i64) -> Pl
             Found::Running,
         ) => Plan::Adopt,
         (State::Running(_) | State::Paused(_), _) => Plan::Settle(vec![ended()]),
-        // A stop that was under way is fulfilled: the program has ended.
+        // A stop that was under way is fulfilled: the program has ended. What is always to run runs again at boot.
+        (State::Stopping { then: Then::Rest, .. }, _) if policy.restart == Restart::Always => {
+            Plan::Settle(vec![ended(), Input::Start])
+        }
         (State::Stopping { .. }, _) => Plan::Settle(vec![ended()]),
         // The program may have run to its end while nobody looked: its record tells.
         (State::Starting { .. }, Found::Ended(exit)) => Plan::Settle(vec![exit.clone()]),
@@ -169,7 +172,7 @@ async fn sweep(engine: &Engine, record: &Record) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::{Ended, Process, Running, Tally, Then};
+    use super::super::state::{Ended, Process, Running, Tally};
     use super::*;
 
     fn running() -> Running {
