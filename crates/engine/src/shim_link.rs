@@ -84,6 +84,11 @@ impl Link {
         Ok((Self { calls }, receiver))
     }
 
+    /// A handle that does not keep the connection.
+    pub(crate) fn downgrade(&self) -> WeakLink {
+        WeakLink { calls: self.calls.downgrade() }
+    }
+
     /// Sends a request and waits for its answer.
     pub(crate) async fn call(
         &self,
@@ -118,6 +123,19 @@ impl Link {
             protocol::ErrorKind::Invalid | protocol::ErrorKind::NotFound => Error::invalid(error.message),
             _ => Error::system(error.message),
         })
+    }
+}
+
+/// A handle on a connection that others keep.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakLink {
+    calls: mpsc::WeakSender<Call>,
+}
+
+impl WeakLink {
+    /// The connection, while somebody keeps it.
+    pub(crate) fn upgrade(&self) -> Option<Link> {
+        self.calls.upgrade().map(|calls| Link { calls })
     }
 }
 

@@ -220,6 +220,8 @@ pub async fn start(engine: &Engine, exec_id: &str, start: ExecStartRequest) -> R
             Ok(attached)
         }
         Err(error) => {
+            // A container that ended meanwhile has taken its namespaces along, whatever call noticed it.
+            let error = running(engine, &exec.container_id).err().unwrap_or(error);
             let code = match error.kind {
                 crate::Kind::InvalidParameter if error.message.contains("ermission") => 126,
                 crate::Kind::InvalidParameter => 127,

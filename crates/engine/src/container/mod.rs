@@ -37,6 +37,7 @@ pub mod top;
 pub mod update;
 mod user;
 pub mod view;
+mod vigil;
 pub mod wait;
 
 use std::path::Path;

@@ -13,7 +13,7 @@ use super::registry::Handle;
 use super::state::{Action, Effect, Input, Process, Refusal, State, Step};
 use super::step::step;
 use super::view::{Live, View};
-use super::{erase, resolve, teardown};
+use super::{erase, resolve, teardown, vigil};
 use crate::engine::Engine;
 use crate::shim_link::{Attach, Notice};
 use crate::{Error, Outcome, Result, id, time};
@@ -118,6 +118,9 @@ fn must_survive(state: &State) -> bool {
 
 impl Owner {
     async fn run(mut self, mut mailbox: mpsc::Receiver<Command>, first: Vec<Input>) {
+        if let Some(live) = self.live.clone() {
+            self.watch_over(&live);
+        }
         for input in first {
             self.report(input).await;
         }
@@ -261,6 +264,7 @@ impl Owner {
     async fn launched(&mut self, answer: std::result::Result<Launched, launch::Failure>) {
         match answer {
             Ok(Launched { live, notices, pid, start_time_ticks }) => {
+                self.watch_over(&live);
                 self.live = Some(live);
                 self.notices = Some(notices);
                 let process = Process { pid, start_time_ticks, started_at: time::now() };
@@ -296,6 +300,10 @@ impl Owner {
                 }
             }
         }
+    }
+
+    fn watch_over(&self, live: &Live) {
+        vigil::keep(live, launch::Places::of(&self.engine, &self.record.id).exec_dir);
     }
 
     fn signal(&self, signal: i32) {

@@ -39,7 +39,8 @@ struct Group {
     members: Vec<String>,
 }
 
-fn number(text: &str) -> Option<Result<u32>> {
+/// A user's or group's number; `None` for what is no number, an error for one that is out of range.
+pub(crate) fn number(text: &str) -> Option<Result<u32>> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

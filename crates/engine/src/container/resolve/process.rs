@@ -103,7 +103,7 @@ pub(super) fn resolve(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> 
         args,
         env,
         cwd: working_dir(&config.working_dir)?,
-        user: config.user.clone(),
+        user: user(&config.user)?,
         groups: host.group_add.clone().unwrap_or_default(),
         tty: config.tty,
         console_size: host.console_size,
@@ -125,6 +125,16 @@ fn environment(config: &Config) -> Result<Vec<String>> {
     }
     // A bare name only removes an inherited variable; nothing of it reaches the program.
     Ok(given.into_iter().filter(|entry| entry.contains('=')).collect())
+}
+
+/// Numbers are checked at once; names when the container's files can be read.
+fn user(text: &str) -> Result<String> {
+    for part in text.split(':') {
+        if let Some(number) = crate::container::user::number(part) {
+            number?;
+        }
+    }
+    Ok(text.to_owned())
 }
 
 fn working_dir(path: &str) -> Result<String> {
