@@ -55,15 +55,16 @@ fn default_mounts(spec: &ContainerSpec) -> Vec<Mount> {
     ];
     // It shows the queues of the IPC namespace in which it is mounted, whoever's that is.
     mounts.push(mount("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]));
-    if spec.namespaces.ipc == Share::Host {
-        mounts.push(bind("/dev/shm", "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]));
-    }
+    const SHM: &[&str] = &["rbind", "nosuid", "noexec", "nodev"];
     match &spec.namespaces.ipc {
-        Share::Private if !spec.namespaces.ipc_none => {
+        Share::Host => mounts.push(bind("/dev/shm", "/dev/shm", SHM)),
+        Share::Private if spec.namespaces.ipc_none => {}
+        Share::Private => {
             let size = format!("size={}", spec.shm_size);
             mounts.push(mount("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
         }
-        _ => {}
+        // Refused when the container is made: the donor's memory is mounted in its own mount namespace only.
+        Share::Container(_) => {}
     }
     mounts
 }

@@ -63,6 +63,7 @@ pub(crate) fn resolve(
 ) -> Result<(ContainerSpec, Vec<String>)> {
     let mut warnings = Vec::new();
     refuse_unsupported(config, host)?;
+    warnings.extend(not_yet(config));
     let namespaces = namespaces::resolve(config, host, facts)?;
     let process = process::resolve(config, host, facts)?;
     let privileged = host.privileged;
@@ -109,6 +110,11 @@ fn refuse_unsupported(config: &Config, host: &HostConfig) -> Result<()> {
     if host.volumes_from.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(Error::invalid("--volumes-from is not supported yet: name the volumes with --volume"));
     }
+    if host.ipc_mode.strip_prefix("container:").is_some_and(|donor| !donor.is_empty()) {
+        return Err(Error::invalid(
+            "sharing another container's IPC namespace is not supported yet: its /dev/shm could not be shared",
+        ));
+    }
     if host.links.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(Error::invalid("--link is not supported yet: use a user-defined network"));
     }
@@ -132,6 +138,16 @@ fn refuse_unsupported(config: &Config, host: &HostConfig) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// What is accepted because images bring it along, and does nothing yet: said, never hidden.
+fn not_yet(config: &Config) -> Option<String> {
+    let test = config.healthcheck.as_ref().and_then(|check| check.test.as_ref())?;
+    let asks = test.first().is_some_and(|word| word != "NONE");
+    asks.then(|| {
+        "The health check of this container is kept but not run: this engine does not run health checks yet."
+            .to_owned()
+    })
 }
 
 fn shm_size(host: &HostConfig, facts: &Facts<'_>) -> Result<i64> {
