@@ -23,6 +23,9 @@ use super::detach::Detachable;
 use super::presence::Presence;
 use super::reply::Reply;
 
+/// How long a client may take to leave after the end of its output.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// A connection after the answer 101.
 pub type Stream = TokioIo<Upgraded>;
 
@@ -97,8 +100,23 @@ pub async fn pump(
         client_writer.shutdown().await
     };
     tokio::select! {
-        result = output => result.map(|()| End::Closed),
-        () = input => Ok(End::Detached),
-        () = presence.hangs_up() => Ok(End::Closed),
+        result = output => result?,
+        () = input => return Ok(End::Detached),
+        () = presence.hangs_up() => return Ok(End::Closed),
+    }
+    discard(&mut client_reader, presence).await;
+    Ok(End::Closed)
+}
+
+/// Takes what a client still sends to a program that has ended. Closing with bytes unread would reset the connection,
+/// and the client would lose the end of the output. It leaves once it has read that end; it is not waited for longer
+/// than a moment.
+async fn discard(client: &mut (impl AsyncRead + Unpin), presence: &Presence) {
+    let mut sink = tokio::io::sink();
+    let rest = tokio::time::timeout(LINGER, tokio::io::copy(client, &mut sink));
+    tokio::select! {
+        // How it ends does not matter: nobody is interested in these bytes.
+        _ = rest => {}
+        () = presence.hangs_up() => {}
     }
 }
