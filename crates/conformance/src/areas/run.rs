@@ -155,6 +155,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "-d prints the full id and returns", detached),
         Check::new(AREA, "-i passes input on to its end", input),
         Check::new(AREA, "-i passes a megabyte on without loss", much_input),
+        Check::new(AREA, "input that nobody reads spoils neither output nor exit code", unread_input),
         Check::new(AREA, "stderr stays apart from stdout", streams),
         Check::new(AREA, "--rm removes the container, and without it the container stays", removal),
         Check::new(AREA, "--name names, and a second one of the name is refused", names),
@@ -199,6 +200,12 @@ fn much_input(scope: &Scope<'_>) -> Result<()> {
     let output = scope.run_with_input(&["-i"], &["cat"], &input)?.expect_code(0)?;
     same("length", output.stdout.len(), input.len())?;
     same("bytes", output.stdout.into_bytes() == input, true)
+}
+
+fn unread_input(scope: &Scope<'_>) -> Result<()> {
+    let input = vec![b'y'; 4 << 20];
+    let output = scope.run_with_input(&["-i"], &["sh", "-c", "echo done; exit 3"], &input)?.expect_code(3)?;
+    same("output", (output.stdout.as_str(), output.stderr.as_str()), ("done\n", ""))
 }
 
 fn streams(scope: &Scope<'_>) -> Result<()> {
