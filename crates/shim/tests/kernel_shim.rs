@@ -53,7 +53,17 @@ fn main() {
     let lab = Lab { dress, directory: directory.clone() };
     let code = lab.run(harness::cases::CASES).max(lab.run(CASES));
     fs::remove_dir_all(&directory).expect("the root file system is free");
+    remove_parent_group();
     std::process::exit(code);
+}
+
+/// The shims removed their groups; the one above them is the test's.
+fn remove_parent_group() {
+    let hierarchy = cgroup::Hierarchy::detect().expect("control groups");
+    let path = cgroup::CgroupPath::parse(harness::PARENT_GROUP).expect("a path");
+    if let Some(group) = cgroup::Cgroup::open(&hierarchy, &path).expect("open the group") {
+        group.remove().expect("no shim left a group behind");
+    }
 }
 
 fn unfit() -> Option<String> {

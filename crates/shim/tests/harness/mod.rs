@@ -23,6 +23,8 @@ use shim::protocol::{
 };
 use shim::spawn::{self, Child};
 
+/// The control group above those of all shims.
+pub(crate) const PARENT_GROUP: &str = "/berth-test-shim";
 /// No step of a test takes this long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -96,7 +98,7 @@ impl Lab {
             data_dir: shim.data_dir.clone(),
             cgroup: CgroupPlace {
                 driver: CgroupDriver::Cgroupfs,
-                path: format!("/berth-test-shim/{}", shim.id),
+                path: format!("{PARENT_GROUP}/{}", shim.id),
             },
             init: false,
         };
