@@ -118,7 +118,7 @@ fn run(
     command: &'static Command,
     args: &[String],
 ) -> Result<i32, Failure> {
-    let usage = format!("{path} {}", command.synopsis);
+    let usage = command.usage(path);
     let typed = match parse(command.flags, command.interspersed, args) {
         Ok(typed) => typed,
         Err(Stop::Help) => return print(&command_help(path, program, command, terminal_width())),

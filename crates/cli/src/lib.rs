@@ -4,6 +4,7 @@
 //! `resolve` functions yield what was meant, without I/O wherever the words do not name a file. `cli` reaches state
 //! through the API alone: it opens no store, mounts nothing and starts no container by itself.
 
+mod archive;
 mod command;
 mod dispatch;
 mod failure;

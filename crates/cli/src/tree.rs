@@ -13,6 +13,7 @@ pub(crate) static ROOT: Group = Group {
         Entry::command("attach", &attach::COMMAND),
         Entry::command("commit", &image_names::COMMIT),
         Entry::group("container", &CONTAINER),
+        Entry::command("cp", &cp::COMMAND),
         Entry::command("create", &create::COMMAND),
         Entry::command("diff", &look::DIFF),
         Entry::command("events", &events::COMMAND),
@@ -58,6 +59,7 @@ static CONTAINER: Group = Group {
     entries: &[
         Entry::command("attach", &attach::COMMAND),
         Entry::command("commit", &image_names::COMMIT),
+        Entry::command("cp", &cp::COMMAND),
         Entry::command("create", &create::COMMAND),
         Entry::command("diff", &look::DIFF),
         Entry::command("exec", &exec::COMMAND),

@@ -1,6 +1,7 @@
 //! The commands, a file for each or for a few of one kind: flags, and what `run` does with them.
 
 pub(crate) mod attach;
+pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod disk_usage;
 pub(crate) mod events;

@@ -1,6 +1,6 @@
 //! `pull` and `push`: the daemon does it, progress is shown here.
 
-use api::registry::AuthConfig;
+use api::registry::{AuthConfig, base64_decode, base64_encode};
 use client::{Query, Request};
 
 use crate::failure::Failure;
@@ -201,48 +201,15 @@ pub(crate) fn credentials(session: &Session, name: &str) -> Option<String> {
     Some(encode(&auth))
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
 /// JSON in base64url with padding, as the header takes it.
 fn encode(auth: &AuthConfig) -> String {
     let json = serde_json::to_vec(auth).expect("credentials are plain data");
-    let mut out = String::with_capacity(json.len().div_ceil(3) * 4);
-    for chunk in json.chunks(3) {
-        let mut word = [0_u8; 3];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let bits = u32::from_be_bytes([0, word[0], word[1], word[2]]);
-        for index in 0..4 {
-            let sextet = (bits >> (18 - 6 * index)) & 63;
-            out.push(if index <= chunk.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
-        }
-    }
-    out
+    base64_encode(&json).replace('+', "-").replace('/', "_")
 }
 
-/// Base64 of either alphabet, with or without padding; `None` for anything else or for bytes that are not text.
-pub(crate) fn decode(text: &str) -> Option<String> {
-    String::from_utf8(decode_bytes(text)?).ok()
-}
-
-/// As [`decode`], to bytes.
-pub(crate) fn decode_bytes(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let byte = match byte {
-            b'+' => b'-',
-            b'/' => b'_',
-            byte => byte,
-        };
-        let sextet = ALPHABET.iter().position(|letter| *letter == byte)?;
-        bits = bits << 6 | sextet as u32;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    Some(out)
+/// Base64 that holds text.
+fn decode(text: &str) -> Option<String> {
+    String::from_utf8(base64_decode(text)?).ok()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub(crate) type Future<'a> = Pin<Box<dyn std::future::Future<Output = Result<i32
 
 /// A command: its grammar, its help, and what it does.
 pub(crate) struct Command {
-    /// What follows the name in a usage line: `[OPTIONS] IMAGE [COMMAND] [ARG...]`.
+    /// What follows the name in a usage line: `[OPTIONS] IMAGE [COMMAND] [ARG...]`; `{path}` is the name once more.
     pub(crate) synopsis: &'static str,
     /// One line, also shown in the list of commands.
     pub(crate) about: &'static str,
@@ -75,6 +75,13 @@ impl Group {
     pub(crate) fn find(&self, name: &str) -> Option<&'static Entry> {
         let entries: &'static [Entry] = self.entries;
         entries.iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
+    }
+}
+
+impl Command {
+    /// The usage line for the command at `path`, without the word `Usage`.
+    pub(crate) fn usage(&self, path: &str) -> String {
+        format!("{path} {}", self.synopsis.replace("{path}", path))
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Command, Entry, Flag, Group, Node};
 
 /// The help text of a command. `path` starts with the program's name: `berth container run`.
 pub(crate) fn command_help(path: &str, program: &str, command: &Command, width: usize) -> String {
-    let mut out = format!("Usage:  {path} {}\n\n{}\n", command.synopsis, command.about);
+    let mut out = format!("Usage:  {}\n\n{}\n", command.usage(path), command.about);
     if command.paths.len() > 1 {
         let paths: Vec<_> = command.paths.iter().map(|path| format!("{program} {path}")).collect();
         let _ = write!(out, "\nAliases:\n  {}\n", paths.join(", "));

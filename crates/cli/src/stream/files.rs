@@ -51,18 +51,24 @@ async fn copy(response: &mut Response, file: &mut File, path: &str) -> Result<()
 
 /// Refuses a file that could not be written, before the daemon does any work.
 pub(crate) fn check_output(path: &str) -> Result<(), Failure> {
-    let target = Path::new(path);
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !parent.is_dir() {
-        return Err(Failure::text(format!(
-            "invalid output path: directory {:?} does not exist",
-            parent.display().to_string()
-        )));
-    }
-    match fs::metadata(target) {
+    check_directory(path)?;
+    match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
             Err(Failure::text(format!("invalid output path: {path:?} must be a regular file")))
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a path whose directory is not there.
+pub(crate) fn check_directory(path: &str) -> Result<(), Failure> {
+    let target = Path::new(path);
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !parent.is_dir() {
+        return Err(Failure::text(format!(
+            "invalid output path: directory {:?} does not exist",
+            crate::value::volume::clean(&std::env::current_dir().unwrap_or_default().join(parent))
+        )));
+    }
+    Ok(())
 }

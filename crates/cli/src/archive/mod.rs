@@ -1,0 +1,4 @@
+//! Tar archives on this side of `cp`: packing files of the user's, unpacking files of a container's.
+
+pub(crate) mod pack;
+pub(crate) mod unpack;
