@@ -15,7 +15,7 @@ use super::plan::plan_spec;
 use super::record::{Attachment, Record};
 use super::registry::Handle;
 use super::spec::{ContainerSpec, RootSource};
-use super::state::Input;
+use super::state::{Input, Nanos};
 use super::view::Live;
 use crate::engine::Engine;
 use crate::network::Files;
@@ -29,6 +29,8 @@ pub(crate) struct Launched {
     pub(crate) notices: mpsc::UnboundedReceiver<Notice>,
     pub(crate) pid: i32,
     pub(crate) start_time_ticks: u64,
+    /// Just before the program was let go: never later than its end.
+    pub(crate) started_at: Nanos,
 }
 
 /// A launch that failed, and was undone.
@@ -133,7 +135,9 @@ async fn run(
     let (link, notices) = Link::new(spawned.socket)?;
     let started = drive(engine, record, attachment, waiting, &link, create).await;
     match started {
-        Ok((live, pid, start_time_ticks)) => Ok(Launched { live, notices, pid, start_time_ticks }),
+        Ok((live, pid, start_time_ticks, started_at)) => {
+            Ok(Launched { live, notices, pid, start_time_ticks, started_at })
+        }
         Err(failure) => {
             // The shim kills and cleans what it made, and leaves.
             if let Err(error) = link.call(Request::Shutdown, Vec::new()).await {
@@ -258,7 +262,7 @@ async fn drive(
     waiting: Vec<Attach>,
     link: &Link,
     create: Create,
-) -> std::result::Result<(Live, i32, u64), Failure> {
+) -> std::result::Result<(Live, i32, u64, Nanos), Failure> {
     let (reply, descriptors) = link.call(Request::Create(Box::new(create)), Vec::new()).await?;
     let Reply::Created { pid, start_time_ticks, descriptors: named } = reply else {
         return Err(Error::system("the shim answered a creation with something else").into());
@@ -271,9 +275,10 @@ async fn drive(
     for attach in waiting {
         link.attach(attach).await?;
     }
+    let started_at = time::now();
     link.call(Request::Start, Vec::new()).await?;
     let pid = i32::try_from(pid).map_err(|_| Error::system(format!("impossible process id {pid}")))?;
-    Ok((Live { link: link.clone(), pidfd, netns }, pid, start_time_ticks))
+    Ok((Live { link: link.clone(), pidfd, netns }, pid, start_time_ticks, started_at))
 }
 
 /// The descriptors that came with an answer, by what they are.

@@ -16,7 +16,7 @@ use super::view::{Live, View};
 use super::{erase, resolve, teardown, vigil};
 use crate::engine::Engine;
 use crate::shim_link::{Attach, Notice};
-use crate::{Error, Outcome, Result, id, time};
+use crate::{Error, Outcome, Result, id};
 
 /// Commands that may wait in a mailbox.
 const MAILBOX: usize = 64;
@@ -263,11 +263,11 @@ impl Owner {
 
     async fn launched(&mut self, answer: std::result::Result<Launched, launch::Failure>) {
         match answer {
-            Ok(Launched { live, notices, pid, start_time_ticks }) => {
+            Ok(Launched { live, notices, pid, start_time_ticks, started_at }) => {
                 self.watch_over(&live);
                 self.live = Some(live);
                 self.notices = Some(notices);
-                let process = Process { pid, start_time_ticks, started_at: time::now() };
+                let process = Process { pid, start_time_ticks, started_at };
                 self.report(Input::Launched(process)).await;
             }
             Err(launch::Failure { code, message }) => {
