@@ -28,7 +28,8 @@ impl World {
                 // `3: eth0@if2: <...>`: numbers of links and counters of rules change by themselves.
                 let stable: Vec<&str> = match arguments[0] {
                     "-o" => line.split_whitespace().skip(1).take(1).collect(),
-                    _ => line.split_whitespace().collect(),
+                    // A bridge's route says by and by that nothing is plugged in.
+                    _ => line.split_whitespace().filter(|word| *word != "linkdown").collect(),
                 };
                 lines.insert(format!("{program}: {}", stable.join(" ")));
             }
