@@ -84,10 +84,7 @@ impl Networks {
                 let bridge = Bridge::plan(name, config, records, &mut kernel)?;
                 rules.set_network(&ids[0], bridge.rules());
                 // The rules come before the bridge: there is no moment in which it is open.
-                // A table that is there serves containers that run: it is only put right when they are known.
-                if kernel.observe_firewall().map_err(failed)?.is_empty() {
-                    kernel.sync_firewall(&rules).map_err(failed)?;
-                }
+                kernel.sync_firewall(&rules).map_err(failed)?;
                 kernel.ensure_bridge(&bridge.config).map_err(failed)?;
                 Some(bridge)
             }
