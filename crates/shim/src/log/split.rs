@@ -28,8 +28,7 @@ impl Splitter {
     pub(super) fn feed(&mut self, mut bytes: &[u8], now: Timestamp, mut take: impl FnMut(Piece<'_>)) {
         while !bytes.is_empty() {
             let room = LINE_LIMIT - self.begun.len();
-            // A line of exactly the limit is one piece, so its end may be one byte further.
-            let window = &bytes[..bytes.len().min(room + 1)];
+            let window = &bytes[..bytes.len().min(room)];
             match window.iter().position(|byte| *byte == b'\n') {
                 Some(end) => {
                     let time = self.parts_since.take().unwrap_or(now);
@@ -42,7 +41,7 @@ impl Splitter {
                     }
                     bytes = &bytes[end + 1..];
                 }
-                None if window.len() <= room => {
+                None if window.len() < room => {
                     self.begun.extend_from_slice(bytes);
                     return;
                 }
@@ -123,10 +122,15 @@ mod tests {
         let line = vec![b'x'; LINE_LIMIT];
         let found = split(&[&line, b"y", &line, b"\n", &line, b"\n"]);
         let shape: Vec<_> = found.iter().map(|(bytes, ends, time)| (bytes.len(), *ends, *time)).collect();
-        assert_eq!(
-            shape,
-            [(LINE_LIMIT, false, 2), (LINE_LIMIT, false, 2), (1, true, 2), (LINE_LIMIT, true, 6)]
-        );
+        // As in Docker, a line of exactly the limit is cut before its end comes.
+        let expected = [
+            (LINE_LIMIT, false, 1),
+            (LINE_LIMIT, false, 1),
+            (1, true, 1),
+            (LINE_LIMIT, false, 5),
+            (0, true, 5),
+        ];
+        assert_eq!(shape, expected);
     }
 
     #[test]

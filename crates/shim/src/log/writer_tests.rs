@@ -42,6 +42,44 @@ fn the_file_is_what_docker_writes() {
 }
 
 #[test]
+fn the_same_bytes_give_what_docker_recorded() {
+    // Recorded from Docker 20.10 (`docker run --label a=b --log-opt labels=a … cat sample`), times replaced by one.
+    let expected = [
+        r#"{"log":"plain\n","stream":"stdout","attrs":{"a":"b"},"time":"T"}"#.to_owned(),
+        concat!(
+            r#"{"log":"\"quoted\" \\ \u003ca href=x\u003e\u0026\u003c/a\u003e\u0009tab\u0000nul"#,
+            "\x7f",
+            r#"del\u001b[0m\r\n","stream":"stdout","attrs":{"a":"b"},"time":"T"}"#
+        )
+        .to_owned(),
+        r#"{"log":"grüße € 😀 \u2028\u2029\n","stream":"stdout","attrs":{"a":"b"},"time":"T"}"#.to_owned(),
+        r#"{"log":"\ufffd\ufffd bad \ufffd\ufffd cut\n","stream":"stdout","attrs":{"a":"b"},"time":"T"}"#
+            .to_owned(),
+        format!(r#"{{"log":"{}","stream":"stdout","attrs":{{"a":"b"}},"time":"T"}}"#, "x".repeat(16384)),
+        format!(r#"{{"log":"{}","stream":"stdout","attrs":{{"a":"b"}},"time":"T"}}"#, "x".repeat(16384)),
+        format!(r#"{{"log":"{}\n","stream":"stdout","attrs":{{"a":"b"}},"time":"T"}}"#, "x".repeat(7232)),
+        format!(r#"{{"log":"{}","stream":"stdout","attrs":{{"a":"b"}},"time":"T"}}"#, "y".repeat(16384)),
+        r#"{"log":"\n","stream":"stdout","attrs":{"a":"b"},"time":"T"}"#.to_owned(),
+        r#"{"log":"\n","stream":"stdout","attrs":{"a":"b"},"time":"T"}"#.to_owned(),
+        r#"{"log":"\n","stream":"stdout","attrs":{"a":"b"},"time":"T"}"#.to_owned(),
+        r#"{"log":"end without newline","stream":"stdout","attrs":{"a":"b"},"time":"T"}"#.to_owned(),
+    ];
+    let mut sample = b"plain\n\"quoted\" \\ <a href=x>&</a>\ttab\x00nul\x7fdel\x1b[0m\r\n".to_vec();
+    sample.extend_from_slice("grüße € 😀 \u{2028}\u{2029}\n".as_bytes());
+    sample.extend_from_slice(b"\xff\xfe bad \xe2\x82 cut\n");
+    sample.extend_from_slice(&[vec![b'x'; 40_000], b"\n".to_vec(), vec![b'y'; 16_384]].concat());
+    sample.extend_from_slice(b"\n\n\nend without newline");
+    let scratch = Scratch::new();
+    let path = scratch.path().join("l");
+    let mut writer =
+        Writer::open(&Log { attrs: vec![("a".into(), "b".into())], ..settings(&path) }).expect("open");
+    writer.append(Stream::Stdout, &sample, at(0));
+    writer.finish(Stream::Stdout, at(0));
+    let found = fs::read_to_string(&path).expect("a file").replace("2026-11-21T03:43:07.12Z", "T");
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn full_files_are_put_aside_and_the_oldest_goes() {
     let scratch = Scratch::new();
     let path = scratch.path().join("l");
