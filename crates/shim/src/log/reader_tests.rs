@@ -36,10 +36,10 @@ fn texts(entries: &[Entry]) -> Vec<String> {
     entries.iter().map(|entry| String::from_utf8_lossy(&entry.bytes).into_owned()).collect()
 }
 
-/// A log of `lines` numbered lines, one each second, some very long, over several files.
-fn filled(scratch: &Scratch, random: &mut Random, lines: i64, compress: bool) -> PathBuf {
+/// A log of `lines` numbered lines, one each second, some very long, in files of `max_size`.
+fn filled(scratch: &Scratch, random: &mut Random, lines: i64, max_size: u64, compress: bool) -> PathBuf {
     let path = scratch.path().join("l");
-    let mut writer = writer(&path, Some(200_000), 100, compress);
+    let mut writer = writer(&path, Some(max_size), 100, compress);
     for number in 0..lines {
         let filler = if random.below(25) == 0 { random.below(60_000) } else { random.below(300) };
         let stream = if random.below(3) == 0 { Stream::Stderr } else { Stream::Stdout };
@@ -52,10 +52,12 @@ fn filled(scratch: &Scratch, random: &mut Random, lines: i64, compress: bool) ->
 #[test]
 fn every_query_gives_what_a_filter_over_everything_gives() {
     let mut random = Random::from_clock("reader");
-    for compress in [false, true] {
+    // Many small files, plain and compressed, and few that are large enough for a search by time to leave parts out.
+    for (lines, max_size, compress) in [(700, 60_000, false), (700, 60_000, true), (2000, 1_500_000, false)] {
         let scratch = Scratch::new();
-        let path = filled(&scratch, &mut random, 700, compress);
-        assert!(scratch.names().len() > 3, "{:?}", scratch.names());
+        let path = filled(&scratch, &mut random, lines, max_size, compress);
+        let count = usize::try_from(lines).expect("a count");
+        assert!(scratch.names().len() > 1, "{:?}", scratch.names());
         let everything = all(&path, &Query::default());
         let starts: Vec<usize> = everything
             .iter()
@@ -63,17 +65,17 @@ fn every_query_gives_what_a_filter_over_everything_gives() {
             .filter(|(_, entry)| entry.begins_line)
             .map(|(index, _)| index)
             .collect();
-        assert_eq!(starts.len(), 700);
-        for _ in 0..60 {
+        assert_eq!(starts.len(), count);
+        for _ in 0..30 {
             let mut pick = |limit: usize| (random.below(3) > 0).then(|| random.below(limit));
-            let (tail, since, until) = (pick(800), pick(720), pick(720));
+            let (tail, since, until) = (pick(count + count / 8), pick(count + 20), pick(count + 20));
             let query = Query {
                 tail: tail.map(|tail| tail as u64),
                 since: since.map(|second| at(second as i64)),
                 until: until.map(|second| at(second as i64)),
             };
-            let first = tail
-                .map_or(0, |tail| starts.get(700_usize.saturating_sub(tail)).copied().unwrap_or(usize::MAX));
+            let first =
+                tail.map_or(0, |tail| starts.get(count.saturating_sub(tail)).copied().unwrap_or(usize::MAX));
             let wanted = |(index, entry): &(usize, &Entry)| {
                 *index >= first
                     && query.since.is_none_or(|since| entry.time >= since)
