@@ -10,7 +10,7 @@ use std::time::Instant;
 use harness::{Case, LIMIT, Lab, attach, interactive, read_all};
 use oci::runtime::Spec;
 use shim::client::Error;
-use shim::protocol::{Create, ErrorKind, Event, Framing, Io, Request, Root};
+use shim::protocol::{Create, ErrorKind, Event, Framing, Io, Request, Root, Target};
 
 const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: &[&str] = &[
@@ -60,7 +60,7 @@ fn main() {
 /// The shims removed their groups; the one above them is the test's.
 fn remove_parent_group() {
     let hierarchy = cgroup::Hierarchy::detect().expect("control groups");
-    let path = cgroup::CgroupPath::parse(harness::PARENT_GROUP).expect("a path");
+    let path = cgroup::CgroupPath::parse(&harness::parent_group()).expect("a path");
     if let Some(group) = cgroup::Cgroup::open(&hierarchy, &path).expect("open the group") {
         group.remove().expect("no shim left a group behind");
     }
@@ -228,6 +228,9 @@ fn a_small_init_passes_signals_and_the_exit_code_on(lab: &Lab) {
     let (_, descriptors) = shim.call(Request::Hello).expect("hello");
     let pidfd = linux::pidfd::PidFd::from(descriptors.into_iter().next().expect("a pidfd"));
     assert!(pidfd.send(15).expect("signal"));
+    // A shell that was told just before it began to read looks at what it was told when the reading ends.
+    let closed = shim.call(Request::CloseStdin { target: Target::Container });
+    assert!(matches!(closed, Ok(_) | Err(Error::Refused(_))), "{closed:?}");
     assert_eq!(shim.exited().code, 12);
     assert_eq!(shim.log_text(), format!("{greeting}told\n"));
     shim.shut_down();

@@ -23,8 +23,11 @@ use shim::protocol::{
 };
 use shim::spawn::{self, Child};
 
-/// The control group above those of all shims.
-pub(crate) const PARENT_GROUP: &str = "/berth-test-shim";
+/// The control group above those of all shims of this run; another run at the same time has its own.
+pub(crate) fn parent_group() -> String {
+    format!("/berth-test-shim-{}", std::process::id())
+}
+
 /// No step of a test takes this long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
@@ -98,7 +101,7 @@ impl Lab {
             data_dir: shim.data_dir.clone(),
             cgroup: CgroupPlace {
                 driver: CgroupDriver::Cgroupfs,
-                path: format!("{PARENT_GROUP}/{}", shim.id),
+                path: format!("{}/{}", parent_group(), shim.id),
             },
             init: false,
         };
