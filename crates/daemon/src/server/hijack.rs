@@ -104,19 +104,16 @@ pub async fn pump(
         () = input => return Ok(End::Detached),
         () = presence.hangs_up() => return Ok(End::Closed),
     }
-    discard(&mut client_reader, presence).await;
+    discard(&mut client_reader).await;
     Ok(End::Closed)
 }
 
-/// Takes what a client still sends to a program that has ended. Closing with bytes unread would reset the connection,
-/// and the client would lose the end of the output. It leaves once it has read that end; it is not waited for longer
-/// than a moment.
-async fn discard(client: &mut (impl AsyncRead + Unpin), presence: &Presence) {
+/// Takes what a client still sends to a program that has ended, up to its end. Closing with bytes unread would reset the
+/// connection, and the client would lose the end of the output. A client that leaves ends its input too, so nothing else
+/// is watched: with both directions shut down a unix socket counts as hung up while it still holds unread bytes. The
+/// client is not waited for longer than a moment.
+async fn discard(client: &mut (impl AsyncRead + Unpin)) {
     let mut sink = tokio::io::sink();
-    let rest = tokio::time::timeout(LINGER, tokio::io::copy(client, &mut sink));
-    tokio::select! {
-        // How it ends does not matter: nobody is interested in these bytes.
-        _ = rest => {}
-        () = presence.hangs_up() => {}
-    }
+    // How it ends does not matter: nobody is interested in these bytes.
+    let _rest = tokio::time::timeout(LINGER, tokio::io::copy(client, &mut sink)).await;
 }
