@@ -1,0 +1,1 @@
+//! Client of image registries (OCI distribution specification).
