@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, Rea
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::request::escape_path;
-use crate::{Address, ApiVersion, Error, JsonLines, Outgoing, Ping, Request, Result, dns};
+use crate::{Address, ApiVersion, Error, JsonLines, Outgoing, Ping, Request, Result};
 
 /// The largest answer that is read into memory at once, in bytes.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -171,7 +171,7 @@ impl Client {
 
     async fn connect_tcp(&self, host: &str, port: u16) -> Result<io::Result<TcpStream>> {
         let lookup = |reason: String| Error::Lookup { host: host.to_owned(), reason };
-        let addresses = dns::lookup(host).await.map_err(|error| lookup(error.to_string()))?;
+        let addresses = resolver::lookup(host).await.map_err(|error| lookup(error.to_string()))?;
         let mut last = Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
         for address in addresses {
             last = TcpStream::connect((address, port)).await;

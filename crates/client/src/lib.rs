@@ -6,7 +6,6 @@
 mod address;
 mod body;
 mod connection;
-mod dns;
 mod error;
 mod json_lines;
 mod mux;
