@@ -14,6 +14,7 @@ pub mod container_create;
 pub mod container_inspect;
 pub mod container_list;
 pub mod descriptor;
+pub mod detach_keys;
 pub mod disk_usage;
 pub mod endpoint;
 pub mod events;

@@ -1,5 +1,6 @@
 //! `POST /containers/{id}/attach`: the connection becomes the container's standard streams.
 
+use api::detach_keys;
 use bytes::Bytes;
 use engine::container::attach::{self, Streams};
 use engine::container::logs::{self, LogOptions};
@@ -11,8 +12,8 @@ use super::logs::Print;
 use crate::server::body::Body;
 use crate::server::failure::Failure;
 use crate::server::hijack::{self, End};
+use crate::server::reply;
 use crate::server::router::Outcome;
-use crate::server::{detach, reply};
 
 pub(super) async fn attach(call: Request) -> Outcome {
     match begin(call).await {
@@ -30,7 +31,7 @@ async fn begin(call: Request) -> Outcome {
         return Err(no_upgrade());
     }
     let keys = call.query.get("detachKeys");
-    let keys = detach::parse(keys)
+    let keys = detach_keys::parse(keys)
         .ok_or_else(|| Failure::invalid(format!("Invalid detach keys ({keys}) provided")))?;
     let (stdout, stderr) = (call.query.flag("stdout"), call.query.flag("stderr"));
     let engine = call.state.engine.clone();

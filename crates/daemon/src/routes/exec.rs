@@ -1,6 +1,7 @@
 //! `/containers/{id}/exec` and `/exec/{id}/…`: programs beside the container's own.
 
 use api::IdResponse;
+use api::detach_keys;
 use api::exec::{ExecCreateRequest, ExecStartRequest};
 use api::frame::{self, Stream};
 use engine::container::exec;
@@ -12,8 +13,8 @@ use super::containers::size;
 use super::{Request, State};
 use crate::server::failure::Failure;
 use crate::server::hijack::{self, End};
+use crate::server::reply;
 use crate::server::router::{Outcome, Router};
-use crate::server::{detach, reply};
 use crate::shape;
 
 pub(super) fn add(router: &mut Router<State>) {
@@ -29,7 +30,7 @@ async fn create(mut call: Request) -> Outcome {
         shape::v1_42::create_exec(&mut request);
     }
     let keys = &request.detach_keys;
-    if detach::parse(keys).is_none() {
+    if detach_keys::parse(keys).is_none() {
         return Err(Failure::invalid(format!("Invalid escape keys ({keys}) provided")));
     }
     let id = exec::create(&call.state.engine, call.param("name"), request).await?;
@@ -61,8 +62,8 @@ async fn start(mut call: Request) -> Outcome {
     }
     // An exec that does not exist is a status; whatever happens later is told in the stream, as Docker does.
     let known = exec::inspect(&call.state.engine, &id).await?;
-    let keys = known.detach_keys.as_deref().and_then(api::registry::base64_decode);
-    let keys = keys.or_else(|| detach::parse("")).unwrap_or_default();
+    let asked = known.detach_keys.as_deref().and_then(api::registry::base64_decode);
+    let keys = asked.filter(|keys| !keys.is_empty()).or_else(|| detach_keys::parse("")).unwrap_or_default();
     if !call.wants_upgrade() {
         return Err(no_upgrade());
     }

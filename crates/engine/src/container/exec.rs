@@ -315,6 +315,12 @@ pub async fn ended(engine: &Engine, exec_id: &str) {
     }
 }
 
+/// The codes of detach keys, base64; empty when none were asked for.
+fn shown_keys(asked: &str) -> String {
+    let keys = if asked.is_empty() { None } else { api::detach_keys::parse(asked) };
+    api::registry::base64_encode(&keys.unwrap_or_default())
+}
+
 /// Inspects an exec.
 pub async fn inspect(engine: &Engine, exec_id: &str) -> Result<ExecInspect> {
     let Exec { container_id, request, phase } = engine.execs.get(exec_id)?;
@@ -343,7 +349,7 @@ pub async fn inspect(engine: &Engine, exec_id: &str) -> Result<ExecInspect> {
         open_stdout: request.attach_stdout,
         can_remove: matches!(phase, Phase::Ended { .. }),
         container_id,
-        detach_keys: None,
+        detach_keys: Some(shown_keys(&request.detach_keys)),
         pid: i64::from(pid),
     })
 }
