@@ -4,7 +4,7 @@
 //! names ─► manifest or index ─► configuration, layers' blobs, further manifests
 //!                 └──────────► diff IDs and chains ─► layer directories
 //! snapshots ─► manifest, configuration, layer directories
-//! pins of operations under way
+//! pins of operations under way, leases of pulls that were cut
 //! ```
 //!
 //! Pins are frozen first and records are read afterwards: an operation that is no longer pinned has recorded what it
@@ -51,7 +51,14 @@ impl Images {
     /// # Errors
     /// When the disk or the database fails.
     pub fn collect(&self) -> Result<Collected> {
+        self.collect_with(false)
+    }
+
+    /// The same; `all` also frees what pulls have left that were cut and not tried again yet.
+    pub(crate) fn collect_with(&self, all: bool) -> Result<Collected> {
         let frozen = self.pins.freeze();
+        let leased = self.leased(&frozen, all)?;
+        let held = |key: &str| frozen.contains_key(key) || leased.contains(key);
         let reachable = self.reachable()?;
         if !reachable.unreadable.is_empty() {
             return Ok(Collected { unreadable: reachable.unreadable, ..Collected::default() });
@@ -59,7 +66,7 @@ impl Images {
         let mut collected = Collected::default();
         let mut layers = Vec::new();
         for (text, record) in self.store.read()?.scan(&LAYERS)?.records {
-            if !reachable.layers.contains(&text) && !frozen.contains_key(&text) {
+            if !reachable.layers.contains(&text) && !held(&text) {
                 collected.layers += 1;
                 collected.bytes += record.size;
                 layers.push(text);
@@ -81,11 +88,12 @@ impl Images {
         }
         self.options.steps.reached("layers freed");
         for blob in self.content.list()?.0 {
-            if !reachable.blobs.contains(&blob.digest) && !frozen.contains_key(&blob.digest.to_string()) {
+            if !reachable.blobs.contains(&blob.digest) && !held(&blob.digest.to_string()) {
                 collected.blobs += 1;
                 collected.bytes += self.content.remove(&blob.digest)?;
             }
         }
+        collected.bytes += self.content.remove_partial(&|digest| held(&digest.to_string()))?;
         self.options.steps.reached("blobs freed");
         Ok(collected)
     }

@@ -173,13 +173,13 @@ impl Content {
         }
     }
 
-    /// Removes partial content that nobody is taking in; the bytes it took.
-    pub(crate) fn remove_partial(&self) -> Result<u64> {
+    /// Removes partial content that nobody is taking in and nobody holds; the bytes it took.
+    pub(crate) fn remove_partial(&self, held: &dyn Fn(&Digest) -> bool) -> Result<u64> {
         let mut bytes = 0;
         for (path, digest) in self.partial()? {
             let file = match File::open(&path) {
                 // Content without a digest has no lock; what a kill left of it goes at the next boot.
-                Ok(file) if digest.is_some() => file,
+                Ok(file) if digest.as_ref().is_some_and(|digest| !held(digest)) => file,
                 Ok(_) => continue,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(stream("look at partial content")(error)),

@@ -14,6 +14,7 @@ mod images;
 mod import;
 mod inspect;
 mod layers;
+mod lease;
 mod limits;
 mod list;
 mod load;

@@ -70,7 +70,7 @@ impl Images {
             pruned.removed.extend(self.forget(&id, &names)?);
         }
         // Whoever prunes wants the room, and not the head start of an interrupted pull.
-        pruned.bytes = self.collect()?.bytes + self.content.remove_partial()?;
+        pruned.bytes = self.collect_with(true)?.bytes;
         Ok(pruned)
     }
 

@@ -1,8 +1,9 @@
 //! Content that arrives piece by piece from elsewhere: what a pull or a build writes into the store.
 //!
 //! ```text
-//! hold ─► receive(digest) ─► write … ─► finish      any number, in any order, each continued after a cut or a kill
-//!      ─► admit(manifest or index, name)            unpacked, checked, named; then the hold may go
+//! hold or lease ─► receive(digest) ─► write … ─► finish   any number, in any order, each continued after a cut
+//!               ─► unpack_layer(diff ID)                  as each layer arrives, in parallel
+//!               ─► admit(manifest or index, name)         checked, unpacked, named; then the hold may go
 //! ```
 
 use oci::image::Descriptor;
@@ -10,6 +11,7 @@ use oci::{Digest, Platform, Reference};
 
 use crate::content::{Blob, Ingest};
 use crate::images::Images;
+use crate::layers::{LayerKey, Wanted};
 use crate::load::{LoadOptions, Loaded};
 use crate::pins::Pin;
 use crate::progress::Progress;
@@ -19,6 +21,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct Hold {
     pub(crate) pin: Pin,
+    /// Its name in the table of leases, when it outlives the daemon.
+    pub(crate) lease: Option<String>,
 }
 
 /// A blob on its way in.
@@ -31,7 +35,7 @@ impl Images {
     /// Begins an operation that brings content in.
     #[must_use]
     pub fn hold(&self) -> Hold {
-        Hold { pin: self.pins.operation() }
+        Hold { pin: self.pins.operation(), lease: None }
     }
 
     /// Whether content is here in full.
@@ -67,6 +71,34 @@ impl Images {
             incoming.restart()?;
         }
         Ok(Some(incoming))
+    }
+
+    /// Whether a layer is unpacked and can be used as it is.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_unpacked(&self, hold: &Hold, diff_id: &Digest) -> Result<bool> {
+        let key = LayerKey::Alone(diff_id.clone());
+        hold.pin.add(key.text());
+        Ok(self.layers.get(&key)?.is_some())
+    }
+
+    /// Unpacks a layer whose blob is here, unless that is done already or it needs the layers below it; then `admit` does
+    /// it. Several layers may be unpacked at once.
+    ///
+    /// # Errors
+    /// When the layer is not what its diff ID says, or the disk is full; then nothing of it stays.
+    pub fn unpack_layer(
+        &self,
+        hold: &Hold,
+        diff_id: &Digest,
+        blob: &Descriptor,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        hold.pin.add(LayerKey::Alone(diff_id.clone()).text());
+        hold.pin.add(&blob.digest);
+        let layer = Wanted { diff_id: diff_id.clone(), blob: blob.clone() };
+        self.layers.unpack_one_alone(&self.content, &layer, progress)
     }
 
     /// Unpacks and names what was received: `target` is a manifest or an index all of whose parts for `platform` (or for

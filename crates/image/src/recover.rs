@@ -12,6 +12,7 @@ use crate::content::Content;
 use crate::error::stream;
 use crate::images::Options;
 use crate::layers::remove_path;
+use crate::lease::{LEASES, is_old};
 use crate::record::{LAYERS, SNAPSHOTS};
 
 /// Everything that the plan depends on.
@@ -21,6 +22,8 @@ pub(crate) struct Facts {
     pub(crate) boot_id: String,
     /// Partial content: path, and the digest it is to have when that is known.
     pub(crate) partial: Vec<(PathBuf, Option<Digest>)>,
+    /// What leases of pulls that were cut still hold.
+    pub(crate) leased: BTreeSet<String>,
     /// Digests of verified content.
     pub(crate) blobs: BTreeSet<Digest>,
     /// Directories in `layers/tmp`.
@@ -85,6 +88,9 @@ pub(crate) fn gather(options: &Options, store: &Store, content: &Content) -> Res
     let mut snapshot_records: BTreeSet<String> = snapshots.records.into_iter().map(|(id, _)| id).collect();
     // A record that cannot be read still owns its directory.
     snapshot_records.extend(snapshots.bad.into_iter().map(|bad| bad.key));
+    let now = crate::time::now_seconds();
+    let leases = snapshot.scan(&LEASES)?.records.into_iter().filter(|(_, lease)| !is_old(lease, now));
+    let leased = leases.flat_map(|(_, lease)| lease.keys).collect();
     let root = options.data_root.join("layers");
     let mut layer_dirs = BTreeMap::new();
     for (directory, prefix) in [("sha256", "sha256:"), ("chain-sha256", "chain-sha256:")] {
@@ -95,6 +101,7 @@ pub(crate) fn gather(options: &Options, store: &Store, content: &Content) -> Res
     Ok(Facts {
         boot_id: options.boot_id.clone(),
         partial: content.partial()?,
+        leased,
         blobs: content.list()?.0.into_iter().map(|blob| blob.digest).collect(),
         drafts: entries(&root.join("tmp"))?.into_values().collect(),
         layer_dirs,
@@ -118,8 +125,10 @@ fn entries(directory: &Path) -> Result<BTreeMap<String, PathBuf>> {
 pub(crate) fn plan(facts: &Facts) -> Vec<Op> {
     let mut ops: Vec<Op> = facts.bad_records.iter().cloned().map(Op::ReportBad).collect();
     for (path, digest) in &facts.partial {
-        // Content of a known digest is continued, unless it has arrived by another way meanwhile.
-        if digest.as_ref().is_none_or(|digest| facts.blobs.contains(digest)) {
+        // What a lease holds is continued, unless it has arrived by another way meanwhile.
+        let goes_on =
+            |digest: &Digest| facts.leased.contains(&digest.to_string()) && !facts.blobs.contains(digest);
+        if !digest.as_ref().is_some_and(goes_on) {
             ops.push(Op::RemovePartial(path.clone()));
         }
     }
@@ -198,13 +207,16 @@ mod tests {
     fn what_a_kill_or_a_loss_of_power_leaves_is_swept() {
         let known = crate::digest_of(b"known");
         let arrived = crate::digest_of(b"arrived");
+        let abandoned = crate::digest_of(b"abandoned");
         let mut facts = Facts {
             boot_id: "now".into(),
             partial: vec![
                 ("i/new".into(), None),
-                ("i/known".into(), Some(known)),
+                ("i/known".into(), Some(known.clone())),
+                ("i/abandoned".into(), Some(abandoned)),
                 ("i/arrived".into(), Some(arrived.clone())),
             ],
+            leased: BTreeSet::from([known.to_string(), arrived.to_string()]),
             blobs: BTreeSet::from([arrived]),
             drafts: vec!["l/tmp/1".into()],
             bad_records: vec![store::BadRecord { table: "layers", key: "x".into(), reason: "eof".into() }],
@@ -217,6 +229,7 @@ mod tests {
         facts.snapshot_dirs.insert("unowned".into(), "s/unowned".into());
         let expected = "skip record \"x\" of layers: eof
 remove partial content i/new
+remove partial content i/abandoned
 remove partial content i/arrived
 remove unfinished layer l/tmp/1
 remove unproven layer l/unrecorded

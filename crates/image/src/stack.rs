@@ -100,7 +100,12 @@ impl Layers {
         })
     }
 
-    fn unpack_one_alone(&self, content: &Content, layer: &Wanted, progress: &dyn Progress) -> Result<()> {
+    pub(crate) fn unpack_one_alone(
+        &self,
+        content: &Content,
+        layer: &Wanted,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let key = LayerKey::Alone(layer.diff_id.clone());
         let _turn = self.turn(&key);
         if self.get(&key)?.is_some() {

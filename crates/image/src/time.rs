@@ -8,6 +8,11 @@ pub(crate) fn now() -> (i64, u32) {
     (i64::try_from(since.as_secs()).unwrap_or_default(), since.subsec_nanos())
 }
 
+/// The present in whole seconds since 1970.
+pub(crate) fn now_seconds() -> i64 {
+    now().0
+}
+
 /// The present as text.
 pub(crate) fn now_text() -> String {
     let (seconds, nanoseconds) = now();

@@ -47,7 +47,8 @@ fn a_pull_that_is_cut_and_killed_continues_where_it_was() {
     let scratch = Scratch::new("receive");
     let parts = parts();
     let images = scratch.open();
-    let hold = images.hold();
+    let hold = images.lease("x").unwrap();
+    images.keep(&hold, parts.iter().map(|(descriptor, _)| &descriptor.digest)).unwrap();
     let mut incoming = images.receive(&hold, &parts[0].0).unwrap().unwrap();
     incoming.write(&parts[0].1[..100_000]).unwrap();
     assert!(matches!(images.receive(&hold, &parts[0].0), Err(Error::Conflict(_))));
@@ -56,7 +57,7 @@ fn a_pull_that_is_cut_and_killed_continues_where_it_was() {
     drop(images);
 
     let images = scratch.open();
-    let hold = images.hold();
+    let hold = images.lease("x").unwrap();
     assert_eq!(receive(&images, &hold, &parts[0].0, &parts[0].1).unwrap(), 100_000);
     for (descriptor, bytes) in &parts[1..] {
         receive(&images, &hold, descriptor, bytes).unwrap();
@@ -65,7 +66,7 @@ fn a_pull_that_is_cut_and_killed_continues_where_it_was() {
     let name = Reference::parse("ghcr.io/x/y:1").unwrap();
     let admitted = images.admit(&hold, &parts[2].0, Some(&name), None, &Silent).unwrap();
     assert_eq!((admitted.id, admitted.name.as_deref()), (parts[2].0.digest.clone(), Some("ghcr.io/x/y:1")));
-    drop(hold);
+    images.end(hold).unwrap();
     assert_eq!(images.collect().unwrap().blobs, 0);
     assert!(images.receive(&images.hold(), &parts[0].0).unwrap().is_none(), "it is here already");
     let lower = images.lower_dirs(&images.runnable("ghcr.io/x/y:1", None).unwrap(), &Silent).unwrap();
@@ -98,4 +99,55 @@ fn what_is_wrong_or_missing_makes_no_image() {
     drop(hold);
     assert_eq!(images.collect().unwrap().blobs, 2);
     assert!(!images.has(&parts[1].0.digest).unwrap());
+}
+
+#[test]
+fn a_lease_keeps_what_came_until_its_image_or_a_prune() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new("lease");
+    let parts = parts();
+    let images = scratch.open();
+    let hold = images.lease("pull x:1").unwrap();
+    images.keep(&hold, parts.iter().map(|(descriptor, _)| &descriptor.digest)).unwrap();
+    receive(&images, &hold, &parts[0].0, &parts[0].1).unwrap();
+    let layer = image::digest_of(&parts[0].1);
+    images.unpack_layer(&hold, &layer, &parts[0].0, &Silent).unwrap();
+    let mut cut = images.receive(&hold, &parts[1].0).unwrap().unwrap();
+    cut.write(&parts[1].1[..10]).unwrap();
+    drop(cut);
+    drop((hold, images));
+
+    let images = scratch.open();
+    assert_eq!(images.collect().unwrap(), image::Collected::default(), "the pull may go on");
+    let hold = images.lease("pull x:1").unwrap();
+    assert!(images.is_unpacked(&hold, &layer).unwrap());
+    assert_eq!(images.receive(&hold, &parts[1].0).unwrap().unwrap().offset(), 10);
+    images.prune(false, &Filters::default(), &NoUsers).unwrap();
+    assert!(images.is_unpacked(&hold, &layer).unwrap(), "a pull under way is not pruned");
+    drop(hold);
+    let pruned = images.prune(false, &Filters::default(), &NoUsers).unwrap();
+    assert!(pruned.bytes > 300_000 && pruned.removed.is_empty(), "{pruned:?}");
+    let hold = images.lease("pull x:1").unwrap();
+    assert!(!images.is_unpacked(&hold, &layer).unwrap() && !images.has(&parts[0].0.digest).unwrap());
+    assert_eq!(images.receive(&hold, &parts[1].0).unwrap().unwrap().offset(), 0);
+}
+
+#[test]
+fn a_layer_that_is_not_what_its_diff_id_says_leaves_nothing() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new("lease-liar");
+    let parts = parts();
+    let images = scratch.open();
+    let hold = images.hold();
+    receive(&images, &hold, &parts[0].0, &parts[0].1).unwrap();
+    let lie = image::digest_of(b"something else");
+    let error = images.unpack_layer(&hold, &lie, &parts[0].0, &Silent).unwrap_err();
+    assert!(matches!(error, Error::WrongDigest { .. }), "{error}");
+    assert!(!images.is_unpacked(&hold, &lie).unwrap());
+    let left = |name: &str| std::fs::read_dir(scratch.path.join("data/layers").join(name)).unwrap().count();
+    assert_eq!((left("tmp"), left("sha256"), left("chain-sha256")), (0, 0, 0));
 }
