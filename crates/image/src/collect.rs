@@ -7,8 +7,10 @@
 //! pins of operations under way, leases of pulls that were cut
 //! ```
 //!
-//! Pins are frozen first and records are read afterwards: an operation that is no longer pinned has recorded what it
-//! needs. While any document or record on the way cannot be read, nothing is freed, because what it reaches is unknown.
+//! What names and snapshots need is recorded when it changes (`uses.rs`), so only what has lost its last use, and what
+//! operations have let go, is looked at. Pins are frozen first and records are read afterwards: an operation that is no
+//! longer pinned has recorded what it needs. While any document of a root cannot be read, nothing is freed, because what
+//! it reaches is unknown.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +20,8 @@ use oci::image::{Document, ImageConfig};
 use crate::hash::chain_id;
 use crate::images::Images;
 use crate::layers::{LayerKey, remove_path};
-use crate::record::{LAYERS, NAMES, SNAPSHOTS};
+use crate::record::LAYERS;
+use crate::uses::{self, GARBAGE, UNREADABLE, USES};
 use crate::{Error, Result};
 
 /// What was freed.
@@ -54,24 +57,66 @@ impl Images {
         self.collect_with(false)
     }
 
-    /// The same; `all` also frees what pulls have left that were cut and not tried again yet.
+    /// The same; `all` also looks for what nothing ever used, and frees what pulls have left that were cut and not tried
+    /// again yet.
     pub(crate) fn collect_with(&self, all: bool) -> Result<Collected> {
-        let frozen = self.pins.freeze();
-        let leased = self.leased(&frozen, all)?;
-        let held = |key: &str| frozen.contains_key(key) || leased.contains(key);
-        let reachable = self.reachable()?;
-        if !reachable.unreadable.is_empty() {
-            return Ok(Collected { unreadable: reachable.unreadable, ..Collected::default() });
+        if all {
+            self.find_orphans()?;
         }
+        let mut frozen = self.pins.freeze();
+        let leased = self.leased(&frozen, all)?;
+        let view = self.store.read()?;
+        let broken = view.scan(&UNREADABLE)?;
+        if !broken.records.is_empty() || !broken.bad.is_empty() {
+            let reasons = broken.records.into_iter().flat_map(|(_, reasons)| reasons);
+            let bad = broken.bad.into_iter().map(|bad| bad.reason);
+            return Ok(Collected { unreadable: reasons.chain(bad).collect(), ..Collected::default() });
+        }
+        let mut candidates: BTreeSet<String> = BTreeSet::new();
+        for key in frozen.take_let_go() {
+            candidates.extend([uses::blob(&key), uses::layer(&key)]);
+        }
+        let garbage: BTreeSet<String> =
+            view.scan(&GARBAGE)?.records.into_iter().map(|(key, _)| key).collect();
+        candidates.extend(garbage.iter().cloned());
+        let held = |key: &str| frozen.holds(key) || leased.contains(key);
+        let (mut doomed, mut settled) = (Vec::new(), Vec::new());
+        for thing in candidates {
+            let Some((_, key)) = thing.split_once(' ') else { continue };
+            if held(key) {
+                continue;
+            }
+            if !view.has_prefix(&USES, &format!("{thing} "))? {
+                doomed.push(thing.clone());
+            }
+            settled.push(thing);
+        }
+        drop(view);
+        let mut collected = self.free(&doomed)?;
+        if settled.iter().any(|thing| garbage.contains(thing)) {
+            // Found again after a loss of power, and freed once more, which changes nothing.
+            self.store.write_relaxed(|transaction| {
+                settled.iter().try_for_each(|thing| transaction.delete(&GARBAGE, thing).map(drop))
+            })?;
+        }
+        collected.bytes += self.content.remove_partial(&|digest| held(&digest.to_string()))?;
+        self.options.steps.reached("blobs freed");
+        Ok(collected)
+    }
+
+    /// Frees blobs and layers, as far as they are there.
+    fn free(&self, doomed: &[String]) -> Result<Collected> {
         let mut collected = Collected::default();
+        let view = self.store.read()?;
         let mut layers = Vec::new();
-        for (text, record) in self.store.read()?.scan(&LAYERS)?.records {
-            if !reachable.layers.contains(&text) && !held(&text) {
+        for text in doomed.iter().filter_map(|thing| thing.strip_prefix("layer ")) {
+            if let Some(record) = view.get(&LAYERS, &text.to_owned())? {
                 collected.layers += 1;
                 collected.bytes += record.size;
-                layers.push(text);
+                layers.push(text.to_owned());
             }
         }
+        drop(view);
         if !layers.is_empty() {
             self.store.write(|transaction| {
                 for text in &layers {
@@ -81,42 +126,19 @@ impl Images {
             })?;
         }
         self.options.steps.reached("layers forgotten");
-        for (_, path) in
-            layers.iter().filter_map(|text| LayerKey::parse(text)).map(|key| ((), self.layers.path(&key)))
-        {
-            remove_path(&path)?;
+        for key in layers.iter().filter_map(|text| LayerKey::parse(text)) {
+            remove_path(&self.layers.path(&key))?;
         }
         self.options.steps.reached("layers freed");
-        for blob in self.content.list()?.0 {
-            if !reachable.blobs.contains(&blob.digest) && !held(&blob.digest.to_string()) {
+        for text in doomed.iter().filter_map(|thing| thing.strip_prefix("blob ")) {
+            // Keys of layers that are no digests name no blob.
+            let Ok(digest) = text.parse() else { continue };
+            if self.content.size(&digest)?.is_some() {
                 collected.blobs += 1;
-                collected.bytes += self.content.remove(&blob.digest)?;
+                collected.bytes += self.content.remove(&digest)?;
             }
         }
-        collected.bytes += self.content.remove_partial(&|digest| held(&digest.to_string()))?;
-        self.options.steps.reached("blobs freed");
         Ok(collected)
-    }
-
-    /// Everything that images and snapshots need.
-    pub(crate) fn reachable(&self) -> Result<Reachable> {
-        let mut reachable = Reachable::default();
-        let view = self.store.read()?;
-        let names = view.scan(&NAMES)?;
-        let snapshots = view.scan(&SNAPSHOTS)?;
-        for bad in names.bad.iter().chain(&snapshots.bad) {
-            reachable.unreadable.push(format!("record {:?} of {}: {}", bad.key, bad.table, bad.reason));
-        }
-        for (_, record) in names.records {
-            self.walk(&record.target.digest, &record.target.media_type, 0, &mut reachable);
-        }
-        for (_, record) in snapshots.records {
-            reachable.layers.extend(record.layers);
-            if let Some(manifest) = record.manifest {
-                self.walk(&manifest, "", 0, &mut reachable);
-            }
-        }
-        Ok(reachable)
     }
 
     /// Everything that one image needs.

@@ -74,7 +74,9 @@ impl Images {
         let recovery = recover::apply(&recover::plan(&facts), &store)?;
         let layers = Arc::new(layers);
         let settler = Some(Settler::start(Arc::clone(&layers)));
-        Ok((Self { options, store, content, layers, pins: Pins::default(), settler }, recovery))
+        let images = Self { options, store, content, layers, pins: Pins::default(), settler };
+        images.complete_uses()?;
+        Ok((images, recovery))
     }
 
     /// Has new layers made durable in the background.

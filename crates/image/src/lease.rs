@@ -5,13 +5,15 @@
 //!                     └─ killed, cut, cancelled ─► the next lease of this name, or the collector after a day
 //! ```
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use oci::Digest;
 use serde::{Deserialize, Serialize};
 use store::Table;
 
 use crate::images::Images;
+use crate::pins::PinTable;
+use crate::uses::{self, GARBAGE, Mark};
 use crate::{Hold, Result};
 
 /// Leases by the name of what is being pulled.
@@ -87,18 +89,21 @@ impl Images {
     }
 
     /// What leases keep. Leases that nobody has continued for a day end here; with `all`, every one that is not in use.
-    pub(crate) fn leased(&self, frozen: &HashMap<String, usize>, all: bool) -> Result<BTreeSet<String>> {
+    pub(crate) fn leased(&self, frozen: &PinTable, all: bool) -> Result<BTreeSet<String>> {
         let now = crate::time::now_seconds();
         let scan = self.store.read()?.scan(&LEASES)?;
-        let ended = |name: &str, record: &LeaseRecord| {
-            !frozen.contains_key(&pin_key(name)) && (all || is_old(record, now))
-        };
+        let ended =
+            |name: &str, record: &LeaseRecord| !frozen.holds(&pin_key(name)) && (all || is_old(record, now));
         let (over, kept): (Vec<_>, Vec<_>) =
             scan.records.into_iter().partition(|(name, record)| ended(name, record));
         if !over.is_empty() || !scan.bad.is_empty() {
             self.store.write(|transaction| {
-                for (name, _) in &over {
+                for (name, record) in &over {
                     transaction.delete(&LEASES, name)?;
+                    for key in &record.keys {
+                        transaction.put(&GARBAGE, &uses::blob(key), &Mark {})?;
+                        transaction.put(&GARBAGE, &uses::layer(key), &Mark {})?;
+                    }
                 }
                 for bad in &scan.bad {
                     transaction.delete_raw(&LEASES, &bad.key)?;

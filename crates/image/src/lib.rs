@@ -38,6 +38,7 @@ mod time;
 mod tree;
 mod unpack;
 mod usage;
+mod uses;
 
 pub use collect::Collected;
 pub use commit::{AddedLayer, CommitOptions};

@@ -98,16 +98,8 @@ impl Images {
         };
         drop(pin);
         self.settle_soon();
-        // What came along and belongs to no image goes again; that is rare, and looking at every image is not cheap.
-        let mut needed = std::collections::BTreeSet::new();
-        for image in &loaded {
-            // An image that somebody has removed meanwhile was cleaned up after by the removal.
-            let Ok(found) = self.resolve(&image.id.to_string()) else { continue };
-            needed.extend(self.reachable_from(&found.target).blobs);
-        }
-        if archive.files.values().any(|blob| !needed.contains(&blob.digest)) {
-            self.collect()?;
-        }
+        // What came along and belongs to no image goes again.
+        self.collect()?;
         Ok(loaded)
     }
 

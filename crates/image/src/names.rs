@@ -7,7 +7,7 @@ use store::Transaction;
 
 use crate::images::Images;
 use crate::record::{NAMES, NameRecord, dangling_name, is_dangling};
-use crate::{Error, Result};
+use crate::{Error, Result, uses};
 
 /// An image that was found by what somebody typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,11 +108,11 @@ impl Images {
 
     fn apply_removal(&self, plan: &Removal, id: &Digest) -> Result<Vec<Removed>> {
         self.store.write(|transaction| {
-            for key in &plan.names {
-                transaction.delete(&NAMES, key)?;
-            }
             if let Some(target) = &plan.dangling {
                 put_dangling(transaction, target)?;
+            }
+            for key in &plan.names {
+                delete_name(transaction, key)?;
             }
             Ok::<_, Error>(())
         })?;
@@ -133,19 +133,19 @@ impl Images {
     /// Lets a name point at an image. The image that had it, and that one's dangling name, are taken care of.
     pub(crate) fn set_name(&self, name: &Reference, target: &Descriptor, by_hand: bool) -> Result<()> {
         let key = name.to_string();
+        let needs = self.needs_of(target);
         self.store.write(|transaction| {
             let now = crate::time::now_text();
             let before = transaction.get(&NAMES, &key).ok().flatten();
+            if let Some(before) = before.as_ref().filter(|before| before.target.digest != target.digest) {
+                // An image that loses its last name by this stays without one.
+                delete_name_only(transaction, &key, &before.target)?;
+            }
             let created = before.as_ref().map_or_else(|| now.clone(), |record| record.created.clone());
             let tagged = by_hand.then_some(now);
             transaction.put(&NAMES, &key, &NameRecord { target: target.clone(), created, tagged })?;
-            transaction.delete(&NAMES, &dangling_name(&target.digest))?;
-            if let Some(before) = before.filter(|before| before.target.digest != target.digest) {
-                let others = transaction.scan(&NAMES)?.records;
-                if !others.iter().any(|(_, record)| record.target.digest == before.target.digest) {
-                    put_dangling(transaction, &before.target)?;
-                }
-            }
+            uses::point(transaction, &key, &target.digest, &needs)?;
+            delete_name(transaction, &dangling_name(&target.digest))?;
             Ok::<_, Error>(())
         })?;
         self.options.steps.reached("name recorded");
@@ -154,21 +154,46 @@ impl Images {
 
     /// Keeps an image that has no name.
     pub(crate) fn set_dangling(&self, target: &Descriptor) -> Result<()> {
+        let needs = self.needs_of(target);
         self.store.write(|transaction| {
-            let known = transaction.scan(&NAMES)?.records;
-            if known.iter().any(|(_, record)| record.target.digest == target.digest) {
-                return Ok(());
+            if uses::is_named(transaction, &target.digest)? {
+                // More of it may be here than before.
+                return uses::refresh(transaction, &target.digest, &needs);
             }
-            put_dangling(transaction, target)
+            let key = dangling_name(&target.digest);
+            transaction.put(&NAMES, &key, &unnamed(target))?;
+            uses::point(transaction, &key, &target.digest, &needs)
         })?;
         self.options.steps.reached("name recorded");
         Ok(())
     }
 }
 
+fn unnamed(target: &Descriptor) -> NameRecord {
+    NameRecord { target: target.clone(), created: crate::time::now_text(), tagged: None }
+}
+
+/// Lets an image that is known already live on without a name.
 fn put_dangling(transaction: &mut Transaction, target: &Descriptor) -> Result<()> {
-    let record = NameRecord { target: target.clone(), created: crate::time::now_text(), tagged: None };
-    Ok(transaction.put(&NAMES, &dangling_name(&target.digest), &record)?)
+    let key = dangling_name(&target.digest);
+    transaction.put(&NAMES, &key, &unnamed(target))?;
+    uses::point_again(transaction, &key, &target.digest)
+}
+
+/// Takes a name away; what nothing needs any more becomes garbage.
+pub(crate) fn delete_name(transaction: &mut Transaction, key: &str) -> Result<()> {
+    transaction.delete_raw(&NAMES, key)?;
+    uses::forget_name(transaction, key)
+}
+
+/// Takes a name away from an image that stays, under no name if need be.
+fn delete_name_only(transaction: &mut Transaction, key: &str, target: &Descriptor) -> Result<()> {
+    put_dangling(transaction, target)?;
+    delete_name(transaction, key)?;
+    if uses::has_other_name(transaction, &target.digest, &dangling_name(&target.digest))? {
+        delete_name(transaction, &dangling_name(&target.digest))?;
+    }
+    Ok(())
 }
 
 /// A name as people write it; `None` for the name of an image that has none.

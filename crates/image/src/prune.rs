@@ -10,6 +10,7 @@ use crate::layers::{LayerKey, remove_path};
 use crate::list::Filters;
 use crate::names::{Removed, Users};
 use crate::record::{LAYERS, NAMES, SNAPSHOTS, is_dangling};
+use crate::uses::USES;
 use crate::{Error, Result};
 
 /// What a prune did.
@@ -79,7 +80,7 @@ impl Images {
         self.store.write(|transaction| {
             for name in names {
                 if transaction.get(&NAMES, name)?.is_some_and(|record| record.target.digest == *id) {
-                    transaction.delete(&NAMES, name)?;
+                    crate::names::delete_name(transaction, name)?;
                 }
             }
             Ok::<_, Error>(())
@@ -140,6 +141,7 @@ impl Images {
         self.check_records(repair, &mut report)?;
         self.check_layers(repair, &mut report)?;
         self.check_names(repair, &mut report)?;
+        self.check_uses(repair, &mut report)?;
         Ok(report)
     }
 
@@ -189,9 +191,12 @@ impl Images {
             report.problems.push(format!("record {:?} of {}: {}", record.key, record.table, record.reason));
             if repair {
                 self.store.write(|transaction| match record.table {
-                    "images" => transaction.delete_raw(&NAMES, &record.key),
-                    "layers" => transaction.delete_raw(&LAYERS, &record.key),
-                    _ => transaction.delete_raw(&SNAPSHOTS, &record.key),
+                    "images" => crate::names::delete_name(transaction, &record.key),
+                    "layers" => Ok(transaction.delete_raw(&LAYERS, &record.key).map(drop)?),
+                    _ => {
+                        transaction.delete_raw(&SNAPSHOTS, &record.key)?;
+                        crate::uses::forget_snapshot(transaction, &record.key)
+                    }
                 })?;
                 report.repairs.push(format!("removed record {:?} of {}", record.key, record.table));
             }
@@ -220,13 +225,14 @@ impl Images {
             let Err(error) = self.children(&record.target) else { continue };
             report.problems.push(format!("image {name}: {error}"));
             if repair {
-                self.store.write(|transaction| transaction.delete(&NAMES, &name))?;
+                self.store.write(|transaction| crate::names::delete_name(transaction, &name))?;
                 report.repairs.push(format!("removed the name {name}: pull it again"));
             }
         }
-        let reachable = self.reachable()?;
         for blob in self.content.list()?.0 {
-            if reachable.blobs.contains(&blob.digest) || blob.size > self.options.limits.max_document {
+            let used =
+                self.store.read()?.has_prefix(&USES, &format!("{} ", crate::uses::blob(&blob.digest)))?;
+            if used || blob.size > self.options.limits.max_document {
                 continue;
             }
             let Ok(Document::Manifest(manifest)) = self.document(&blob.digest, "") else { continue };

@@ -15,7 +15,7 @@ use crate::platform::Runnable;
 use crate::progress::Progress;
 use crate::record::{SNAPSHOTS, SnapshotRecord};
 use crate::usage::{Usage, measure};
-use crate::{Error, Result};
+use crate::{Error, Result, uses};
 
 /// The directories to mount a container's root from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +125,11 @@ impl Images {
         self.options.steps.reached("snapshot made");
         // Nothing is in it yet, and nobody was promised anything: the disk is waited for by the owner's own record. What
         // a loss of power takes is made again.
-        self.store.write_relaxed(|transaction| transaction.put(&SNAPSHOTS, &id.to_owned(), record))?;
+        let needs = self.snapshot_needs(record)?;
+        self.store.write_relaxed(|transaction| {
+            transaction.put(&SNAPSHOTS, &id.to_owned(), record)?;
+            uses::mount(transaction, id, record, needs.as_ref())
+        })?;
         self.options.steps.reached("snapshot recorded");
         Ok(self.describe(id, record))
     }
@@ -189,7 +193,10 @@ impl Images {
     /// When it is still mounted somewhere, or the disk fails.
     pub fn remove_snapshot(&self, id: &str) -> Result<bool> {
         check_id(id)?;
-        let there = self.store.write_relaxed(|transaction| transaction.delete(&SNAPSHOTS, &id.to_owned()))?;
+        let there = self.store.write_relaxed(|transaction| {
+            uses::forget_snapshot(transaction, id)?;
+            Ok::<_, Error>(transaction.delete(&SNAPSHOTS, &id.to_owned())?)
+        })?;
         self.options.steps.reached("snapshot forgotten");
         remove_path(&self.snapshot_path(id))?;
         Ok(there)

@@ -382,10 +382,7 @@ fn a_check_finds_damage_and_repairs_what_can_be_repaired() {
     assert!(report.problems.iter().any(|line| line.contains("is damaged")), "{report:?}");
     assert!(report.repairs.is_empty());
     let collected = images.collect().unwrap();
-    assert!(
-        collected.blobs == 0 && !collected.unreadable.is_empty(),
-        "nothing is freed while something is unreadable"
-    );
+    assert_eq!(collected, image::Collected::default(), "what a damaged document names stays");
     let report = images.check(true).unwrap();
     assert!(report.repairs.iter().any(|line| line.contains("removed the name")), "{report:?}");
     assert!(images.list(&Filters::default(), false, &NoUsers).unwrap().is_empty());
@@ -410,4 +407,42 @@ fn names_lost_with_the_database_are_found_again_from_content() {
     assert!(report.repairs.iter().any(|line| line.contains("can be used by its ID again")), "{report:?}");
     assert_eq!(images.resolve(id.hex()).unwrap().id, id);
     images.prepare_snapshot("c", &images.runnable(id.hex(), None).unwrap(), &Silent).unwrap();
+    // What the check found is held by the records again: only what nothing needs is freed.
+    assert_eq!(images.collect().unwrap(), image::Collected::default());
+    images.remove_snapshot("c").unwrap();
+    images.prune(true, &Filters::default(), &NoUsers).unwrap();
+    assert_eq!(std::fs::read_dir(scratch.path.join("data/blobs/sha256")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(scratch.path.join("data/layers/sha256")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_removal_frees_what_no_other_image_and_no_container_needs() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new("uses");
+    let images = scratch.open();
+    let count = |name: &str| std::fs::read_dir(scratch.path.join("data").join(name)).unwrap().count();
+    let base = Tar::new().file("base", &vec![1; 10_000]).end();
+    for name in ["a:1", "b:1"] {
+        let top = Tar::new().file("top", name.as_bytes()).end();
+        let archive = docker_archive(name, &[base.clone(), top]);
+        images.load(archive.as_slice(), &LoadOptions::default(), &Silent).unwrap();
+    }
+    assert_eq!((count("blobs/sha256"), count("layers/sha256")), (7, 3));
+    images.prepare_snapshot("c", &images.runnable("b:1", None).unwrap(), &Silent).unwrap();
+    images.tag("a:1", &Reference::parse("a:2").unwrap()).unwrap();
+    let force = RemoveOptions { force: true };
+    images.remove("a:1", force, &NoUsers).unwrap();
+    assert_eq!((count("blobs/sha256"), count("layers/sha256")), (7, 3), "another name has it");
+    images.remove("a:2", force, &NoUsers).unwrap();
+    assert_eq!((count("blobs/sha256"), count("layers/sha256")), (4, 2), "the base is shared");
+    images.remove("b:1", force, &NoUsers).unwrap();
+    assert_eq!((count("blobs/sha256"), count("layers/sha256")), (4, 2), "a container has it");
+    drop(images);
+    let images = scratch.open();
+    assert_eq!(images.collect().unwrap(), image::Collected::default());
+    images.remove_snapshot("c").unwrap();
+    images.collect().unwrap();
+    assert_eq!((count("blobs/sha256"), count("layers/sha256")), (0, 0));
 }

@@ -115,6 +115,13 @@ fn decode<R: Record>(table: &'static str, key: &str, bytes: &[u8]) -> Result<R> 
     })
 }
 
+fn any_with_prefix(table: &impl ReadableTable<&'static str, &'static [u8]>, prefix: &str) -> Result<bool> {
+    match table.range(prefix..).map_err(database)?.next() {
+        Some(first) => Ok(first.map_err(database)?.0.value().starts_with(prefix)),
+        None => Ok(false),
+    }
+}
+
 fn scan_table<K: Key, R: Record>(
     name: &'static str,
     table: &impl ReadableTable<&'static str, &'static [u8]>,
@@ -187,6 +194,17 @@ impl Snapshot {
         match self.open(table)? {
             Some(raw) => scan_table(table.name, &raw, prefix),
             None => Ok(Scan::empty()),
+        }
+    }
+
+    /// Whether a table has a record whose key's text starts with `prefix`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn has_prefix<K, R>(&self, table: &Table<K, R>, prefix: &str) -> Result<bool> {
+        match self.open(table)? {
+            Some(raw) => any_with_prefix(&raw, prefix),
+            None => Ok(false),
         }
     }
 
@@ -264,6 +282,15 @@ impl Transaction {
     pub fn delete_raw<K, R>(&mut self, table: &Table<K, R>, key: &str) -> Result<bool> {
         let mut raw = self.transaction.open_table(table.raw()).map_err(database)?;
         Ok(raw.remove(key).map_err(database)?.is_some())
+    }
+
+    /// Whether a table has a record whose key's text starts with `prefix`, as this transaction sees it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn has_prefix<K, R>(&self, table: &Table<K, R>, prefix: &str) -> Result<bool> {
+        let raw = self.transaction.open_table(table.raw()).map_err(database)?;
+        any_with_prefix(&raw, prefix)
     }
 
     /// All records of a table as this transaction sees them, the unreadable ones apart.
