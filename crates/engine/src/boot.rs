@@ -86,6 +86,7 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
         volumes,
         events: Events::default(),
         program: Program::own()?,
+        current: std::sync::RwLock::new(std::sync::Arc::new(config.clone())),
         config,
     };
     Ok((parts, containers))

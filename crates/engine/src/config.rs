@@ -1,6 +1,10 @@
-//! What the engine is told at start: directories, defaults and limits. Read-only afterwards.
+//! What the engine is told: directories, defaults and limits. Some of it may be told anew while it runs.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+use api::host_config::Ulimit;
 
 /// The engine's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,43 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// Mirrors of docker.io; shown in the system information.
     pub registry_mirrors: Vec<String>,
+    /// `private` or `shareable`, when a container does not say.
+    pub default_ipc_mode: String,
+    /// `private` or `host`, when a container does not say; `None`: what suits the version of the control groups.
+    pub default_cgroupns_mode: Option<String>,
+    /// Limits of containers that do not have one of that name.
+    pub default_ulimits: Vec<Ulimit>,
+    /// What `host-gateway` means in a container's hosts file; empty: the gateway of the default network.
+    pub host_gateway: Vec<IpAddr>,
+    /// The system call filter when a container does not say.
+    pub seccomp_profile: SeccompProfile,
+    /// Switches by name; shown by a reload's event.
+    pub features: BTreeMap<String, bool>,
+    /// Layers of one pull that are fetched at a time.
+    pub max_concurrent_downloads: u32,
+    /// Layers of one push that are sent at a time.
+    pub max_concurrent_uploads: u32,
+    /// How often a layer's download is tried.
+    pub max_download_attempts: u32,
+    /// What the operator should know: lines of the system information.
+    pub warnings: Vec<String>,
+}
+
+/// The default system call filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SeccompProfile {
+    /// The engine's own.
+    #[default]
+    Builtin,
+    /// None.
+    Unconfined,
+    /// A profile in Docker's format: where it was read from, and its text.
+    Custom {
+        /// The file, for people.
+        path: PathBuf,
+        /// JSON.
+        text: String,
+    },
 }
 
 /// The default bridge network.
@@ -91,6 +132,16 @@ impl Default for Config {
             debug: false,
             insecure_registries: Vec::new(),
             registry_mirrors: Vec::new(),
+            default_ipc_mode: "private".to_owned(),
+            default_cgroupns_mode: None,
+            default_ulimits: Vec::new(),
+            host_gateway: Vec::new(),
+            seccomp_profile: SeccompProfile::Builtin,
+            features: BTreeMap::new(),
+            max_concurrent_downloads: 3,
+            max_concurrent_uploads: 5,
+            max_download_attempts: 5,
+            warnings: Vec::new(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The engine: public handles, no behaviour.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::boot::Program;
 use crate::config::Config;
@@ -19,8 +20,9 @@ pub struct Engine(Arc<Parts>);
 
 /// What the engine owns.
 pub struct Parts {
-    /// What it was told at start.
+    /// What it was told at start. What a reload may change is in [`Engine::current`].
     pub config: Config,
+    pub(crate) current: RwLock<Arc<Config>>,
     /// What this machine is.
     pub host: Host,
     /// Durable records.
@@ -44,6 +46,22 @@ pub struct Parts {
 impl Engine {
     pub(crate) fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// What it was told last: at start or by a reload.
+    #[must_use]
+    pub fn current(&self) -> Arc<Config> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes another configuration for what is done from now on, and tells it: the daemon's event `reload`, with these
+    /// attributes. Directories and the default network stay what they were at start.
+    pub fn reload(&self, config: Config, mut attributes: BTreeMap<String, String>) -> crate::Result<()> {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        let id = crate::system::id(self)?;
+        attributes.insert("name".to_owned(), self.host.name.clone());
+        self.events.publish("daemon", "reload", &id, attributes);
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use api::system::{
     AddressPool, Commit, ComponentVersion, FirewallInfo, Info, PlatformInfo, Runtime, SwarmInfo, Version,
 };
 
+use crate::config::SeccompProfile;
 use crate::container::state::State;
 use crate::engine::Engine;
 use crate::{Result, time};
@@ -63,13 +64,21 @@ fn count(engine: &Engine, wanted: impl Fn(&State) -> bool) -> i64 {
     i64::try_from(matching).unwrap_or(i64::MAX)
 }
 
+fn seccomp_name(profile: &SeccompProfile) -> String {
+    match profile {
+        SeccompProfile::Builtin => "builtin".to_owned(),
+        SeccompProfile::Unconfined => "unconfined".to_owned(),
+        SeccompProfile::Custom { path, .. } => path.display().to_string(),
+    }
+}
+
 fn security_options(engine: &Engine) -> Vec<String> {
     let mut options = Vec::new();
     if engine.host.has_apparmor {
         options.push("name=apparmor".to_owned());
     }
     if engine.host.has_seccomp {
-        options.push("name=seccomp,profile=builtin".to_owned());
+        options.push(format!("name=seccomp,profile={}", seccomp_name(&engine.config.seccomp_profile)));
     }
     if engine.host.cgroup_v2() {
         options.push("name=cgroupns".to_owned());
@@ -80,6 +89,11 @@ fn security_options(engine: &Engine) -> Vec<String> {
     options
 }
 
+/// What names this engine for ever.
+pub(crate) fn id(engine: &Engine) -> Result<String> {
+    engine.records.lasting("engine-id", crate::id::new_id)
+}
+
 /// The machine and the engine's state on it. Reads published snapshots only.
 pub async fn info(engine: &Engine) -> Result<Info> {
     let host = &engine.host;
@@ -88,10 +102,10 @@ pub async fn info(engine: &Engine) -> Result<Info> {
     let runtime = Runtime { path: "runc".to_owned(), ..Runtime::default() };
     let paused = |state: &State| matches!(state, State::Paused(_));
     let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
-    let id = engine.records.lasting("engine-id", crate::id::new_id)?;
+    let id = id(engine)?;
     let owned = engine.clone();
     let images = crate::blocking(move || crate::images::count(&owned)).await?;
-    let config = &engine.config;
+    let config = engine.current();
     Ok(Info {
         images,
         id,
@@ -148,7 +162,7 @@ pub async fn info(engine: &Engine) -> Result<Info> {
         security_options: security_options(engine),
         default_address_pools: vec![AddressPool { base: "172.17.0.0/12".to_owned(), size: 16 }],
         firewall_backend: Some(FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
-        warnings: Vec::new(),
+        warnings: config.warnings.clone(),
         ..Info::default()
     })
 }

@@ -37,6 +37,38 @@ pub struct Child {
     pub pidfd: OwnedFd,
 }
 
+/// Makes descriptor `number` a copy of `fd` that survives execve(2).
+pub fn place(fd: impl AsFd, number: i32) -> Result<()> {
+    let from = fd.as_fd().as_raw_fd();
+    let call = || format!("dup3({from}, {number})");
+    // The caller names a number whose present owner, if any, it gives up; only done just before execve.
+    let done = if from == number {
+        // SAFETY: only the flag of a descriptor changes.
+        unsafe { libc::fcntl(from, libc::F_SETFD, 0) }
+    } else {
+        // SAFETY: as above.
+        unsafe { libc::dup3(from, number, 0) }
+    };
+    if done < 0 { Err(Error::last(call())) } else { Ok(()) }
+}
+
+/// The descriptor of that number, when it is open, as one of our own; it then closes on exec.
+#[must_use]
+pub fn inherited(number: i32) -> Option<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC makes a new descriptor, or fails when `number` is not open.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: the copy is new and nobody else owns it.
+    (copy >= 0).then(|| unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Microseconds of the clock that never jumps (CLOCK_MONOTONIC), as service managers count.
+#[must_use]
+pub fn monotonic_usec() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or(0) * 1_000_000 + nanos.unwrap_or(0) / 1000
+}
+
 /// Makes a child in new `namespaces` (a set of [`namespace`] bits), inside the cgroup v2 directory `cgroup` when one is
 /// given. The child runs `body` on a copy of the caller's memory and ends with the code that it returns.
 ///
@@ -170,30 +202,6 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
         0 => Ok(()),
         _ => Err(Error::last(format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"))),
     }
-}
-
-/// Makes descriptor `number` a copy of `fd` that survives execve(2).
-pub fn place(fd: impl AsFd, number: i32) -> Result<()> {
-    let from = fd.as_fd().as_raw_fd();
-    let call = || format!("dup3({from}, {number})");
-    // The caller names a number whose present owner, if any, it gives up; only done just before execve.
-    let done = if from == number {
-        // SAFETY: only the flag of a descriptor changes.
-        unsafe { libc::fcntl(from, libc::F_SETFD, 0) }
-    } else {
-        // SAFETY: as above.
-        unsafe { libc::dup3(from, number, 0) }
-    };
-    if done < 0 { Err(Error::last(call())) } else { Ok(()) }
-}
-
-/// The descriptor of that number, when it is open, as one of our own; it then closes on exec.
-#[must_use]
-pub fn inherited(number: i32) -> Option<OwnedFd> {
-    // SAFETY: F_DUPFD_CLOEXEC makes a new descriptor, or fails when `number` is not open.
-    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
-    // SAFETY: the copy is new and nobody else owns it.
-    (copy >= 0).then(|| unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// The number of the calling process.

@@ -33,6 +33,36 @@ pub enum Received {
     End,
 }
 
+/// What kind of clients a listening socket takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listening {
+    /// Of this machine, over a path.
+    Unix,
+    /// Over IPv4 or IPv6.
+    Tcp,
+}
+
+/// What a descriptor that somebody else made listens to; `None` when it is no listening stream socket of these kinds.
+pub fn listening(fd: impl AsFd) -> Option<Listening> {
+    use rustix::net::sockopt;
+    let accepts =
+        sockopt::socket_acceptconn(&fd).ok()? && sockopt::socket_type(&fd).ok()? == SocketType::STREAM;
+    match sockopt::socket_domain(&fd).ok()? {
+        AddressFamily::UNIX if accepts => Some(Listening::Unix),
+        AddressFamily::INET | AddressFamily::INET6 if accepts => Some(Listening::Tcp),
+        _ => None,
+    }
+}
+
+/// Finds out by probes whether a silent TCP peer is still there: the first after `idle`, the others every `interval`
+/// (tcp(7)). A peer that does not answer is as good as one that closed.
+pub fn keep_alive(fd: impl AsFd, idle: Duration, interval: Duration) -> Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(&fd, true).named(|| "setsockopt(SO_KEEPALIVE)")?;
+    sockopt::set_tcp_keepidle(&fd, idle).named(|| "setsockopt(TCP_KEEPIDLE)")?;
+    sockopt::set_tcp_keepintvl(&fd, interval).named(|| "setsockopt(TCP_KEEPINTVL)")
+}
+
 /// A connected pair of stream sockets, close-on-exec and blocking.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)

@@ -74,14 +74,15 @@ fn make(
     let container_id = id::new_id()?;
     let image = image_of(engine, platform, &request, extension)?;
     let config = merge_image(&request.config, &image.config);
-    let host = defaults(engine, request.host_config.unwrap_or_default())?;
+    let current = engine.current();
+    let host = defaults(&current, engine.host.cgroup_v2(), request.host_config.unwrap_or_default())?;
     let networking =
         request.networking_config.and_then(|networking| networking.endpoints_config).unwrap_or_default();
     let endpoints = endpoints(&host, networking)?;
     let count = resolve::anonymous_volumes(&config, &host);
     resolve::refuse_conflicts(&config, &host)?;
     let facts = Facts {
-        config: &engine.config,
+        config: &current,
         id: &container_id,
         host_name: &engine.host.name,
         cpus: engine.host.cpus,
@@ -190,7 +191,7 @@ fn image_of(
 }
 
 /// Fills in what Docker shows when the request leaves it out.
-fn defaults(engine: &Engine, mut host: HostConfig) -> Result<HostConfig> {
+fn defaults(config: &crate::Config, cgroup_v2: bool, mut host: HostConfig) -> Result<HostConfig> {
     let or = |field: &mut String, value: &str| {
         if field.is_empty() {
             value.clone_into(field);
@@ -200,21 +201,33 @@ fn defaults(engine: &Engine, mut host: HostConfig) -> Result<HostConfig> {
         host.network_mode.clear();
     }
     or(&mut host.network_mode, "bridge");
-    or(&mut host.ipc_mode, "private");
-    or(&mut host.cgroupns_mode, if engine.host.cgroup_v2() { "private" } else { "host" });
+    or(&mut host.ipc_mode, &config.default_ipc_mode);
+    let cgroup_namespace = config.default_cgroupns_mode.as_deref();
+    or(&mut host.cgroupns_mode, cgroup_namespace.unwrap_or(if cgroup_v2 { "private" } else { "host" }));
     or(&mut host.restart_policy.name, "no");
-    or(&mut host.log_config.kind, &engine.config.log_driver);
+    or(&mut host.log_config.kind, &config.log_driver);
     or(&mut host.runtime, "runc");
     if host.shm_size == 0 {
-        host.shm_size = engine.config.default_shm_size;
+        host.shm_size = config.default_shm_size;
     }
     if host.resources.memory > 0 && host.resources.memory_swap == 0 {
         host.resources.memory_swap = host.resources.memory.saturating_mul(2);
     }
+    add_ulimits(&mut host, &config.default_ulimits);
     host.resources.pids_limit = host.resources.pids_limit.filter(|limit| *limit > 0);
     host.resources.memory_swappiness = host.resources.memory_swappiness.filter(|value| *value != -1);
     host.log_config.config.get_or_insert_default();
     Ok(host)
+}
+
+/// Adds the limits that the daemon has by default and the request does not name.
+fn add_ulimits(host: &mut HostConfig, defaults: &[api::host_config::Ulimit]) {
+    let asked: Vec<String> =
+        host.resources.ulimits.iter().flatten().map(|limit| limit.name.clone()).collect();
+    let missing: Vec<_> = defaults.iter().filter(|limit| !asked.contains(&limit.name)).cloned().collect();
+    if !missing.is_empty() {
+        host.resources.ulimits.get_or_insert_default().extend(missing);
+    }
 }
 
 fn endpoints(

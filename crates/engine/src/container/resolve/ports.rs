@@ -47,7 +47,7 @@ pub(super) fn network(
         dns,
         dns_options: or(&host.dns_options, &facts.config.dns_options),
         dns_search: or(&host.dns_search, &facts.config.dns_search),
-        extra_hosts: extra_hosts(host)?,
+        extra_hosts: extra_hosts(host, &facts.config.host_gateway)?,
         mac_address: mac_address(mac)?,
     })
 }
@@ -139,7 +139,8 @@ fn published(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> Result<Ve
     Ok(ports)
 }
 
-fn extra_hosts(host: &HostConfig) -> Result<Vec<(String, String)>> {
+/// Names and addresses for the hosts file. What `host-gateway` means is filled in later, unless the daemon was told.
+fn extra_hosts(host: &HostConfig, host_gateway: &[IpAddr]) -> Result<Vec<(String, String)>> {
     let mut hosts = Vec::new();
     for entry in host.extra_hosts.iter().flatten() {
         let parts = entry.split_once('=').or_else(|| entry.split_once(':'));
@@ -149,6 +150,10 @@ fn extra_hosts(host: &HostConfig) -> Result<Vec<(String, String)>> {
         let address = address.trim_matches(['[', ']']);
         if address != "host-gateway" && address.parse::<IpAddr>().is_err() {
             return Err(Error::invalid(format!("invalid IP address in add-host: \"{address}\"")));
+        }
+        if address == "host-gateway" && !host_gateway.is_empty() {
+            hosts.extend(host_gateway.iter().map(|address| (name.to_owned(), address.to_string())));
+            continue;
         }
         hosts.push((name.to_owned(), address.to_owned()));
     }

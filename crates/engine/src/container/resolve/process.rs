@@ -111,7 +111,7 @@ pub(super) fn resolve(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> 
         stdin_once: config.stdin_once,
         capabilities: security::capabilities(host, facts.capabilities)?,
         no_new_privileges: security::no_new_privileges(host, facts.config.no_new_privileges)?,
-        seccomp: security::seccomp(host)?,
+        seccomp: security::seccomp(host, &facts.config.seccomp_profile)?,
         apparmor: security::apparmor(host)?,
         oom_score_adj: oom_score_adj(host.oom_score_adj)?,
         rlimits: rlimits(host)?,

@@ -3,6 +3,7 @@
 use api::host_config::HostConfig;
 
 use super::super::spec::Seccomp;
+use crate::config::SeccompProfile;
 use crate::{Error, Result};
 
 /// What a container has when nobody says otherwise, in Docker's order.
@@ -124,11 +125,16 @@ pub(super) fn no_new_privileges(host: &HostConfig, default: bool) -> Result<bool
     Ok(decided)
 }
 
-pub(super) fn seccomp(host: &HostConfig) -> Result<Seccomp> {
+pub(super) fn seccomp(host: &HostConfig, default: &SeccompProfile) -> Result<Seccomp> {
     let asked = options(host).filter(|(key, _)| *key == "seccomp").last().and_then(|(_, value)| value);
     Ok(match asked {
         _ if host.privileged && asked.is_none() => Seccomp::Unconfined,
-        None | Some("builtin") => Seccomp::Default,
+        None => match default {
+            SeccompProfile::Builtin => Seccomp::Default,
+            SeccompProfile::Unconfined => Seccomp::Unconfined,
+            SeccompProfile::Custom { text, .. } => Seccomp::Custom(text.clone()),
+        },
+        Some("builtin") => Seccomp::Default,
         Some("unconfined") => Seccomp::Unconfined,
         Some(profile) => {
             serde_json::from_str::<serde_json::Value>(profile)
