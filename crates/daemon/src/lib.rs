@@ -3,10 +3,13 @@
 //! `daemon` never sees a mount, a pid or a rule: a route extracts, calls one function of the engine, encodes.
 
 pub mod config;
+mod dump;
 pub mod host;
+mod logging;
 mod routes;
 mod run;
 pub mod server;
 pub mod shape;
+mod signals;
 
 pub use run::main;

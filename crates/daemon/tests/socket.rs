@@ -19,6 +19,9 @@ use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, watch};
 
+/// Clients at a time.
+const ROOM: usize = 64;
+
 /// What the test's handlers share with the test.
 #[derive(Default)]
 struct Shared {
@@ -52,9 +55,9 @@ impl Server {
                 let listener = Listener::unix(&at, None).unwrap();
                 let identity = Identity { version: "1.2.3".into(), experimental: false };
                 let router = routes();
-                let dispatcher = Dispatcher { router, versions: Versions::default(), identity, state };
+                let dispatcher = Dispatcher::new(router, Versions::default(), identity, state);
                 ready.send(()).unwrap();
-                serve::serve(vec![listener], Arc::new(dispatcher), stopped).await;
+                serve::serve(vec![listener], Arc::new(dispatcher), ROOM, stopped).await;
             });
         });
         is_ready.recv().unwrap();
@@ -99,6 +102,7 @@ fn routes() -> Router<State> {
     router.add(Method::GET, "/stream", stream);
     router.add(Method::GET, "/silent", silent);
     router.add(Method::GET, "/work", work);
+    router.add(Method::GET, "/flood", flood);
     router.add(Method::POST, "/attach", attach);
     router
 }
@@ -137,6 +141,13 @@ async fn stream(call: Call<State>) -> Outcome {
         sender.send(Ok("late".into())).await.unwrap();
     });
     Ok(reply::stream("text/plain", body))
+}
+
+/// Sends for as long as somebody reads.
+async fn flood(_: Call<State>) -> Outcome {
+    let (sender, body) = Body::channel();
+    tokio::spawn(async move { while sender.send(Ok(vec![0; 1 << 16].into())).await.is_ok() {} });
+    Ok(reply::stream("application/octet-stream", body))
 }
 
 /// Sends nothing until the client leaves.
@@ -460,4 +471,92 @@ fn wait_for(notify: &Notify) {
     runtime.block_on(async {
         tokio::time::timeout(Duration::from_secs(20), notify.notified()).await.expect("it never happened");
     });
+}
+
+/// A request over HTTP/2 without negotiation, by a client that knows.
+async fn over_http2(
+    path: &std::path::Path,
+    request: http::Request<String>,
+) -> (StatusCode, http::HeaderMap, String) {
+    use http_body_util::BodyExt;
+    let stream = tokio::net::UnixStream::connect(path).await.unwrap();
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    let answer = sender.send_request(request).await.unwrap();
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (head.status, head.headers, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[test]
+fn http2_is_spoken_without_negotiation() {
+    let server = Server::start("http2");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let get = |path: &str| http::Request::get(format!("http://d{path}")).body(String::new()).unwrap();
+        let (status, headers, body) = over_http2(&server.path, get("/v1.44/_ping")).await;
+        assert_eq!((status, body.as_str()), (StatusCode::OK, "OK"));
+        assert_eq!(headers["api-version"], "1.57");
+        let (status, _, body) = over_http2(&server.path, get("/nowhere")).await;
+        assert_eq!((status, body.as_str()), (StatusCode::NOT_FOUND, "{\"message\":\"page not found\"}\n"));
+        let post = |content_type: &str, path: &str, body: &str| {
+            let builder = http::Request::post(format!("http://d{path}")).header("content-type", content_type);
+            builder.body(body.to_owned()).unwrap()
+        };
+        let (_, _, body) = over_http2(&server.path, post("application/json", "/echo", "{\"a\":1}")).await;
+        assert_eq!(body, "{\"a\":1}\n");
+        // A stream of bytes in both directions needs a connection of its own.
+        let (status, _, body) = over_http2(&server.path, post("text/plain", "/attach", "")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(body.contains("HTTP/1.1"), "{body}");
+        let call = post("application/grpc", "/moby.buildkit.v1.Control/ListWorkers", "");
+        let (status, headers, _) = over_http2(&server.path, call).await;
+        assert_eq!((status, headers["grpc-status"].to_str().unwrap()), (StatusCode::OK, "12"));
+    });
+}
+
+#[test]
+fn a_client_beyond_the_room_is_told_so_and_others_are_served() {
+    let server = Server::start("room");
+    let mut held: Vec<UnixStream> = (0..ROOM).map(|_| server.connect()).collect();
+    // Served, and so accepted: the others were accepted before.
+    held[ROOM - 1].write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut held[ROOM - 1]).0, 200);
+    let mut beyond = server.connect();
+    let mut answer = String::new();
+    beyond.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("too many connections"), "{answer}");
+    held[0].write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut held[0]).0, 200);
+}
+
+#[test]
+fn clients_that_are_slow_or_silent_hold_up_nobody() {
+    let server = Server::start("slow");
+    let mut slow: Vec<UnixStream> = (0..ROOM / 2).map(|_| server.connect()).collect();
+    for (index, client) in slow.iter_mut().enumerate() {
+        // Nothing, a piece of a word, a head without its end, a body without its end, an answer that is not read.
+        let begun: &[u8] = match index % 5 {
+            0 => b"",
+            1 => b"GE",
+            2 => b"GET /_ping HTTP/1.1\r\nHost: d\r\nX-Slow: ",
+            3 => b"POST /echo HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{",
+            _ => b"GET /flood HTTP/1.1\r\nHost: d\r\n\r\n",
+        };
+        client.write_all(begun).unwrap();
+    }
+    let began = std::time::Instant::now();
+    for _ in 0..20 {
+        let (head, body) = parts(&server.exchange(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n"));
+        assert!(head.starts_with("HTTP/1.1 200 ") && body == "OK", "{head}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // The slow ones are served as soon as they are done.
+    slow[2].write_all(b"x\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut slow[2]), (200, "OK".into()));
+    slow[3].write_all(b"\"a\":12}").unwrap();
+    assert_eq!(read_answer(&mut slow[3]), (200, "{\"a\":12}\n".into()));
 }

@@ -24,14 +24,13 @@ pub fn parse(text: &[u8]) -> Result<Settings, String> {
     }
     for (key, value) in &keys {
         if let Some(flag) = flags::by_key(key) {
-            read_key(flag, value, &mut settings)?;
+            read_key(key, flag, value, &mut settings)?;
         }
     }
     Ok(settings)
 }
 
-fn read_key(flag: &'static Flag, value: &Value, settings: &mut Settings) -> Result<(), String> {
-    let key = flag.key;
+fn read_key(key: &str, flag: &'static Flag, value: &Value, settings: &mut Settings) -> Result<(), String> {
     let mut add = |word: String| match check_word(flag.kind, &word) {
         Ok(word) => {
             settings.add(flag.name(), word);
@@ -43,6 +42,8 @@ fn read_key(flag: &'static Flag, value: &Value, settings: &mut Settings) -> Resu
         (_, Value::Null) => Ok(()),
         (Kind::Switch, Value::Bool(on)) => add(on.to_string()),
         (Kind::Text, Value::String(text)) => add(text.clone()),
+        // The older form of a key that takes a list now.
+        (Kind::List, Value::String(text)) if key != flag.key => add(text.clone()),
         (Kind::Number, Value::Number(number)) => add(number.to_string()),
         (Kind::List, Value::Array(items)) => items.iter().try_for_each(|item| match item {
             Value::String(text) => add(text.clone()),

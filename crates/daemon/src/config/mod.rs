@@ -10,10 +10,16 @@
 
 pub mod address;
 pub mod command_line;
+mod engine_part;
 pub mod file;
 pub mod flags;
+pub mod reload;
 pub mod resolve;
 pub mod settings;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+mod words;
 
 pub use resolve::Config;
 
@@ -36,15 +42,40 @@ pub enum ConfigError {
     Invalid(String),
 }
 
+/// What the environment says; read once, by whoever has one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `DOCKER_MIN_API_VERSION`.
+    pub min_api_version: Option<String>,
+    /// `DOCKER_TLS_VERIFY` has a value.
+    pub tls_verify: bool,
+    /// Where certificates are when no flag says: `DOCKER_CERT_PATH`, `DOCKER_CONFIG`, or `~/.docker`.
+    pub certificates: std::path::PathBuf,
+}
+
+impl Environment {
+    /// From the variables of a process.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Environment {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let home = || variable("HOME").map(|home| format!("{home}/.docker"));
+        let certificates = variable("DOCKER_CERT_PATH").or_else(|| variable("DOCKER_CONFIG")).or_else(home);
+        Environment {
+            min_api_version: variable("DOCKER_MIN_API_VERSION"),
+            tls_verify: variable("DOCKER_TLS_VERIFY").is_some(),
+            certificates: certificates.unwrap_or_default().into(),
+        }
+    }
+}
+
 /// Reads flags and file and finds out what they mean. `read` gives the content of a file, `None` when there is none.
 pub fn load(
     args: &[String],
-    min_api_version: Option<String>,
+    environment: &Environment,
     read: impl Fn(&str) -> std::io::Result<Option<Vec<u8>>>,
 ) -> Result<Config, ConfigError> {
     let mut settings = command_line::parse(args)?;
     if settings.is_on("help") || settings.is_on("version") {
-        return resolve::resolve(&settings);
+        return resolve::resolve(&settings, environment, &read);
     }
     let named = settings.last("config-file").map(String::from);
     let path = named.clone().unwrap_or_else(|| resolve::DEFAULT_CONFIG_FILE.into());
@@ -55,8 +86,8 @@ pub fn load(
         Ok(None) => {}
         Err(error) => return Err(failed(error.to_string())),
     }
-    if let Some(version) = min_api_version {
-        settings.set("min-api-version", version);
+    if let Some(version) = &environment.min_api_version {
+        settings.set("min-api-version", version.clone());
     }
-    resolve::resolve(&settings)
+    resolve::resolve(&settings, environment, &read)
 }

@@ -19,6 +19,11 @@ impl Settings {
         self.0.insert(name, vec![word]);
     }
 
+    /// Every name that has a word.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+
     /// All words of a name.
     pub fn all(&self, name: &str) -> &[String] {
         self.0.get(name).map(Vec::as_slice).unwrap_or_default()

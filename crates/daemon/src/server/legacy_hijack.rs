@@ -26,8 +26,8 @@ pub struct LegacyHijack<C> {
 }
 
 enum Input {
-    /// The first head, as far as it has come.
-    Head(Vec<u8>),
+    /// The first head, as far as it has come, and whether that has not been looked at yet.
+    Head { head: Vec<u8>, is_new: bool },
     /// Bytes to hand out before reading on.
     Ready(Vec<u8>, usize),
     /// Nothing to do any more.
@@ -44,9 +44,15 @@ enum Output {
 }
 
 impl<C> LegacyHijack<C> {
-    /// Watches the first request of a connection.
-    pub fn new(connection: C) -> LegacyHijack<C> {
-        LegacyHijack { connection, input: Input::Head(Vec::new()), output: Output::Open }
+    /// Watches the first request of a connection, of which `begun` has been read already.
+    pub fn new(connection: C, begun: Vec<u8>) -> LegacyHijack<C> {
+        let input = if begun.is_empty() { Input::Open } else { Input::Head { head: begun, is_new: true } };
+        LegacyHijack { connection, input, output: Output::Open }
+    }
+
+    /// Watches nothing: only puts what has been read already in front.
+    pub fn unwatched(connection: C, begun: Vec<u8>) -> LegacyHijack<C> {
+        LegacyHijack { connection, input: Input::Ready(begun, 0), output: Output::Open }
     }
 }
 
@@ -99,16 +105,16 @@ impl<C: AsyncRead + Unpin> AsyncRead for LegacyHijack<C> {
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Input::Head(head) => {
-                    let mut piece = [0; 4096];
-                    let mut piece = ReadBuf::new(&mut piece);
-                    ready!(Pin::new(&mut this.connection).poll_read(cx, &mut piece))?;
-                    head.extend_from_slice(piece.filled());
-                    if piece.filled().is_empty() && head.is_empty() {
-                        this.input = Input::Open;
-                        return Poll::Ready(Ok(()));
+                Input::Head { head, is_new } => {
+                    let mut has_ended = false;
+                    if !std::mem::take(is_new) {
+                        let mut piece = [0; 4096];
+                        let mut piece = ReadBuf::new(&mut piece);
+                        ready!(Pin::new(&mut this.connection).poll_read(cx, &mut piece))?;
+                        head.extend_from_slice(piece.filled());
+                        has_ended = piece.filled().is_empty();
                     }
-                    let verdict = if piece.filled().is_empty() { Verdict::Other } else { judge(head) };
+                    let verdict = if has_ended { Verdict::Other } else { judge(head) };
                     match verdict {
                         Verdict::Unknown => {}
                         Verdict::Other => this.input = Input::Ready(std::mem::take(head), 0),

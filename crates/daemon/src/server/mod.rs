@@ -19,4 +19,7 @@ pub mod query;
 pub mod reply;
 pub mod router;
 pub mod serve;
+pub mod stream;
 pub mod target;
+pub mod tls;
+pub mod underway;

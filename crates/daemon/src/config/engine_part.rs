@@ -1,0 +1,146 @@
+//! What the engine is told: directories, the default network, and defaults for new containers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use api::host_config::Ulimit;
+use engine::SeccompProfile;
+use serde_json::Value;
+
+use super::settings::Settings;
+use super::words::{absolute, addresses, bytes, number, one_of, pairs, positive, refused};
+use super::{ConfigError, resolve};
+
+/// Reads a file; `None` when there is none.
+pub(super) type Read<'a> = &'a dyn Fn(&str) -> std::io::Result<Option<Vec<u8>>>;
+
+pub(super) fn resolve(
+    settings: &Settings,
+    debug: bool,
+    read: Read<'_>,
+) -> Result<engine::Config, ConfigError> {
+    let default = engine::Config::default();
+    let text = |name: &str, default: &str| settings.last(name).unwrap_or(default).to_owned();
+    cgroup_driver(settings)?;
+    Ok(engine::Config {
+        data_root: absolute(settings, "data-root", resolve::DEFAULT_DATA_ROOT)?,
+        exec_root: absolute(settings, "exec-root", resolve::DEFAULT_EXEC_ROOT)?,
+        cgroup_parent: text("cgroup-parent", &default.cgroup_parent),
+        bridge: bridge(settings, &default.bridge)?,
+        default_shm_size: bytes(settings, "default-shm-size", default.default_shm_size)?,
+        default_stop_timeout: number(settings, "default-stop-timeout", default.default_stop_timeout)?,
+        log_driver: text("log-driver", &default.log_driver),
+        log_opts: pairs(settings, "log-opt")?,
+        labels: labels(settings)?,
+        dns: settings.all("dns").to_vec(),
+        dns_options: settings.all("dns-opt").to_vec(),
+        dns_search: settings.all("dns-search").to_vec(),
+        init: settings.is_on("init"),
+        no_new_privileges: settings.is_on("no-new-privileges"),
+        debug,
+        default_ipc_mode: one_of(settings, "default-ipc-mode", &["private", "shareable"])?
+            .unwrap_or(default.default_ipc_mode),
+        default_cgroupns_mode: one_of(settings, "default-cgroupns-mode", &["private", "host"])?,
+        default_ulimits: settings
+            .all("default-ulimit")
+            .iter()
+            .map(|word| ulimit(word))
+            .collect::<Result<_, _>>()?,
+        host_gateway: addresses(settings, "host-gateway-ip")?,
+        seccomp_profile: seccomp_profile(settings, read)?,
+        features: features(settings)?,
+        max_concurrent_downloads: positive(
+            settings,
+            "max-concurrent-downloads",
+            default.max_concurrent_downloads,
+        )?,
+        max_concurrent_uploads: positive(settings, "max-concurrent-uploads", default.max_concurrent_uploads)?,
+        max_download_attempts: positive(settings, "max-download-attempts", default.max_download_attempts)?,
+        ..engine::Config::default()
+    })
+}
+
+fn bridge(settings: &Settings, default: &engine::Bridge) -> Result<engine::Bridge, ConfigError> {
+    let on = |name: &str| settings.last(name).is_none_or(|word| word == "true");
+    Ok(engine::Bridge {
+        name: match settings.last("bridge") {
+            None | Some("") => default.name.clone(),
+            Some("none") => None,
+            Some(name) => Some(name.to_owned()),
+        },
+        address: settings.last("bip").map(str::to_owned),
+        mtu: number(settings, "mtu", 0)?,
+        inter_container: on("icc"),
+        masquerade: on("ip-masq"),
+        publish_address: settings.last("ip").unwrap_or(&default.publish_address).to_owned(),
+    })
+}
+
+/// Labels have a name and a value; of two with one name Docker refuses to choose.
+fn labels(settings: &Settings) -> Result<Vec<String>, ConfigError> {
+    let mut values: BTreeMap<&str, &str> = BTreeMap::new();
+    for word in settings.all("label") {
+        let Some((name, value)) = word.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(ConfigError::Invalid(format!("bad attribute format: {word}")));
+        };
+        if values.insert(name, value).is_some_and(|other| other != value) {
+            return Err(ConfigError::Invalid(format!(
+                "conflict labels for {name}={value}: it has two values"
+            )));
+        }
+    }
+    Ok(values.iter().map(|(name, value)| format!("{name}={value}")).collect())
+}
+
+/// `nofile=1024:2048` of a flag, or an object of the file.
+fn ulimit(word: &str) -> Result<Ulimit, ConfigError> {
+    let bad = || refused("default-ulimit", word, "it must be name=soft[:hard]");
+    let (name, values) = word.split_once('=').ok_or_else(bad)?;
+    if let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(values) {
+        let number = |names: [&str; 2]| names.iter().find_map(|name| fields.get(*name)?.as_i64());
+        let hard = number(["Hard", "hard"]).ok_or_else(bad)?;
+        let soft = number(["Soft", "soft"]).ok_or_else(bad)?;
+        return Ok(Ulimit { name: name.to_owned(), hard, soft });
+    }
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let number = |text: &str| text.parse::<i64>().map_err(|_| bad());
+    Ok(Ulimit { name: name.to_owned(), soft: number(soft)?, hard: number(hard)? })
+}
+
+fn seccomp_profile(settings: &Settings, read: Read<'_>) -> Result<SeccompProfile, ConfigError> {
+    let path = match settings.last("seccomp-profile") {
+        None | Some("" | "builtin" | "default") => return Ok(SeccompProfile::Builtin),
+        Some("unconfined") => return Ok(SeccompProfile::Unconfined),
+        Some(path) => path,
+    };
+    let failed =
+        |why: String| ConfigError::Invalid(format!("opening seccomp profile ({path}) failed: {why}"));
+    let content = read(path).map_err(|error| failed(error.to_string()))?;
+    let content = content.ok_or_else(|| failed("no such file".into()))?;
+    let text = String::from_utf8(content).map_err(|_| failed("it is not UTF-8".into()))?;
+    serde_json::from_str::<Value>(&text).map_err(|error| failed(format!("it is not JSON: {error}")))?;
+    Ok(SeccompProfile::Custom { path: Path::new(path).into(), text })
+}
+
+fn features(settings: &Settings) -> Result<BTreeMap<String, bool>, ConfigError> {
+    let read = |(name, word): (String, String)| match api::query::strict_bool(&word) {
+        Some(on) => Ok((name, on)),
+        None => Err(refused("feature", &format!("{name}={word}"), "it must be name=true or name=false")),
+    };
+    pairs(settings, "feature")?.into_iter().map(read).collect()
+}
+
+/// The only runtime option is the cgroup driver, and there is one.
+fn cgroup_driver(settings: &Settings) -> Result<(), ConfigError> {
+    for (name, value) in pairs(settings, "exec-opt")? {
+        match (name.as_str(), value.as_str()) {
+            ("native.cgroupdriver", "cgroupfs") => {}
+            ("native.cgroupdriver", _) => {
+                let why = "only cgroupfs is implemented; the control groups are made below --cgroup-parent";
+                return Err(refused("exec-opt", &format!("{name}={value}"), why));
+            }
+            _ => return Err(refused("exec-opt", &name, "there is only native.cgroupdriver")),
+        }
+    }
+    Ok(())
+}
