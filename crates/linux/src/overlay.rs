@@ -31,6 +31,8 @@ fn configure(lower: &[&Path], upper: Option<(&Path, &Path)>, one_by_one: bool) -
         let parts: Vec<Vec<u8>> = lower.iter().map(|path| escaped(path)).collect();
         set(&context, "lowerdir", &parts.join(&b':'))?;
     }
+    // With an index, a layer could not be mounted again while someone still reads it.
+    set(&context, "index", b"off")?;
     if let Some((upper, work)) = upper {
         set(&context, "upperdir", upper.as_os_str().as_bytes())?;
         set(&context, "workdir", work.as_os_str().as_bytes())?;

@@ -185,6 +185,8 @@ pub(crate) fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<Ow
     }
     file_system.set("upperdir", upper)?;
     file_system.set("workdir", work)?;
+    // With an index, a layer could not be mounted again while someone still reads its last mount.
+    file_system.set("index", "off")?;
     Ok(file_system.mount(0)?)
 }
 
@@ -202,6 +204,7 @@ fn overlay_options(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<Vec<u
     let mut options = b"lowerdir=".to_vec();
     options.extend(layers.join(&b':'));
     options.extend([b",upperdir=".to_vec(), escaped(upper), b",workdir=".to_vec(), escaped(work)].concat());
+    options.extend(b",index=off");
     if options.len() >= 4096 {
         return Err(Error::invalid(format!(
             "{} layers do not fit into the options of mount(2) on this kernel: Linux 6.7 is needed",
