@@ -46,7 +46,12 @@ struct Located {
     stat: Stat,
     /// The cleaned path.
     path: Vec<u8>,
+    /// The path ended in `/.`: what is in the directory is meant, not the directory.
+    contents: bool,
 }
+
+/// Symbolic links followed in one lookup.
+const MAX_LINKS: u32 = 255;
 
 /// Finds a path. Its last component is followed only when the path ends in `/` or `/.`.
 fn locate(root: &OwnedFd, path: &str) -> Result<Located> {
@@ -57,7 +62,8 @@ fn locate(root: &OwnedFd, path: &str) -> Result<Located> {
     }
     // Above the root of a container there is only the root.
     let rooted = contained(bytes);
-    let follow = bytes.ends_with(b"/") || bytes.ends_with(b"/.") || rooted.is_empty();
+    let contents = bytes.ends_with(b"/.") || bytes == b".";
+    let follow = contents || bytes.ends_with(b"/") || rooted.is_empty();
     let (parent, name) = split(&rooted);
     let open = |result: linux::Result<OwnedFd>| match result {
         Ok(fd) => Ok(fd),
@@ -67,11 +73,11 @@ fn locate(root: &OwnedFd, path: &str) -> Result<Located> {
     if follow {
         let dir = open(linux::resolve::dir(root, or_dot(&rooted)))?;
         let stat = linux::file::stat(&dir)?;
-        return Ok(Located { parent: dir, name: b".".to_vec(), stat, path: rooted });
+        return Ok(Located { parent: dir, name: b".".to_vec(), stat, path: rooted, contents });
     }
     let parent = open(linux::resolve::dir(root, or_dot(parent)))?;
     let stat = linux::at::stat(&parent, name)?.ok_or_else(missing)?;
-    Ok(Located { parent, name: name.to_vec(), stat, path: rooted.clone() })
+    Ok(Located { parent, name: name.to_vec(), stat, path: rooted.clone(), contents })
 }
 
 /// A path with `.` and `..` resolved, `..` staying at the root.
@@ -104,7 +110,11 @@ fn describe(root: &OwnedFd, located: &Located) -> Result<PathStat> {
         _ => String::new(),
     };
     Ok(PathStat {
-        name: if name.is_empty() { "/".to_owned() } else { String::from_utf8_lossy(name).into_owned() },
+        name: match name {
+            _ if located.contents => ".".to_owned(),
+            b"" => "/".to_owned(),
+            name => String::from_utf8_lossy(name).into_owned(),
+        },
         size: stat.size,
         mode: go_mode(stat),
         mtime: crate::time::format(stat.modified.seconds, stat.modified.nanoseconds),
@@ -112,12 +122,50 @@ fn describe(root: &OwnedFd, located: &Located) -> Result<PathStat> {
     })
 }
 
-/// Where a link leads, as a path from the container's root.
-fn resolve_link(_root: &OwnedFd, located: &Located) -> Result<String> {
-    let target = linux::at::read_link(&located.parent, &located.name)?;
-    let joined =
-        if target.starts_with(b"/") { target } else { [split(&located.path).0, &target].join(&b'/') };
-    Ok(format!("/{}", String::from_utf8_lossy(&contained(&joined))))
+/// Where a link leads in the end, as a path from the container's root. Links on the way are followed as far as there is
+/// something; what is missing stays as it is written.
+fn resolve_link(root: &OwnedFd, located: &Located) -> Result<String> {
+    let mut todo: Vec<Vec<u8>> = parts(&located.path);
+    let mut done: Vec<Vec<u8>> = Vec::new();
+    let mut links = 0;
+    while let Some(part) = todo.pop() {
+        if part == b".." {
+            done.pop();
+            continue;
+        }
+        let link = match linux::resolve::dir(root, or_dot(&done.join(&b'/'))) {
+            Ok(dir) => read_if_link(&dir, &part)?,
+            Err(error) if matches!(error.name(), Some("ENOENT" | "ENOTDIR")) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(target) = link else {
+            done.push(part);
+            continue;
+        };
+        links += 1;
+        if links > MAX_LINKS {
+            let path = String::from_utf8_lossy(&located.path).into_owned();
+            return Err(Error::Invalid(format!("too many links in /{path}")));
+        }
+        if target.starts_with(b"/") {
+            done.clear();
+        }
+        todo.extend(parts(&target));
+    }
+    Ok(format!("/{}", String::from_utf8_lossy(&done.join(&b'/'))))
+}
+
+/// The names of a path, the first of them last.
+fn parts(path: &[u8]) -> Vec<Vec<u8>> {
+    let names = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+    names.rev().map(<[u8]>::to_vec).collect()
+}
+
+fn read_if_link(dir: &OwnedFd, name: &[u8]) -> Result<Option<Vec<u8>>> {
+    match linux::at::stat(dir, name)? {
+        Some(stat) if stat.kind == Kind::Symlink => Ok(Some(linux::at::read_link(dir, name)?)),
+        _ => Ok(None),
+    }
 }
 
 /// Go's `os.FileMode` of an inode (io/fs, FileMode).
@@ -142,25 +190,43 @@ pub fn go_mode(stat: &Stat) -> u32 {
     mode
 }
 
-/// Writes what is at a path as a tar whose first entry has the path's last name (`.` when it ends in `/.`); the facts
-/// about it come first, so that they can be sent before the archive.
+/// Writes what is at a path as a tar whose first entry has the path's last name (`.` when it ends in `/.`). The facts
+/// about it are told before the first byte is written.
 ///
 /// # Errors
 /// `NotFound` when there is nothing at the path.
-pub fn read(root: &OwnedFd, path: &str, sink: &mut dyn Write) -> Result<PathStat> {
+pub fn read(root: &OwnedFd, path: &str, tell: impl FnOnce(PathStat), sink: &mut dyn Write) -> Result<()> {
     let located = locate(root, path)?;
-    let stat = describe(root, &located)?;
+    tell(describe(root, &located)?);
     let last = split(&located.path).1;
-    let name: &[u8] = if path.ends_with("/.") || last.is_empty() { b"." } else { last };
+    let name: &[u8] = if located.contents { b"." } else { last };
     let mut tree = TreeWriter::new(sink, Style::Plain);
     if located.stat.kind == Kind::Dir {
+        // The root has no name: its entry is `/`, and those below it begin with one.
         let open = tree.write_dir(&located.parent, &located.name, name)?;
-        tree.write_entries(open, name)?;
+        tree.write_entries(open, if name.is_empty() { b"/" } else { name })?;
     } else {
         tree.write_one(&located.parent, &located.name, name)?;
     }
-    tree.finish()?;
-    Ok(stat)
+    tree.finish().map(drop)
+}
+
+/// The directory that an archive is unpacked into at `path`, with all links followed, as a handle.
+///
+/// # Errors
+/// `NotFound` when there is nothing, `Invalid` when it is not a directory.
+pub fn target(root: &OwnedFd, path: &str) -> Result<OwnedFd> {
+    Ok(extraction_point(root, path)?.parent)
+}
+
+fn extraction_point(root: &OwnedFd, path: &str) -> Result<Located> {
+    match locate(root, &format!("{}/", path.trim_end_matches('/'))) {
+        Err(Error::NoSuchPath(_)) if linux::resolve::handle(root, &contained(path.as_bytes())).is_ok() => {
+            Err(Error::Invalid("extraction point is not a directory".to_owned()))
+        }
+        Err(Error::NoSuchPath(_)) => Err(Error::NoSuchPath(path.to_owned())),
+        result => result,
+    }
 }
 
 /// Unpacks a tar into the directory at a path.
@@ -174,13 +240,7 @@ pub fn write(
     options: WriteOptions,
     limits: &Limits,
 ) -> Result<()> {
-    let directory = locate(root, &format!("{}/", path.trim_end_matches('/')));
-    let directory = match directory {
-        Err(Error::NoSuchPath(_)) if locate(root, path).is_ok() => {
-            return Err(Error::Invalid("extraction point is not a directory".to_owned()));
-        }
-        result => result?,
-    };
+    let directory = extraction_point(root, path)?;
     let prefix = clean(&directory.path).unwrap_or_default();
     let place = Place { prefix, owner: options.owner, keep_kinds: options.no_overwrite_dir_non_dir };
     let handle = linux::resolve::dir(root, b".")?;

@@ -11,7 +11,7 @@ use crate::error::stream;
 use crate::images::Images;
 use crate::tree::{Style, TreeWriter};
 use crate::unpack::{OPAQUE_XATTR, join};
-use crate::{Error, Result};
+use crate::{Error, Result, scaffold};
 
 /// How a path differs from the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,23 +34,24 @@ pub struct Change {
 }
 
 impl Images {
-    /// What a container changed, in the order of paths.
+    /// What a container changed, in the order of paths. Places that were only made to mount something on are left out.
     ///
     /// # Errors
     /// `NotFound` when it has no snapshot.
     pub fn changes(&self, id: &str) -> Result<Vec<Change>> {
         let snapshot = self.known_snapshot(id)?;
         let upper = open(&snapshot.upper)?;
-        let lower = match snapshot.lower.as_slice() {
-            [] => None,
-            lower => Some(stack(lower)?),
-        };
+        let lower = below(&snapshot)?;
+        let scaffold = scaffold::find(&upper, lower.as_ref())?;
         let mut changes = Vec::new();
         let mut waiting = vec![(upper, Vec::new(), true)];
         while let Some((dir, path, merges)) = waiting.pop() {
             for name in linux::file::entry_names(&dir)? {
                 let Some(stat) = linux::at::stat(&dir, &name)? else { continue };
                 let path = join(&path, &name);
+                if scaffold.contains(&path) {
+                    continue;
+                }
                 let before = match &lower {
                     Some(lower) if merges => kind_below(lower, &path)?,
                     _ => None,
@@ -81,8 +82,10 @@ impl Images {
     /// `NotFound` when it has no snapshot.
     pub fn write_changes(&self, id: &str, sink: &mut dyn Write) -> Result<()> {
         let snapshot = self.known_snapshot(id)?;
+        let (upper, lower) = (open(&snapshot.upper)?, below(&snapshot)?);
         let mut tree = TreeWriter::new(sink, Style::Changes);
-        tree.write_entries(open(&snapshot.upper)?, b"")?;
+        tree.leave_out(scaffold::find(&upper, lower.as_ref())?);
+        tree.write_entries(upper, b"")?;
         tree.finish().map(drop)
     }
 
@@ -137,6 +140,14 @@ pub fn write_tree(root: &OwnedFd, sink: &mut dyn Write) -> Result<()> {
 
 fn open(path: &Path) -> Result<OwnedFd> {
     Ok(File::open(path).map_err(stream("open a snapshot"))?.into())
+}
+
+/// What a container's own layer lies on, as one read-only tree; `None` when it lies on nothing.
+fn below(snapshot: &crate::Snapshot) -> Result<Option<OwnedFd>> {
+    match snapshot.lower.as_slice() {
+        [] => Ok(None),
+        lower => stack(lower).map(Some),
+    }
 }
 
 /// Directories as one read-only tree, the topmost first.

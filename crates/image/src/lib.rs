@@ -28,6 +28,7 @@ mod receive;
 mod record;
 mod recover;
 mod save;
+mod scaffold;
 mod snapshot;
 mod stack;
 mod steps;

@@ -3,7 +3,7 @@
 //! Everything is opened from its parent's descriptor and never through a symbolic link, so a tree that is changed while
 //! it is read can only change what is inside it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,6 +32,7 @@ pub(crate) struct TreeWriter<W> {
     style: Style,
     /// Inodes with several names that were written, by file system and number.
     linked: HashMap<(u64, u64), Vec<u8>>,
+    left_out: HashSet<Vec<u8>>,
 }
 
 /// A directory whose entries are being written.
@@ -43,7 +44,12 @@ struct Level {
 
 impl<W: Write> TreeWriter<W> {
     pub(crate) fn new(sink: W, style: Style) -> Self {
-        Self { tar: Writer::new(sink), style, linked: HashMap::new() }
+        Self { tar: Writer::new(sink), style, linked: HashMap::new(), left_out: HashSet::new() }
+    }
+
+    /// Paths that are not to be written, with everything below them.
+    pub(crate) fn leave_out(&mut self, paths: HashSet<Vec<u8>>) {
+        self.left_out = paths;
     }
 
     /// Writes what is in a directory, without the directory itself, below `path` of the archive (empty for its root).
@@ -55,6 +61,9 @@ impl<W: Write> TreeWriter<W> {
                 continue;
             };
             let path = join(&top.path, &name);
+            if self.left_out.contains(&path) {
+                continue;
+            }
             if let Some(below) = self.write_one(&top.dir, &name, &path)? {
                 levels.push(level(below, path)?);
             }

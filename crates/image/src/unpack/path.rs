@@ -31,7 +31,11 @@ pub(crate) fn or_dot(path: &[u8]) -> &[u8] {
 
 /// A directory and a name, joined.
 pub(crate) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
-    if dir.is_empty() { name.to_vec() } else { [dir, name].join(&b'/') }
+    match dir {
+        b"" => name.to_vec(),
+        b"/" => [dir, name].concat(),
+        _ => [dir, name].join(&b'/'),
+    }
 }
 
 #[cfg(test)]
