@@ -75,4 +75,6 @@ pub mod media_type {
     pub const JSON_SEQ: &str = "application/json-seq";
     /// A tar archive.
     pub const TAR: &str = "application/x-tar";
+    /// Bytes of any kind.
+    pub const OCTET_STREAM: &str = "application/octet-stream";
 }

@@ -3,6 +3,7 @@
 mod attach;
 mod bundles;
 mod exec;
+mod files;
 mod images;
 mod isolation;
 mod lifecycle;
@@ -28,6 +29,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         lifecycle::checks,
         logs::checks,
         exec::checks,
+        files::checks,
         attach::checks,
         terminals::checks,
         isolation::checks,

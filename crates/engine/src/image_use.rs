@@ -1,5 +1,7 @@
 //! Images as containers use them.
 
+use std::os::unix::fs::OpenOptionsExt;
+
 use api::config::Config;
 use image::{Runnable, Silent, User, Users};
 use oci::{Digest, Platform};
@@ -60,7 +62,19 @@ pub(crate) fn prepare(engine: &Engine, id: &str, runnable: Option<&Runnable>) ->
         Some(runnable) => engine.images.prepare_snapshot(id, runnable, &Silent),
         None => engine.images.prepare_bare_snapshot(id),
     };
-    prepared.map(drop).map_err(error)
+    mark(&prepared.map_err(error)?)
+}
+
+/// The mark by which programs know that they are in a container.
+fn mark(snapshot: &image::Snapshot) -> Result<()> {
+    let path = snapshot.upper.join(".dockerenv");
+    let made = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o755).open(&path);
+    match made {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::system(format!("make {}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A container's own layer and those below. A layer that a loss of power took before anything was in it is made again.
@@ -74,7 +88,9 @@ pub(crate) fn snapshot(engine: &Engine, record: &Record) -> Result<image::Snapsh
     } else {
         engine.images.prepare_bare_snapshot(&record.id)
     };
-    made.map_err(error)
+    let snapshot = made.map_err(error)?;
+    mark(&snapshot)?;
+    Ok(snapshot)
 }
 
 /// Identifier of the image that a name means now.

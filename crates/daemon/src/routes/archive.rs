@@ -1,21 +1,84 @@
-//! `/containers/{id}/archive` and `/export`: files of a container as tar archives.
+//! `/containers/{id}/archive`, `/export` and `/changes`: files of a container.
 
-use super::Request;
+use api::media_type::{OCTET_STREAM, TAR};
+use api::path_stat::PathStat;
+use engine::container::files::{self, PutOptions};
+use engine::container::{changes, export};
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use tokio::sync::oneshot;
+
+use super::{Request, State};
+use crate::server::begin;
+use crate::server::blocking::{BodyReader, BodyWriter};
 use crate::server::failure::Failure;
-use crate::server::router::Outcome;
+use crate::server::reply::{self, Reply};
+use crate::server::router::{Outcome, Router};
 
-pub(super) async fn head(_: Request) -> Outcome {
-    Err(Failure::not_implemented("copying files out of a container"))
+pub(super) fn add(router: &mut Router<State>) {
+    router.add(Method::GET, "/containers/{name*}/changes", list_changes);
+    router.add(Method::GET, "/containers/{name*}/export", get_export);
+    router.add(Method::HEAD, "/containers/{name*}/archive", head);
+    router.add(Method::GET, "/containers/{name*}/archive", get);
+    router.add(Method::PUT, "/containers/{name*}/archive", put);
 }
 
-pub(super) async fn get(_: Request) -> Outcome {
-    Err(Failure::not_implemented("copying files out of a container"))
+/// The path in the container.
+fn path(call: &Request) -> Result<String, Failure> {
+    match call.query.get("path") {
+        "" => Err(Failure::invalid("bad parameter: path cannot be empty")),
+        path => Ok(path.to_owned()),
+    }
 }
 
-pub(super) async fn put(_: Request) -> Outcome {
-    Err(Failure::not_implemented("copying files into a container"))
+fn add_stat(reply: &mut Reply, stat: &PathStat) -> Result<(), Failure> {
+    let value = stat.to_header().map_err(Failure::internal)?;
+    let value = HeaderValue::from_str(&value).map_err(Failure::internal)?;
+    let name = HeaderName::from_bytes(PathStat::HEADER.as_bytes()).map_err(Failure::internal)?;
+    reply.headers_mut().insert(name, value);
+    Ok(())
 }
 
-pub(super) async fn export(_: Request) -> Outcome {
-    Err(Failure::not_implemented("exporting a container"))
+async fn head(call: Request) -> Outcome {
+    let stat = files::stat(&call.state.engine, call.param("name"), &path(&call)?).await?;
+    let mut reply = reply::empty(StatusCode::OK);
+    add_stat(&mut reply, &stat)?;
+    Ok(reply)
+}
+
+async fn get(call: Request) -> Outcome {
+    let (engine, name, path) = (call.state.engine.clone(), call.param("name").to_owned(), path(&call)?);
+    let (told, stat) = oneshot::channel();
+    let mut reply = begin::bytes(TAR, move |sender| async move {
+        // A client that has left needs no facts.
+        let tell = move |stat| drop(told.send(stat));
+        Ok(files::get(&engine, &name, &path, tell, BodyWriter::new(sender)).await?)
+    })
+    .await?;
+    let stat = stat.await.map_err(|_| Failure::internal("an archive began without its facts"))?;
+    add_stat(&mut reply, &stat)?;
+    Ok(reply)
+}
+
+async fn put(call: Request) -> Outcome {
+    let path = path(&call)?;
+    let options = PutOptions {
+        no_overwrite_dir_non_dir: call.query.flag("noOverwriteDirNonDir"),
+        copy_uid_gid: call.query.flag("copyUIDGID"),
+    };
+    let (engine, name) = (call.state.engine.clone(), call.param("name").to_owned());
+    files::put(&engine, &name, &path, options, BodyReader::new(call.body)).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+async fn get_export(call: Request) -> Outcome {
+    let (engine, name) = (call.state.engine.clone(), call.param("name").to_owned());
+    begin::bytes(OCTET_STREAM, move |sender| async move {
+        Ok(export::export(&engine, &name, BodyWriter::new(sender)).await?)
+    })
+    .await
+}
+
+async fn list_changes(call: Request) -> Outcome {
+    reply::ok(&changes::changes(&call.state.engine, call.param("name")).await?)
 }

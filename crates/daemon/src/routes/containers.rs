@@ -18,18 +18,14 @@ use crate::server::router::{Outcome, Router};
 use crate::shape;
 
 pub(super) fn add(router: &mut Router<State>) {
+    archive::add(router);
     router.add(Method::GET, "/containers/json", list);
     router.add(Method::POST, "/containers/create", create);
     router.add(Method::POST, "/containers/prune", prune);
     router.add(Method::GET, "/containers/{name*}/json", inspect);
     router.add(Method::GET, "/containers/{name*}/top", top);
-    router.add(Method::GET, "/containers/{name*}/changes", changes);
     router.add(Method::GET, "/containers/{name*}/logs", logs::logs);
     router.add(Method::GET, "/containers/{name*}/stats", stats::stats);
-    router.add(Method::GET, "/containers/{name*}/export", archive::export);
-    router.add(Method::HEAD, "/containers/{name*}/archive", archive::head);
-    router.add(Method::GET, "/containers/{name*}/archive", archive::get);
-    router.add(Method::PUT, "/containers/{name*}/archive", archive::put);
     router.add(Method::POST, "/containers/{name*}/start", start);
     router.add(Method::POST, "/containers/{name*}/stop", stop);
     router.add(Method::POST, "/containers/{name*}/restart", restart);
@@ -103,11 +99,6 @@ async fn inspect(call: Request) -> Outcome {
 
 async fn top(call: Request) -> Outcome {
     reply::ok(&container::top::top(&call.state.engine, call.param("name"), call.query.get("ps_args")).await?)
-}
-
-async fn changes(call: Request) -> Outcome {
-    let _ = call;
-    Err(Failure::not_implemented("listing the changes of a container"))
 }
 
 async fn start(call: Request) -> Outcome {

@@ -91,6 +91,7 @@ pub(crate) async fn launch(
     record: Record,
     waiting: Vec<Attach>,
 ) -> std::result::Result<Launched, Failure> {
+    let _layer = handle.layer.lock().await;
     let reserved = reserve(engine, handle, &record).await?;
     let attempt = run(engine, &record, reserved.as_ref(), waiting).await;
     if attempt.is_err() {

@@ -2,11 +2,14 @@
 
 mod adopt;
 pub mod attach;
+pub mod changes;
 mod copy_up;
 pub mod create;
 mod erase;
 pub mod exec;
+pub mod export;
 mod facts;
+pub mod files;
 pub mod inspect;
 pub mod kill;
 mod launch;

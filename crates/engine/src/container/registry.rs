@@ -18,11 +18,14 @@ pub struct Handle {
     pub id: Arc<str>,
     mailbox: mpsc::Sender<Command>,
     view: watch::Receiver<Arc<View>>,
+    /// Held by whoever mounts the container's own layer for writing: a start, or files that are put into it. Two mounts
+    /// of one layer would not see each other's changes.
+    pub(crate) layer: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Handle {
     pub(crate) fn new(id: &str, mailbox: mpsc::Sender<Command>, view: watch::Receiver<Arc<View>>) -> Self {
-        Self { id: id.into(), mailbox, view }
+        Self { id: id.into(), mailbox, view, layer: Arc::default() }
     }
 
     /// The latest snapshot. Never waits.
