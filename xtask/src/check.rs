@@ -12,7 +12,8 @@ pub(crate) fn run() -> Result<()> {
     unit_tests()
 }
 
-/// Tests of libraries, binaries and golden files; `kernel_*` tests need root and belong to `cargo xtask test`.
+/// Tests of libraries, binaries and golden files; `kernel_*` tests need root and belong to `cargo xtask test`, `guest_*`
+/// tests need the virtual machine.
 fn unit_tests() -> Result<()> {
     let mut arguments = vec!["test", "--quiet", "--no-fail-fast", "--workspace", "--lib", "--bins"];
     let packages = workspace::packages()?;
@@ -25,7 +26,8 @@ fn unit_tests() -> Result<()> {
 }
 
 fn is_rootless_test(target: &workspace::Target) -> bool {
-    target.kind.iter().any(|kind| kind == "test") && !target.name.starts_with("kernel_")
+    let is_elsewhere = |prefix| target.name.starts_with(prefix);
+    target.kind.iter().any(|kind| kind == "test") && !is_elsewhere("kernel_") && !is_elsewhere("guest_")
 }
 
 fn report(name: &str, violations: &[String]) -> Result<()> {

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything CI runs, in order, as root on Debian.
 
-use crate::{check, packages, process, suite, workspace};
+use crate::{check, packages, process, suite, vm, workspace};
 use anyhow::{Result, bail};
 use conformance::World;
 
@@ -28,6 +28,7 @@ pub(crate) fn run() -> Result<()> {
     let before = World::observe(&marks)?;
     check::run()?;
     kernel_tests()?;
+    vm::run(&[])?;
     suite::run(&[])?;
     let berth = workspace::berth_program().display().to_string();
     suite::run(&["--client".to_owned(), berth])?;

@@ -31,6 +31,12 @@ pub(crate) fn archives() -> Result<Archives> {
     }
 }
 
+/// The busybox image alone; it needs no mirror.
+pub(crate) fn busybox() -> Result<Archives> {
+    packages::install(&["busybox-static"])?;
+    Archives::prepare(&directory(), Path::new("/bin/busybox"), None)
+}
+
 pub(crate) fn directory() -> PathBuf {
     workspace::root().join("target/fixtures")
 }

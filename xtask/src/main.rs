@@ -1,4 +1,4 @@
-//! Development commands, one word each: `cargo xtask check | test | demo | conformance | bench`.
+//! Development commands, one word each: `cargo xtask check | test | demo | conformance | vm | bench`.
 
 mod bench;
 mod check;
@@ -12,6 +12,7 @@ mod sandbox;
 mod sources;
 mod suite;
 mod syscalls;
+mod vm;
 mod workspace;
 
 use anyhow::{Result, bail};
@@ -26,6 +27,7 @@ usage: cargo xtask <command>
   bench [ROUNDS] ours and the peers' figures in one run, into docs/benchmarks.md; needs root
   conformance [--against SOCKET | --engine berth|docker] [--client PROGRAM] [--jobs N] [WORD...]
                  the black-box suite, or those of its checks whose names contain a WORD; needs root
+  vm [WORD...]   kernel tests under cgroup v2, systemd and AppArmor, in a virtual machine; needs root
   syscalls       write the table of system call numbers for the seccomp compiler
 ";
 
@@ -50,6 +52,7 @@ fn dispatch(words: &[String]) -> Result<()> {
         "bench" => bench::run(rest),
         "conformance" => suite::run(rest),
         sandbox::INSIDE => dispatch_inside(rest),
+        "vm" => vm::run(rest),
         "syscalls" => syscalls::run(),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
@@ -64,6 +67,7 @@ fn dispatch_inside(words: &[String]) -> Result<()> {
     match words.split_first() {
         Some((command, rest)) if command == "conformance" => suite::run_inside(rest),
         Some((command, rest)) if command == "bench" => bench::run_inside(rest),
+        Some((command, rest)) if command == "vm" => vm::run_inside(rest),
         Some((command, _)) if command == "demo" => demo::run_inside(),
         _ => bail!("nothing to do inside: {words:?}"),
     }

@@ -165,9 +165,12 @@ fn a_frozen_group_stands_still_until_it_is_thawed() {
 #[test]
 fn killing_reaches_everyone_also_below_and_while_frozen() {
     let Some(test) = TestGroup::new("kill", &[Controller::Freezer]) else { return };
-    let below = Cgroup::create(&test.hierarchy, &test.group().path().child("below").unwrap()).unwrap();
+    // Processes live in the leaves: a v2 group that hands controllers down has none of its own.
+    let make = |name| Cgroup::create(&test.hierarchy, &test.group().path().child(name).unwrap()).unwrap();
+    let (below, beside) = (make("below"), make("beside"));
     // New processes all the time, so that signalling those seen one after the other would never end.
-    let mut busy = test.shell("g() { while :; do /bin/true & done; }; g & g & g & g");
+    let mut busy = Waiting::new("g() { while :; do /bin/true & done; }; g & g & g & g");
+    beside.add(busy.0.id()).unwrap();
     let mut quiet = Waiting::new("exit");
     below.add(quiet.0.id()).unwrap();
     busy.go();
@@ -177,7 +180,8 @@ fn killing_reaches_everyone_also_below_and_while_frozen() {
     assert_eq!(quiet.0.wait().unwrap().signal(), Some(SIGKILL));
     assert_eq!(busy.0.wait().unwrap().signal(), Some(SIGKILL));
 
-    let mut shell = test.shell("exit");
+    let mut shell = Waiting::new("exit");
+    below.add(shell.0.id()).unwrap();
     test.group().freeze().unwrap();
     test.group().kill(PATIENCE).unwrap();
     assert_eq!(shell.0.wait().unwrap().signal(), Some(SIGKILL));

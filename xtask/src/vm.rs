@@ -1,0 +1,61 @@
+//! `cargo xtask vm`: what the machine's own kernel may not have is tested in a virtual machine that is made here.
+//!
+//! The guest is a small Debian with Debian's cloud kernel: cgroup v2 with every controller, systemd, AppArmor. It has no
+//! network; qemu emulates the processor, so that it is the same guest everywhere.
+//!
+//! ```text
+//! image    Debian's packages ──debootstrap──► root.img, kernel, initramfs        kept under target/fixtures/vm
+//! payload  test programs, berth, xtask, steps.json ──mke2fs -d──► payload.img    made each time
+//! machine  boot "plain" (init is our script), boot "systemd" (systemd is process 1)
+//! guest       xtask inside vm BOOT: runs the steps of that boot ──serial line──► verdicts, printed and counted
+//! ```
+//!
+//! The images are opened with snapshot=on: whatever the guest does to them is forgotten.
+
+mod cpio;
+mod guest;
+mod image;
+mod machine;
+mod payload;
+mod step;
+
+pub(crate) use guest::run_inside;
+
+use crate::packages;
+use anyhow::{Result, bail};
+use std::time::Instant;
+use step::{Boot, Step};
+
+/// qemu for the guest, and what makes its images.
+const PACKAGES: &[&str] = &["busybox-static", "debootstrap", "e2fsprogs", "kmod", "qemu-system-x86"];
+
+/// Builds what is missing, boots, and fails if a step fails. Only steps whose names contain one of the words are run.
+pub(crate) fn run(words: &[String]) -> Result<()> {
+    packages::install(PACKAGES)?;
+    let began = Instant::now();
+    let image = image::prepare()?;
+    eprintln!("==> the guest's system: ready after {:.1} s", began.elapsed().as_secs_f64());
+    let built = payload::build()?;
+    let steps: Vec<Step> = step::all(&built).into_iter().filter(|step| step.is_wanted(words)).collect();
+    if steps.is_empty() {
+        bail!("no step of the virtual machine has a name that contains one of {words:?}");
+    }
+    let payload = payload::pack(&built, &steps)?;
+    let mut failed = Vec::new();
+    for boot in Boot::ALL {
+        let count = steps.iter().filter(|step| step.boot == boot).count();
+        if count == 0 {
+            continue;
+        }
+        let outcome = machine::run(&image, &payload, boot)?;
+        if outcome.passed + outcome.failed.len() < count {
+            bail!("the guest ({boot}) said nothing about some of its {count} steps");
+        }
+        failed.extend(outcome.failed);
+    }
+    println!("vm: {} steps, {} failed, {:.0} s", steps.len(), failed.len(), began.elapsed().as_secs_f64());
+    if !failed.is_empty() {
+        bail!("failed in the virtual machine:\n  {}", failed.join("\n  "));
+    }
+    Ok(())
+}
