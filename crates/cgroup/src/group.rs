@@ -141,6 +141,14 @@ impl Cgroup {
         Ok(nested.write("cgroup.procs", pid.to_string().as_bytes())?)
     }
 
+    /// The directory of the v2 group below this one that a process is in, for clone3(2) with CLONE_INTO_CGROUP where the
+    /// group itself takes none; `None` when the process is elsewhere, and on v1.
+    pub fn beside(&self, hierarchy: &Hierarchy, sibling: u32) -> Result<Option<Dir>> {
+        let Some(dir) = self.unified_dir() else { return Ok(None) };
+        let below = hierarchy.below(&self.path, sibling)?;
+        Ok(below.map(|below| dir.open_dir(&below)).transpose()?)
+    }
+
     /// The processes in the group itself, in no order.
     pub fn own_pids(&self) -> Result<Vec<u32>> {
         read_pids(self.listing_dir()?)

@@ -1,6 +1,6 @@
 //! Runs one more process in a container.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use linux::credentials;
@@ -39,8 +39,9 @@ pub fn exec(request: Exec<'_>) -> Result<Executed> {
     if kinds & namespace::PID != 0 {
         kernel::set_namespace(container, namespace::PID).during(|| "joining the container")?;
     }
-    let into = request.cgroup.and_then(cgroup::Cgroup::clone_fd);
-    let made = kernel::clone_into(0, into, || inside.join_and_run(container, kinds & !namespace::PID, &plan));
+    let made = clone_in_group(&request, &procfs, &mut Some(inside), |inside| {
+        inside.join_and_run(container, kinds & !namespace::PID, &plan)
+    });
     if kinds & namespace::PID != 0 {
         kernel::set_namespace(&own_pid_namespace, namespace::PID)?;
     }
@@ -52,6 +53,36 @@ pub fn exec(request: Exec<'_>) -> Result<Executed> {
             Err(error)
         }
     }
+}
+
+/// Makes the process in the container's group; or, where the container's init has handed controllers down, so that the
+/// group itself takes none, in the group of init (EBUSY: cgroups(7), "no internal processes"; EOPNOTSUPP: threads only).
+fn clone_in_group<'a>(
+    request: &Exec<'_>,
+    procfs: &Procfs,
+    inside: &mut Option<Inside<'a>>,
+    run: impl Fn(Inside<'a>) -> i32,
+) -> Result<kernel::Child> {
+    const NOT_HERE: [i32; 2] = [16, 95];
+    let into = request.cgroup.and_then(cgroup::Cgroup::clone_fd);
+    // The child has a copy of everything: what it takes is still here when there is no child.
+    let refused = match kernel::clone_into(0, into, || inside.take().map_or(1, &run)) {
+        Err(error) if into.is_some() && NOT_HERE.contains(&error.errno()) => error,
+        made => return Ok(made?),
+    };
+    let init = container_pid(procfs, request.container)?;
+    let below = request.cgroup.map(|group| group.beside(request.hierarchy, init)).transpose()?.flatten();
+    let Some(below) = below else { return Err(refused.into()) };
+    Ok(kernel::clone_into(0, Some(below.as_fd()), || inside.take().map_or(1, &run))?)
+}
+
+/// The number of the process behind a pidfd (proc_pid_fdinfo(5)).
+fn container_pid(procfs: &Procfs, container: BorrowedFd<'_>) -> Result<u32> {
+    let path = format!("self/fdinfo/{}", container.as_raw_fd());
+    let text = procfs.read(&path, 4096)?;
+    let text = String::from_utf8_lossy(&text);
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.ok_or_else(|| Error::new(crate::Kind::State, "the container has ended"))
 }
 
 /// The steps of a process that joins a container.

@@ -13,6 +13,7 @@ mod create;
 mod error;
 mod exec;
 pub mod facts;
+pub mod group;
 pub mod hooks;
 pub mod init;
 mod limits;

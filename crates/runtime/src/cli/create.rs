@@ -4,15 +4,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cgroup::{Cgroup, CgroupPath, Hierarchy};
+use cgroup::Hierarchy;
 use linux::procfs::Procfs;
 use linux::socket;
-use oci::runtime::Spec;
 
 use super::arguments::{Flag, Given, switch, value};
 use super::record::{Home, Record, Status, read_spec};
 use super::{Globals, log, relay};
 use crate::error::While;
+use crate::group::Place;
 use crate::request::{Create, Created, Gate, Rootfs};
 use crate::{Error, Kind, Result, Stdio, hooks};
 
@@ -133,22 +133,29 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
     let rootfs = spec.root.as_ref().map(|root| bundle.join(&root.path));
     let rootfs = rootfs.ok_or_else(|| Error::invalid("config.json has no root"))?;
     let hierarchy = Hierarchy::detect()?;
-    let (group, path) = own_group(globals, id, &spec, &hierarchy)?;
-    let made = limit(&group, &spec).and_then(|()| {
-        crate::create(Create {
-            id,
-            spec: &spec,
-            bundle: &bundle,
-            rootfs: Rootfs::Path(rootfs.clone()),
-            stdio: Stdio::default(),
-            cgroup: Some(&group),
-            hierarchy: &hierarchy,
-            gate,
-            init: false,
-            preserve_fds: given.number("preserve-fds")?.unwrap_or(0),
-            no_pivot: given.on("no-pivot"),
-            no_new_keyring: given.on("no-new-keyring"),
-        })
+    let preserve_fds = given.number("preserve-fds")?.unwrap_or(0);
+    let linux = spec.linux.as_ref();
+    let cgroups_path = linux.map_or("", |linux| linux.cgroups_path.as_str());
+    let place = Place::parse(globals.systemd_cgroup, cgroups_path, id)?;
+    let limits = crate::limits(linux.and_then(|linux| linux.resources.as_ref()))?;
+    let mut group = place.make(&hierarchy, id, &limits)?;
+    let made = crate::create(Create {
+        id,
+        spec: &spec,
+        bundle: &bundle,
+        rootfs: Rootfs::Path(rootfs.clone()),
+        stdio: Stdio::default(),
+        cgroup: Some(group.cgroup()),
+        hierarchy: &hierarchy,
+        gate,
+        init: false,
+        preserve_fds,
+        no_pivot: given.on("no-pivot"),
+        no_new_keyring: given.on("no-new-keyring"),
+    });
+    let made = made.and_then(|created| {
+        group.settle(&hierarchy, &limits)?;
+        Ok(created)
     });
     let mut created = match made {
         Ok(created) => created,
@@ -166,7 +173,8 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
             bundle: bundle.clone(),
             rootfs,
             created: log::now(),
-            cgroup: Some(path),
+            cgroup: Some(group.cgroup().path().to_string()),
+            unit: globals.systemd_cgroup.then(|| cgroups_path.to_owned()),
         };
         home.save_spec(&spec)?;
         home.save_record(&record)?;
@@ -175,7 +183,7 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
     match finished {
         Ok(record) => Ok((created, record)),
         Err(error) => {
-            let _ = group.kill(Duration::from_secs(10)).and_then(|()| group.remove());
+            let _ = group.remove();
             Err(error)
         }
     }
@@ -200,23 +208,6 @@ fn console_socket(given: &Given, terminal: bool, detached: bool) -> Result<Optio
         }
         (None, _) => Ok(None),
     }
-}
-
-fn own_group(globals: &Globals, id: &str, spec: &Spec, hierarchy: &Hierarchy) -> Result<(Cgroup, String)> {
-    if globals.systemd_cgroup {
-        return Err(Error::invalid("--systemd-cgroup is not supported yet: use cgroupfs paths"));
-    }
-    let asked = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str()).filter(|path| !path.is_empty());
-    let default = format!("/{id}");
-    let path = CgroupPath::for_container(Some(asked.unwrap_or(&default)), id)?;
-    let text = format!("{}{}", if path.is_relative() { "" } else { "/" }, path.components().join("/"));
-    Ok((Cgroup::create(hierarchy, &path).during(|| "control group")?, text))
-}
-
-fn limit(group: &Cgroup, spec: &Spec) -> Result<()> {
-    let resources = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
-    let limits = crate::limits(resources)?;
-    group.set(&limits).during(|| "control group")
 }
 
 /// Hands out the terminal, the pidfd and the pid.

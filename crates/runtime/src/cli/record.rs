@@ -13,6 +13,7 @@ use oci::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
 use crate::error::While;
+use crate::group::Place;
 use crate::{Error, Kind, Result};
 
 /// The largest configuration that is read.
@@ -38,6 +39,9 @@ pub(super) struct Record {
     pub(super) created: String,
     /// Its control group, absolute or relative to its maker's; none when it has none of its own.
     pub(super) cgroup: Option<String>,
+    /// `linux.cgroupsPath` when systemd made the group: the unit's slice, prefix and name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<String>,
 }
 
 /// Where a container is in its life.
@@ -209,6 +213,15 @@ impl Record {
         let dead = matches!(fields.first(), Some(&"Z" | &"X"));
         let same = fields.get(19).and_then(|field| field.parse().ok()) == Some(self.start_time_ticks);
         Ok((same && !dead).then_some(pidfd))
+    }
+
+    /// Who made the container's control group, and where; none when it has none of its own.
+    pub(super) fn place(&self) -> Result<Option<Place>> {
+        match (&self.unit, &self.cgroup) {
+            (Some(unit), _) => Place::parse(true, unit, &self.id).map(Some),
+            (None, Some(path)) => Place::parse(false, path, &self.id).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 
     /// The container's control group, if it has one that exists.

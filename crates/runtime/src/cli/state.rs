@@ -1,7 +1,6 @@
 //! `state`, `list`, `kill`, `delete`, `pause`, `resume` and `ps`.
 
 use std::path::Path;
-use std::time::Duration;
 
 use linux::procfs::Procfs;
 use oci::runtime::{Spec, State};
@@ -20,9 +19,6 @@ pub(super) const DELETE: &[Flag] = &[switch("force").or('f')];
 pub(super) const LIST: &[Flag] = &[value("format").or('f'), switch("quiet").or('q')];
 /// Flags of `ps`.
 pub(super) const PS: &[Flag] = &[value("format").or('f')];
-
-/// How long a killed container may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The state in the specification's form.
 pub(super) fn state(record: &Record, spec: &Spec, status: Status) -> State {
@@ -159,9 +155,8 @@ pub(super) fn delete_home(home: &Home, force: bool) -> Result<()> {
     if let Some(process) = record.process(&procfs)? {
         process.send(9)?;
     }
-    if let Some(group) = record.cgroup()? {
-        group.kill(PATIENCE)?;
-        group.remove()?;
+    if let Some(place) = record.place()? {
+        place.remove(&cgroup::Hierarchy::detect()?)?;
     }
     let spec = home.spec()?;
     home.remove()?;

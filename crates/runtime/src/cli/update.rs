@@ -38,8 +38,8 @@ const LIMIT: u64 = 1 << 20;
 pub(super) fn update(globals: &Globals, given: &Given) -> Result<i32> {
     let home = Home::of(&globals.root, given.only("the container's id")?)?;
     let record = home.record()?;
-    let group = record.cgroup()?;
-    let group = group.ok_or_else(|| Error::new(Kind::State, "the container has no control group"))?;
+    let place = record.place()?;
+    let place = place.ok_or_else(|| Error::new(Kind::State, "the container has no control group"))?;
     let resources = match given.get("resources") {
         Some("-") => {
             let mut text = Vec::new();
@@ -50,7 +50,7 @@ pub(super) fn update(globals: &Globals, given: &Given) -> Result<i32> {
         Some(path) => parse(&read(std::path::Path::new(path), LIMIT)?)?,
         None => from_flags(given)?,
     };
-    group.set(&Limits::try_from(&resources)?)?;
+    place.update(&cgroup::Hierarchy::detect()?, &Limits::try_from(&resources)?)?;
     Ok(0)
 }
 

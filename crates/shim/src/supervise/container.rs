@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cgroup::{Cgroup, CgroupPath, Hierarchy, Limits, OomWatch};
+use cgroup::{Cgroup, Hierarchy, Limits, OomWatch};
 use oci::runtime::Spec;
+use runtime::group::{Group, Place};
 use runtime::{Gate, Rootfs, StartGate};
 
 use super::launch::{Launch, Launched, Stdio};
@@ -30,7 +31,7 @@ struct Made {
     id: String,
     pidfd: OwnedFd,
     gate: Option<StartGate>,
-    group: CgroupPath,
+    place: Place,
     watch: Option<OomWatch>,
     /// Where the configuration is kept for processes that join.
     config: PathBuf,
@@ -38,21 +39,24 @@ struct Made {
 
 impl Launch for Containers {
     fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error> {
-        if request.cgroup.driver == CgroupDriver::Systemd {
-            let text = "control groups made by systemd are not supported: use the cgroupfs driver";
-            return Err(Error::new(ErrorKind::Invalid, text));
-        }
         let hierarchy = Hierarchy::detect()?;
-        let path = CgroupPath::parse(&request.cgroup.path)?;
-        let group = Cgroup::create(&hierarchy, &path)?;
-        match make(request, stdio, &hierarchy, &group) {
+        let systemd = request.cgroup.driver == CgroupDriver::Systemd;
+        let place = Place::parse(systemd, &request.cgroup.path, &request.id)?;
+        let resources = request.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+        let limits = resources.map(Limits::try_from).transpose()?.unwrap_or_default();
+        let mut group = place.make(&hierarchy, &request.id, &limits)?;
+        let made = make(request, stdio, &hierarchy, &group, place).and_then(|made| {
+            group.settle(&hierarchy, &limits)?;
+            Ok(made)
+        });
+        match made {
             Ok((made, launched)) => {
                 self.made = Some(made);
                 Ok(launched)
             }
             Err(error) => {
                 // What went wrong first is what counts.
-                let _ = group.kill(KILL_LIMIT).and_then(|()| group.remove());
+                let _ = group.remove();
                 Err(error)
             }
         }
@@ -68,7 +72,7 @@ impl Launch for Containers {
         let made = self.made()?;
         let spec = read_config(&made.config)?;
         let hierarchy = Hierarchy::detect()?;
-        let group = Cgroup::open(&hierarchy, &made.group)?;
+        let group = made.place.open(&hierarchy)?;
         let executed = runtime::exec(runtime::Exec {
             id: &made.id,
             container: made.pidfd.as_fd(),
@@ -107,7 +111,7 @@ impl Launch for Containers {
         let Some(mut made) = self.made.take() else { return Ok(()) };
         made.watch = None;
         absent_is_fine(fs::remove_file(&made.config), &made.config)?;
-        Ok(open(&made)?.map_or(Ok(()), Cgroup::remove)?)
+        Ok(made.place.remove_empty(open(&made)?)?)
     }
 }
 
@@ -118,30 +122,28 @@ impl Containers {
 }
 
 fn open(made: &Made) -> Result<Option<Cgroup>, Error> {
-    Ok(Cgroup::open(&Hierarchy::detect()?, &made.group)?)
+    Ok(made.place.open(&Hierarchy::detect()?)?)
 }
 
-/// Limits the control group and makes the container in it.
+/// Makes the container in its control group.
 fn make(
     request: &Create,
     stdio: Option<&Stdio>,
     hierarchy: &Hierarchy,
-    group: &Cgroup,
+    group: &Group,
+    place: Place,
 ) -> Result<(Made, Launched), Error> {
-    if let Some(resources) = request.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()) {
-        group.set(&Limits::try_from(resources)?)?;
-    }
     let config = request.data_dir.join("config.json");
     write_config(&config, &request.spec)?;
     // Not every kernel and not every host lets memory be watched: the end of the container tells all the same.
-    let watch = group.watch_oom().ok();
+    let watch = group.cgroup().watch_oom().ok();
     let created = runtime::create(runtime::Create {
         id: &request.id,
         spec: &request.spec,
         bundle: &request.data_dir,
         rootfs: rootfs(&request.root),
         stdio: descriptors(stdio),
-        cgroup: Some(group),
+        cgroup: Some(group.cgroup()),
         hierarchy,
         gate: Gate::Held,
         init: request.init,
@@ -151,7 +153,7 @@ fn make(
     })?;
     let pidfd = created.pidfd.try_clone().map_err(|error| file_error(Path::new("pidfd"), &error))?;
     let (pid, gate, id) = (created.pid, created.gate, request.id.clone());
-    let made = Made { id, pidfd, gate, group: group.path().clone(), watch, config };
+    let made = Made { id, pidfd, gate, place, watch, config };
     Ok((made, Launched { pid, pidfd: created.pidfd, console: created.console }))
 }
 
