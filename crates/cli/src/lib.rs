@@ -6,6 +6,7 @@
 
 mod archive;
 mod command;
+mod credentials;
 mod dispatch;
 mod failure;
 mod grammar;

@@ -1,7 +1,7 @@
 //! What a command works with: the program's name, the daemon it talks to, the user's settings.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use client::{Address, ApiVersion, Client};
@@ -116,6 +116,11 @@ impl Session {
     /// A setting of `config.json` that is a text; empty when it is not set.
     pub(crate) fn setting(&self, name: &str) -> &str {
         self.config()[name].as_str().unwrap_or_default()
+    }
+
+    /// The directory of the user's settings.
+    pub(crate) fn config_dir(&self) -> Option<&Path> {
+        self.config_dir.as_deref()
     }
 
     /// The user's `config.json`; `null` when there is none.

@@ -27,6 +27,8 @@ pub(crate) static ROOT: Group = Group {
         Entry::command("inspect", &inspect::ANY),
         Entry::command("kill", &lifecycle::KILL),
         Entry::command("load", &image_files::LOAD),
+        Entry::command("login", &login::LOGIN),
+        Entry::command("logout", &login::LOGOUT),
         Entry::command("logs", &logs::COMMAND),
         Entry::group("network", &NETWORK),
         Entry::command("pause", &lifecycle::PAUSE),
@@ -40,6 +42,7 @@ pub(crate) static ROOT: Group = Group {
         Entry::command("rmi", &image_names::RMI),
         Entry::command("run", &run::COMMAND),
         Entry::command("save", &image_files::SAVE),
+        Entry::command("search", &search::COMMAND),
         Entry::command("start", &start::COMMAND),
         Entry::command("stats", &stats::COMMAND),
         Entry::command("stop", &lifecycle::STOP),
@@ -118,6 +121,7 @@ static NETWORK: Group = Group {
 static SYSTEM: Group = Group {
     about: "Manage Docker",
     entries: &[
+        Entry::command("check", &check::COMMAND),
         Entry::command("df", &disk_usage::COMMAND),
         Entry::command("events", &events::COMMAND),
         Entry::command("info", &info::COMMAND),

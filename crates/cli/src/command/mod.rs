@@ -1,6 +1,7 @@
 //! The commands, a file for each or for a few of one kind: flags, and what `run` does with them.
 
 pub(crate) mod attach;
+pub(crate) mod check;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod disk_usage;
@@ -12,6 +13,7 @@ pub(crate) mod images;
 pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;
+pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod look;
 pub(crate) mod network;
@@ -19,6 +21,7 @@ pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod run;
+pub(crate) mod search;
 pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod update;

@@ -1,8 +1,9 @@
 //! `pull` and `push`: the daemon does it, progress is shown here.
 
-use api::registry::{AuthConfig, base64_decode, base64_encode};
+use api::registry::AuthConfig;
 use client::{Query, Request};
 
+use crate::credentials::{self, HUB};
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
 use crate::output::{progress, write};
@@ -161,7 +162,7 @@ pub(crate) fn familiar(image: &str) -> String {
     }
 }
 
-fn domain(name: &str) -> Option<&str> {
+pub(crate) fn domain(name: &str) -> Option<&str> {
     let (first, _) = name.split_once('/')?;
     (first.contains(['.', ':']) || first == "localhost").then_some(first)
 }
@@ -183,33 +184,24 @@ fn canonical(image: &str, all: bool) -> String {
     full.replacen(&name, &canonical_name(&name), 1)
 }
 
-/// The user's credentials for the registry of an image, as the header takes them.
-pub(crate) fn credentials(session: &Session, name: &str) -> Option<String> {
-    let registry = match domain(name) {
-        None | Some("docker.io" | "index.docker.io") => "https://index.docker.io/v1/",
+/// The registry that credentials for an image are kept for.
+pub(crate) fn registry_of(name: &str) -> &str {
+    match domain(name) {
+        None | Some("docker.io" | "index.docker.io") => HUB,
         Some(registry) => registry,
-    };
-    let entry = session.config()["auths"].get(registry)?;
-    let mut auth: AuthConfig = serde_json::from_value(entry.clone()).ok()?;
-    if let Some(pair) = entry["auth"].as_str().and_then(decode) {
-        let (user, password) = pair.split_once(':')?;
-        auth.username = user.to_owned();
-        auth.password = password.to_owned();
     }
-    auth.auth = String::new();
-    registry.clone_into(&mut auth.server_address);
-    Some(encode(&auth))
 }
 
-/// JSON in base64url with padding, as the header takes it.
+/// The user's credentials for the registry of an image, as the header takes them; `None` when there are none.
+fn credentials(session: &Session, name: &str) -> Option<String> {
+    let registry = registry_of(name);
+    let auth = credentials::look_up(session, registry);
+    let none = AuthConfig { server_address: registry.to_owned(), ..AuthConfig::default() };
+    (auth != none).then(|| encode(&auth))
+}
+
 fn encode(auth: &AuthConfig) -> String {
-    let json = serde_json::to_vec(auth).expect("credentials are plain data");
-    base64_encode(&json).replace('+', "-").replace('/', "_")
-}
-
-/// Base64 that holds text.
-fn decode(text: &str) -> Option<String> {
-    String::from_utf8(base64_decode(text)?).ok()
+    auth.to_header().expect("credentials are plain data")
 }
 
 #[cfg(test)]
@@ -230,16 +222,6 @@ mod tests {
         assert_eq!(canonical("busybox", false), "docker.io/library/busybox:latest");
         assert_eq!(canonical("a/b:1", false), "docker.io/a/b:1");
         assert_eq!(familiar("busybox:1"), "busybox:1");
-    }
-
-    #[test]
-    fn base64_goes_both_ways() {
-        let auth = AuthConfig { username: "u>?".into(), ..AuthConfig::default() };
-        let json = serde_json::to_string(&auth).expect("json");
-        assert_eq!(decode(&encode(&auth)), Some(json));
-        assert_eq!(decode("dTpwYXNz"), Some("u:pass".to_owned()));
-        assert_eq!(decode("dTpwYXM="), Some("u:pas".to_owned()));
-        assert_eq!(decode("a b"), None);
     }
 
     #[test]

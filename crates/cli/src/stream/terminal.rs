@@ -1,7 +1,7 @@
 //! The user's terminal: raw while a container has it, restored however the command ends; its size told to the daemon.
 
 use std::convert::Infallible;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read};
 
 use client::{Client, Query, Request};
 use linux::pty::Size;
@@ -30,6 +30,36 @@ impl Drop for RawInput {
             crate::output::note(&format!("cannot restore the terminal: {error}"));
         }
     }
+}
+
+/// Reads a line that is not shown.
+pub(crate) fn read_secret(prompt: &str) -> Result<String, Failure> {
+    const INTERRUPT: u8 = 3;
+    const END: u8 = 4;
+    crate::output::write(prompt)?;
+    let raw = RawInput::enter()?;
+    let mut secret = Vec::new();
+    let mut stdin = io::stdin().lock();
+    let ended = loop {
+        let mut byte = [0];
+        match stdin.read(&mut byte) {
+            Ok(0) => break Ok(()),
+            Ok(_) => match byte[0] {
+                b'\r' | b'\n' | END => break Ok(()),
+                INTERRUPT => break Err(Failure::code(130)),
+                // Backspace takes a letter away, not a byte.
+                8 | 127 => while secret.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+                byte => secret.push(byte),
+            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(Failure::text(format!("cannot read from the terminal: {error}"))),
+        }
+    };
+    drop(stdin);
+    drop(raw);
+    crate::output::write("\n")?;
+    ended?;
+    String::from_utf8(secret).map_err(|_| Failure::text("what was typed is not UTF-8"))
 }
 
 /// Whether standard output is a terminal.

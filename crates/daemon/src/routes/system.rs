@@ -1,4 +1,4 @@
-//! `/_ping`, `/version`, `/info`, `/system/df`, `/auth`.
+//! `/_ping`, `/version`, `/info`, `/system/df`, `/auth`, `/berth/check`.
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, PRAGMA};
 use http::{Method, StatusCode};
@@ -19,6 +19,7 @@ pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::GET, "/events", events::events);
     router.add(Method::GET, "/system/df", disk_usage);
     router.add(Method::POST, "/auth", auth);
+    router.add(Method::POST, "/berth/check", check);
 }
 
 /// Needs nothing of the engine: it must answer whatever else hangs.
@@ -108,6 +109,12 @@ fn wanted_usage(call: &Request) -> Result<engine::system::Wanted, Failure> {
         }
     }
     Ok(wanted)
+}
+
+/// Not Docker's: `berth system check`.
+async fn check(call: Request) -> Outcome {
+    let report = engine::images::check(&call.state.engine, call.query.flag("repair")).await?;
+    reply::ok(&serde_json::json!({ "Problems": report.problems, "Repairs": report.repairs }))
 }
 
 async fn auth(_: Request) -> Outcome {

@@ -1,6 +1,7 @@
 //! Images: use cases over the image store, with the events that clients expect.
 
 mod archive;
+mod check;
 mod inspect;
 mod list;
 mod names;
@@ -9,6 +10,7 @@ mod pull;
 use std::collections::BTreeMap;
 
 pub use archive::{ImportRequest, Loaded, Reporter, import, load, save};
+pub use check::check;
 pub use inspect::{history, inspect};
 pub use list::{ListOptions, list, prune};
 pub(crate) use list::{count, usage};
