@@ -38,7 +38,7 @@ pub enum Error {
         reason: String,
     },
     /// Processes are where none may be.
-    #[error("cgroup {path:?} is not empty: processes {pids:?}")]
+    #[error("the container's cgroup is not empty: {path:?} holds processes {pids:?}")]
     NotEmpty {
         /// The group.
         path: PathBuf,

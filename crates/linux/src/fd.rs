@@ -1,6 +1,6 @@
 //! The table of open descriptors (close_range(2), fcntl(2)).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -14,6 +14,29 @@ pub fn close_inherited() -> Result<()> {
     // SAFETY: closes descriptors that nobody in this process has been given yet, as the documentation demands.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
     if result == 0 { Ok(()) } else { Err(Error::last("close_range(3, ~0, 0)")) }
+}
+
+/// Closes every descriptor from `first` on but those to keep.
+///
+/// Only for a process that is a copy of its maker and about to run another program: whatever else still owns one of the
+/// closed descriptors must never be used or dropped.
+pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut kept: Vec<u32> =
+        keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    let mut from = first;
+    for number in kept.iter().copied().chain([u32::MAX]) {
+        let to = if number == u32::MAX { u32::MAX } else { number.saturating_sub(1) };
+        if from <= to {
+            // SAFETY: the documentation demands that nobody uses the descriptors any more.
+            let done = unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) };
+            if done != 0 {
+                return Err(Error::last(format!("close_range({from}, {to}, 0)")));
+            }
+        }
+        from = number.saturating_add(1);
+    }
+    Ok(())
 }
 
 /// Makes reads and writes answer "not now" instead of waiting, for everybody who shares the open file.

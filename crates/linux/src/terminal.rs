@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, OutputModes, Termios, tcgetattr, tcsetattr};
 
 use crate::Result;
 use crate::error::Named;
@@ -20,6 +20,24 @@ pub fn make_raw(terminal: impl AsFd) -> Result<Saved> {
     raw.make_raw();
     tcsetattr(&terminal, OptionalActions::Now, &raw).named(|| "ioctl(TCSETS, raw)")?;
     Ok(Saved(before))
+}
+
+/// The same, but lines that are written still begin at the left: for output of a terminal behind
+/// [`pass_newlines`].
+pub fn make_raw_but_output(terminal: impl AsFd) -> Result<Saved> {
+    let before = tcgetattr(&terminal).named(|| "ioctl(TCGETS)")?;
+    let mut raw = before.clone();
+    raw.make_raw();
+    raw.output_modes |= OutputModes::OPOST;
+    tcsetattr(&terminal, OptionalActions::Now, &raw).named(|| "ioctl(TCSETS, raw)")?;
+    Ok(Saved(before))
+}
+
+/// Makes a terminal pass newlines on as they are written, without a carriage return before them.
+pub fn pass_newlines(terminal: impl AsFd) -> Result<()> {
+    let mut modes = tcgetattr(&terminal).named(|| "ioctl(TCGETS)")?;
+    modes.output_modes &= !OutputModes::ONLCR;
+    tcsetattr(&terminal, OptionalActions::Now, &modes).named(|| "ioctl(TCSETS, -onlcr)")
 }
 
 /// Gives a terminal the modes back that it had.

@@ -40,6 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             preserve_fds: 0,
             no_pivot: false,
             no_new_keyring: false,
+            told: None,
         },
         procfs,
         &facts,

@@ -28,7 +28,7 @@ pub fn create(request: Create<'_>) -> Result<Created> {
 }
 
 /// The same with facts that are known already.
-pub fn create_with(request: Create<'_>, procfs: Procfs, facts: &Facts) -> Result<Created> {
+pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Result<Created> {
     let plan = plan_start(
         Input {
             id: request.id,
@@ -43,6 +43,9 @@ pub fn create_with(request: Create<'_>, procfs: Procfs, facts: &Facts) -> Result
         },
         facts,
     )?;
+    if let Some(told) = request.told.take() {
+        *told = plan.to_string();
+    }
     credentials::set_dumpable(false)?;
     let filter = filter(request.spec)?;
     let state = state(request.id, request.spec, request.bundle);
@@ -232,7 +235,7 @@ fn root_mount(plan: &Plan) -> Result<Option<OwnedFd>> {
         Some(RootMount::Overlay { lower, upper, work }) => {
             apply::overlay(lower, upper, work).map(Some).during(|| "root file system")
         }
-        Some(RootMount::Bind(_) | RootMount::OverlayByOptions { .. }) | None => Ok(None),
+        Some(RootMount::Bind(..) | RootMount::OverlayByOptions { .. }) | None => Ok(None),
     }
 }
 
@@ -288,7 +291,7 @@ fn make_process(
     let new = if plan.time_offsets.is_empty() { plan.new } else { plan.new & !namespace::TIME };
     let procfs_inside = procfs.try_clone()?;
     inside.procfs = Some(procfs_inside);
-    if let Some(Op::AttachRoot(RootMount::Bind(source))) =
+    if let Some(Op::AttachRoot(RootMount::Bind(source, _))) =
         plan.ops.iter().find(|op| matches!(op, Op::AttachRoot(_)))
     {
         inside.root_mount = inside.sources.get_mut(*source).and_then(Option::take);

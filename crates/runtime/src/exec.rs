@@ -18,10 +18,13 @@ use crate::{Error, Facts, Result};
 
 /// Runs a process in a container; returns when its execve(2) has succeeded or failed. The process is a child of the
 /// caller, which must have one thread.
-pub fn exec(request: Exec<'_>) -> Result<Executed> {
+pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
     let procfs = Procfs::open()?;
     let facts = Facts::gather(&procfs, request.hierarchy)?;
     let plan = plan_exec(&request, &facts)?;
+    if let Some(told) = request.told.take() {
+        *told = plan.to_string();
+    }
     credentials::set_dumpable(false)?;
     let filter = filter(request.spec)?;
     let (here, there) = Channel::pair()?;
@@ -91,12 +94,15 @@ fn plan_exec(request: &Exec<'_>, facts: &Facts) -> Result<Plan> {
     let mut plan = Plan { oom_score_adj: process.oom_score_adj, ..Plan::default() };
     plan.ops.push(Op::AwaitHost);
     if let Some(affinity) = &process.exec_cpu_affinity {
+        // Both are set once the process is in its groups: no instruction of the program runs before either.
         for cpus in [&affinity.initial, &affinity.last].into_iter().filter(|cpus| !cpus.is_empty()) {
             let cpus = list(cpus).ok_or_else(|| {
                 Error::invalid(format!("process.execCPUAffinity: {cpus:?} is not a list of CPUs"))
             })?;
             plan.ops.push(Op::Affinity(cpus));
         }
+    } else {
+        plan.ops.push(Op::AnyCpu);
     }
     if process.terminal {
         let size = process

@@ -65,6 +65,23 @@ pub(crate) fn words(errno: i32) -> String {
     letters.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(letters).collect()
 }
 
+/// The program's environment: of several values of a variable the last one, and a home directory.
+pub(crate) fn environment(given: &[String], root: &Root, uid: u32) -> Vec<String> {
+    let name = |variable: &String| variable.split('=').next().unwrap_or_default().to_owned();
+    let mut variables: Vec<String> = Vec::with_capacity(given.len() + 1);
+    let mut names = std::collections::HashSet::new();
+    for variable in given.iter().rev() {
+        if names.insert(name(variable)) && variable != "HOME=" {
+            variables.push(variable.clone());
+        }
+    }
+    variables.reverse();
+    if !variables.iter().any(|variable| variable.starts_with("HOME=")) {
+        variables.push(format!("HOME={}", home(root, uid)));
+    }
+    variables
+}
+
 /// The home directory of a user by number, from the container's own /etc/passwd; `/` when it says nothing.
 pub(crate) fn home(root: &Root, uid: u32) -> String {
     let passwd = root.read_file(Path::new("/etc/passwd"));

@@ -35,6 +35,8 @@ pub struct Create<'a> {
     pub no_pivot: bool,
     /// Whether the program keeps the caller's session keyring.
     pub no_new_keyring: bool,
+    /// Where the plan is written as text, before anything of it is done.
+    pub told: Option<&'a mut String>,
 }
 
 /// What becomes the container's root file system; it is mounted in the container's mount namespace only.
@@ -124,4 +126,6 @@ pub struct Exec<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// How many descriptors from 3 on are left open for the program.
     pub preserve_fds: u32,
+    /// Where the plan is written as text, before anything of it is done.
+    pub told: Option<&'a mut String>,
 }

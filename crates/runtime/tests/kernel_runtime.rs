@@ -266,7 +266,7 @@ fn a_container_lives_through_create_start_exec_kill_delete() {
     let got = bundle.exec("echo $A; readlink /proc/self/ns/pid; cat /proc/1/cmdline | grep -c trap; exit 7");
     assert_eq!(got.code, 7, "{got:?}");
     assert!(got.out.starts_with("1\npid:") && got.out.ends_with("\n1"), "{got:?}");
-    assert_eq!(bundle.runc(&["exec", id, "nope"]).code, 127);
+    assert_eq!(bundle.runc(&["exec", id, "nope"]).code, 255);
     assert_eq!(bundle.runc(&["pause", id]).code, 0);
     assert_eq!(status()["status"], "paused");
     assert!(bundle.runc(&["exec", id, "true"]).err.contains("paused container"));

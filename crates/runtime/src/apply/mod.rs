@@ -59,6 +59,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) terminal: Option<linux::pty::Pair>,
     /// The program's path, once it is found.
     pub(crate) program: Option<CString>,
+    /// The program's environment, once all is ready.
+    pub(crate) variables: Option<kernel::Strings>,
     /// Whether a missing working directory is made.
     pub(crate) makes_working_dir: bool,
     /// The way into the control group, where the process is not made inside it.
@@ -86,6 +88,7 @@ impl<'a> Inside<'a> {
             null_is_attached: false,
             terminal: None,
             program: None,
+            variables: None,
             makes_working_dir: false,
             entrance: None,
         }

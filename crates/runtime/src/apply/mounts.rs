@@ -14,12 +14,12 @@ use crate::{Error, Result};
 impl Inside<'_> {
     pub(super) fn attach_root(&mut self, root: &RootMount) -> Result<()> {
         let attached = match root {
-            RootMount::Bind(_) | RootMount::Overlay { .. } => {
+            RootMount::Bind(..) | RootMount::Overlay { .. } => {
                 let detached = self.root_mount.take().ok_or_else(|| missing("root mount"))?;
                 // A copy is a peer of what it was copied from: what is mounted on it would appear on the host.
                 let change = Change { propagation: Some(mount::Propagation::Slave), ..Change::default() };
                 mount::change(&detached, true, &change)?;
-                mount::attach(&detached, Root::open(Path::new("/"))?)?;
+                mount::attach(&detached, self.place_of(root)?)?;
                 detached
             }
             RootMount::OverlayByOptions { lower, upper, work } => {
@@ -34,6 +34,19 @@ impl Inside<'_> {
         };
         self.root = Some(Root::from(attached));
         Ok(())
+    }
+
+    /// Where the root is attached until it is entered. The root of a user namespace may not be able to walk to where it
+    /// came from.
+    fn place_of(&self, root: &RootMount) -> Result<Root> {
+        let anywhere = Path::new("/");
+        Ok(match root {
+            RootMount::Bind(_, path) => match Root::open(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Root::open(anywhere)?,
+                other => other?,
+            },
+            _ => Root::open(anywhere)?,
+        })
     }
 
     pub(super) fn mount(&mut self, asked: &Mount) -> Result<()> {

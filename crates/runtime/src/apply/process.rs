@@ -26,6 +26,7 @@ impl Inside<'_> {
             Op::Scheduler(scheduling) => Ok(credentials::set_scheduler(scheduling)?),
             Op::IoPriority(class, level) => Ok(credentials::set_io_priority(*class, *level)?),
             Op::Affinity(cpus) => Ok(credentials::set_affinity(cpus.iter().copied())?),
+            Op::AnyCpu => Ok(credentials::set_affinity(0..8192)?),
             Op::MemoryPolicy(mode, nodes) => Ok(credentials::set_memory_policy(*mode, nodes)?),
             Op::Personality(domain) => Ok(credentials::set_personality(*domain)?),
             Op::Stdio { terminal, uid } => {
@@ -42,7 +43,8 @@ impl Inside<'_> {
             Op::WorkingDir(path) => self.enter_working_dir(path),
             Op::Bound(kept, last) => bound(*kept, *last),
             Op::Ids(uid, gid, groups) => set_ids(*uid, *gid, groups),
-            Op::Capabilities(sets, ambient) => set_capabilities(*sets, *ambient),
+            Op::Capabilities(sets) => set_capabilities(*sets),
+            Op::Ambient(set) => set_ambient(*set),
             Op::Umask(mask) => {
                 credentials::set_umask(*mask);
                 Ok(())
@@ -52,10 +54,11 @@ impl Inside<'_> {
                 self.program = Some(program::find(name, &self.process.env)?);
                 Ok(())
             }
-            Op::AwaitStart => self.await_start(),
-            Op::StartHooks => hooks::run("startContainer", &self.hooks()?.start_container, &self.state),
+            Op::AwaitStart { preserve_fds } => self.await_start(*preserve_fds),
+            Op::StartHooks => self.start_hooks(),
             Op::NoNewPrivileges => Ok(credentials::set_no_new_privileges()?),
-            Op::Execute { init, preserve_fds } => self.execute(*init, *preserve_fds),
+            Op::Ready { preserve_fds } => self.make_ready(*preserve_fds),
+            Op::Execute { init } => self.execute(*init),
             other => Err(Error::new(Kind::System, format!("nobody does: {other}"))),
         }
     }
@@ -113,12 +116,16 @@ impl Inside<'_> {
         ))
     }
 
-    fn await_start(&mut self) -> Result<()> {
+    fn await_start(&mut self, preserve_fds: u32) -> Result<()> {
         // Nothing of the host's stays open while others of the container may already be looking.
         self.procfs = None;
         self.sources.clear();
         self.empty = None;
         let terminal = self.terminal.take();
+        drop(self.entrance.take());
+        // What was copied from the runtime goes too: files of its caller, and the other end of the channel, without
+        // which this process notices that the runtime is gone.
+        self.close_all_else(terminal.as_ref(), preserve_fds).during(|| "closing descriptors")?;
         self.channel.created(terminal.as_ref().map(|pair| pair.controller.as_fd()))?;
         drop(terminal);
         if let Some(Gate::Listener(listener)) = self.gate.take() {
@@ -135,21 +142,45 @@ impl Inside<'_> {
         self.await_go()
     }
 
-    fn execute(&mut self, init: bool, preserve_fds: u32) -> Result<()> {
+    fn environment(&self) -> Result<Vec<String>> {
+        Ok(program::environment(&self.process.env, self.root()?, self.process.user.uid))
+    }
+
+    /// Hooks that say nothing about their environment get the program's, as runc's do.
+    fn start_hooks(&self) -> Result<()> {
+        let mut hooks = self.hooks()?.start_container.clone();
+        let environment = self.environment()?;
+        for hook in hooks.iter_mut().filter(|hook| hook.env.is_empty()) {
+            hook.env.clone_from(&environment);
+        }
+        hooks::run("startContainer", &hooks, &self.state)
+    }
+
+    fn close_all_else(&self, terminal: Option<&linux::pty::Pair>, preserve_fds: u32) -> Result<()> {
+        let mut keep = vec![self.channel.as_fd(), self.root()?.as_fd()];
+        keep.extend(terminal.iter().flat_map(|pair| [pair.controller.as_fd(), pair.terminal.as_fd()]));
+        keep.extend([&self.own_binary, &self.filter_listener].into_iter().flatten().map(AsFd::as_fd));
+        if let Some(Gate::Listener(listener)) = &self.gate {
+            keep.push(listener.as_fd());
+        }
+        Ok(linux::fd::close_all_but(3 + preserve_fds, &keep)?)
+    }
+
+    fn make_ready(&mut self, preserve_fds: u32) -> Result<()> {
         // A process that joined has not said yet that it has a terminal.
         if let Some(pair) = self.terminal.take() {
             self.channel.created(Some(pair.controller.as_fd()))?;
         }
-        let mut environment = self.process.env.clone();
-        if !environment.iter().any(|variable| variable.starts_with("HOME=")) {
-            environment.push(format!("HOME={}", program::home(self.root()?, self.process.user.uid)));
-        }
-        let zero = || Error::invalid("an argument or a variable contains a zero byte");
-        let environment = Strings::new(environment.iter().map(String::as_str)).ok_or_else(zero)?;
-        let arguments = self.process.args.iter().map(String::as_str);
+        let environment = self.environment()?;
+        self.variables = Some(Strings::new(environment.iter().map(String::as_str)).ok_or_else(zero)?);
         kernel::close_on_exec_from(3 + preserve_fds)?;
         kernel::reset_signals()?;
-        self.channel.executing()?;
+        self.channel.executing()
+    }
+
+    fn execute(&mut self, init: bool) -> Result<()> {
+        let environment = self.variables.take().ok_or_else(|| missing("environment"))?;
+        let arguments = self.process.args.iter().map(String::as_str);
         if init {
             let arguments = Strings::new([INIT_NAME, "--"].into_iter().chain(arguments)).ok_or_else(zero)?;
             let binary = self.own_binary.as_ref().ok_or_else(|| missing("init"))?;
@@ -160,6 +191,10 @@ impl Inside<'_> {
         let error = kernel::execute(&path, &arguments, &environment);
         Err(program::refused(&path.to_string_lossy(), &error))
     }
+}
+
+fn zero() -> Error {
+    Error::invalid("an argument or a variable contains a zero byte")
 }
 
 /// Gives a terminal or a pipe to the program's user, so that it can open it again through /proc/self/fd.
@@ -193,8 +228,7 @@ fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
     Ok(credentials::set_keep_capabilities(false)?)
 }
 
-fn set_capabilities(sets: CapabilitySets, ambient: u64) -> Result<()> {
-    credentials::clear_ambient()?;
+fn set_capabilities(sets: CapabilitySets) -> Result<()> {
     // What the process itself does not have it cannot give, in a user namespace for example.
     let have = credentials::capabilities()?.permitted;
     let within = CapabilitySets {
@@ -202,8 +236,13 @@ fn set_capabilities(sets: CapabilitySets, ambient: u64) -> Result<()> {
         permitted: sets.permitted & have,
         inheritable: sets.inheritable & have,
     };
-    credentials::set_capabilities(within).during(|| "capabilities")?;
-    for number in (0..64).filter(|number| (ambient & have) >> number & 1 == 1) {
+    credentials::set_capabilities(within).during(|| "capabilities")
+}
+
+fn set_ambient(set: u64) -> Result<()> {
+    credentials::clear_ambient()?;
+    let have = credentials::capabilities()?.permitted;
+    for number in (0..64).filter(|number| (set & have) >> number & 1 == 1) {
         credentials::raise_ambient(number)?;
     }
     Ok(())

@@ -139,6 +139,10 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
     let place = Place::parse(globals.systemd_cgroup, cgroups_path, id)?;
     let limits = crate::limits(linux.and_then(|linux| linux.resources.as_ref()))?;
     let mut group = place.make(&hierarchy, id, &limits)?;
+    for words in warnings(&spec) {
+        globals.log.warning(&words);
+    }
+    let mut plan = String::new();
     let made = crate::create(Create {
         id,
         spec: &spec,
@@ -152,7 +156,9 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
         preserve_fds,
         no_pivot: given.on("no-pivot"),
         no_new_keyring: given.on("no-new-keyring"),
+        told: globals.log.debug.then_some(&mut plan),
     });
+    plan.lines().for_each(|line| globals.log.debug(line.trim_start()));
     let made = made.and_then(|created| {
         group.settle(&hierarchy, &limits)?;
         Ok(created)
@@ -187,6 +193,19 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
             Err(error)
         }
     }
+}
+
+/// What is asked for, cannot be, and is no reason to give up.
+fn warnings(spec: &Spec) -> Vec<String> {
+    let Some(sets) = spec.process.as_ref().and_then(|process| process.capabilities.as_ref()) else {
+        return Vec::new();
+    };
+    let has = |set: &[String], name: &String| set.contains(name);
+    sets.ambient
+        .iter()
+        .filter(|name| !has(&sets.inheritable, name) || !has(&sets.permitted, name))
+        .map(|name| format!("can't raise ambient capability {name}: it must be permitted and inheritable as well"))
+        .collect()
 }
 
 fn bundle(given: &Given) -> Result<PathBuf> {

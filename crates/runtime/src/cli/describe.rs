@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use cgroup::{Hierarchy, Version};
 use linux::credentials;
 use serde_json::{Value, json};
 
@@ -15,14 +16,15 @@ pub(super) const SPEC: &[Flag] = &[value("bundle").or('b'), switch("rootless")];
 /// `spec`: writes config.json, which must not be there.
 pub(super) fn spec(_: &Globals, given: &Given) -> Result<i32> {
     let path = Path::new(given.get("bundle").unwrap_or(".")).join("config.json");
-    let text = format!("{:#}\n", configuration(given.on("rootless")));
+    let version_2 = Hierarchy::detect().is_ok_and(|hierarchy| hierarchy.version() == Version::V2);
+    let text = format!("{:#}\n", configuration(given.on("rootless"), version_2));
     let failed = |error: std::io::Error| Error::new(Kind::System, format!("{}: {error}", path.display()));
     let mut file = std::fs::File::create_new(&path).map_err(failed)?;
     std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
     Ok(0)
 }
 
-fn configuration(rootless: bool) -> Value {
+fn configuration(rootless: bool, cgroup_namespace: bool) -> Value {
     let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     let mount = |destination: &str, kind: &str, options: &[&str]| {
         let source = if destination == "/dev/shm" { "shm" } else { kind };
@@ -39,7 +41,7 @@ fn configuration(rootless: bool) -> Value {
     } else {
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"])
     };
-    let mut namespaces = vec!["pid", "network", "ipc", "uts", "mount", "cgroup"];
+    let mut namespaces = vec!["pid", "network", "ipc", "uts", "mount"];
     let mut linux = json!({
         "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
         "maskedPaths": [
@@ -49,11 +51,14 @@ fn configuration(rootless: bool) -> Value {
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
     });
     if rootless {
-        namespaces = vec!["pid", "ipc", "uts", "mount", "cgroup", "user"];
+        namespaces = vec!["pid", "ipc", "uts", "mount", "user"];
         let map = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
         linux["uidMappings"] = map(credentials::effective_uid());
         linux["gidMappings"] = map(credentials::effective_gid());
         linux["resources"] = json!({});
+    }
+    if cgroup_namespace {
+        namespaces.push("cgroup");
     }
     linux["namespaces"] = namespaces.iter().map(|kind| json!({ "type": kind })).collect();
     json!({

@@ -66,6 +66,7 @@ pub(super) fn exec(globals: &Globals, given: &Given) -> Result<i32> {
     }
     let group = group(given, &record)?;
     let signals = if detach { None } else { Some(relay::prepare()?) };
+    let mut plan = String::new();
     let executed = crate::exec(Exec {
         id,
         container: container.as_fd(),
@@ -75,7 +76,10 @@ pub(super) fn exec(globals: &Globals, given: &Given) -> Result<i32> {
         stdio: Stdio::default(),
         cgroup: group.as_ref(),
         preserve_fds: given.number("preserve-fds")?.unwrap_or(0),
-    })?;
+        told: globals.log.debug.then_some(&mut plan),
+    });
+    plan.lines().for_each(|line| globals.log.debug(line.trim_start()));
+    let executed = executed?;
     let mut console = executed.console;
     if let (Some(path), Some(terminal)) = (socket, console.as_ref()) {
         let socket = socket::connect(Path::new(path), Duration::from_secs(10)).during(|| "console socket")?;
@@ -144,6 +148,10 @@ fn process(given: &Given, command: &[String], spec: &Spec) -> Result<Process> {
         let sets = process.capabilities.get_or_insert_with(Capabilities::default);
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             set.extend(capabilities.iter().cloned());
+        }
+        // Ambient ones must be inheritable, which this flag does not make them.
+        if !sets.inheritable.is_empty() {
+            sets.ambient.extend(capabilities.iter().cloned());
         }
     }
     if given.get("no-new-privs").is_some() {

@@ -29,7 +29,7 @@ struct Globals {
     root: PathBuf,
     /// Whether systemd is to make the control groups.
     systemd_cgroup: bool,
-    /// Where errors go.
+    /// Where errors, warnings and steps go.
     log: Log,
 }
 
@@ -122,7 +122,7 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
         Ok(code) => code,
         Err((name, error)) => {
             globals.log.error(&format!("runc {name} failed: {}{error}", what_failed(&name, &error)));
-            exit_code(&error)
+            exit_code(&name, &error)
         }
     }
 }
@@ -138,9 +138,11 @@ fn what_failed(command: &str, error: &Error) -> &'static str {
     }
 }
 
-/// A shell's codes for a program that could not be run, and 1 for the rest.
-fn exit_code(error: &Error) -> i32 {
+/// A shell's codes for a program that could not be run, and 1 for the rest; `exec` answers 255 for everything, so that
+/// its caller can tell a failure of ours from the program's.
+fn exit_code(command: &str, error: &Error) -> i32 {
     match error.kind() {
+        _ if command == "exec" => 255,
         Kind::NotFound => 127,
         Kind::Permission | Kind::IsDirectory => 126,
         _ => 1,
@@ -155,8 +157,12 @@ fn globals(arguments: Vec<OsString>) -> Result<(Globals, Vec<OsString>)> {
         (_, true) => vec!["version".into()],
         _ => rest,
     };
-    let log =
-        Log { path: given.get("log").map(PathBuf::from), json: given.get("log-format") == Some("json") };
+    let json = match given.get("log-format").unwrap_or("text") {
+        "text" => false,
+        "json" => true,
+        other => return Err(Error::invalid(format!("invalid log-format: {other}"))),
+    };
+    let log = Log { path: given.get("log").map(PathBuf::from), json, debug: given.on("debug") };
     let root = PathBuf::from(given.get("root").unwrap_or(DEFAULT_ROOT));
     Ok((Globals { root, systemd_cgroup: given.on("systemd-cgroup"), log }, rest))
 }
@@ -166,17 +172,23 @@ fn run(globals: &Globals, rest: Vec<OsString>) -> Result<i32, (String, Error)> {
     let name = rest.next().map_or_else(|| "help".to_owned(), |name| name.to_string_lossy().into_owned());
     match name.as_str() {
         "help" | "h" => {
-            help();
+            print!("{}", rest.next().map_or_else(|| Ok(help()), |topic| topic_help(&topic.to_string_lossy()))?);
             return Ok(0);
         }
         "version" => {
-            println!("runc version {} (berth)\nspec: {}", env!("CARGO_PKG_VERSION"), oci::runtime::VERSION);
+            print!("{}", version());
             return Ok(0);
         }
-        "checkpoint" | "restore" => {
-            return Err((name.clone(), Error::invalid("checkpoint and restore are not supported")));
-        }
         _ => {}
+    }
+    let rest: Vec<OsString> = rest.collect();
+    if rest.first().is_some_and(|first| ["-h", "--help"].iter().any(|flag| first == flag)) {
+        print!("{}", topic_help(&name)?);
+        return Ok(0);
+    }
+    if NOT_SUPPORTED.contains(&name.as_str()) {
+        let words = format!("{name} is not supported: containers cannot be checkpointed or restored");
+        return Err((name, Error::invalid(words)));
     }
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         return Err((name.clone(), Error::invalid(format!("no such command: {name}"))));
@@ -185,11 +197,51 @@ fn run(globals: &Globals, rest: Vec<OsString>) -> Result<i32, (String, Error)> {
     done.map_err(|error| (name, error))
 }
 
-fn help() {
-    println!("usage: runc [global flags] command [flags] [arguments]\n\ncommands:");
+/// Commands of runc that are refused.
+const NOT_SUPPORTED: &[&str] = &["checkpoint", "restore"];
+
+fn version() -> String {
+    format!(
+        "runc version {} (berth)\ncommit: {}\nspec: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        option_env!("BERTH_COMMIT").unwrap_or("unknown"),
+        oci::runtime::VERSION
+    )
+}
+
+fn help() -> String {
+    let mut text = "NAME:\n   runc - Open Container Initiative runtime, as berth speaks it\n\n\
+                    USAGE:\n   runc [global flags] command [flags] [arguments]\n\nCOMMANDS:\n"
+        .to_owned();
     for command in COMMANDS {
-        println!("  {:<10}{}", command.name, command.about);
+        text.push_str(&format!("   {:<10}{}\n", command.name, command.about));
     }
-    let flags: Vec<String> = GLOBAL.iter().map(|flag| format!("--{}", flag.name)).collect();
-    println!("\nglobal flags: {}", flags.join(" "));
+    text.push_str(&format!("\nGLOBAL FLAGS:\n{}", flags(GLOBAL)));
+    text
+}
+
+fn flags(flags: &[Flag]) -> String {
+    let line = |flag: &Flag| {
+        let letter = flag.letter.map_or_else(String::new, |letter| format!(", -{letter}"));
+        format!("   --{}{letter}{}\n", flag.name, if flag.value { " value" } else { "" })
+    };
+    flags.iter().map(line).collect()
+}
+
+/// What `runc help NAME` and `runc NAME -h` print.
+fn topic_help(name: &str) -> Result<String, (String, Error)> {
+    if NOT_SUPPORTED.contains(&name) {
+        return Ok(format!("NAME:\n   runc {name} - not supported\n"));
+    }
+    let command = COMMANDS.iter().find(|command| command.name == name);
+    let command =
+        command.ok_or_else(|| ("help".to_owned(), Error::invalid(format!("No help topic for '{name}'"))))?;
+    let mut text = format!(
+        "NAME:\n   runc {name} - {}\n\nUSAGE:\n   runc {name} [flags] arguments\n",
+        command.about
+    );
+    if !command.flags.is_empty() {
+        text.push_str(&format!("\nFLAGS:\n{}", flags(command.flags)));
+    }
+    Ok(text)
 }

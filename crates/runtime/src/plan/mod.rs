@@ -106,6 +106,7 @@ pub fn plan_start(input: Input<'_>, facts: &Facts) -> Result<Plan> {
     refuse_unsupported(linux, facts)?;
     let mut plan = Plan { oom_score_adj: process.oom_score_adj, ..Plan::default() };
     plan_namespaces(&mut plan, linux, facts)?;
+    plan.ops.push(Op::AnyCpu);
     if !input.no_new_keyring {
         plan.ops.push(Op::NewKeyring(format!("_ses.{}", input.id)));
     }

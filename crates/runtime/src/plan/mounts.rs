@@ -69,7 +69,7 @@ fn root_mount(plan: &mut Plan, input: Input<'_>, facts: &Facts) -> RootMount {
     match input.rootfs {
         Rootfs::Path(path) => {
             let path = input.bundle.join(path);
-            RootMount::Bind(add_source(plan, Source::Path { path, recursive: true }))
+            RootMount::Bind(add_source(plan, Source::Path { path: path.clone(), recursive: true }), path)
         }
         Rootfs::Overlay { lower, upper, work } => {
             let (lower, upper, work) = (lower.clone(), upper.clone(), work.clone());
@@ -88,13 +88,8 @@ fn add_source(plan: &mut Plan, source: Source) -> usize {
 }
 
 fn plan_mount(plan: &mut Plan, input: Input<'_>, asked: &Asked, linux: &Linux, facts: &Facts) -> Result<()> {
-    let target = PathBuf::from(&asked.destination);
-    if !target.is_absolute() {
-        return Err(Error::invalid(format!(
-            "mount destination {:?} is not an absolute path",
-            asked.destination
-        )));
-    }
+    // The specification wants it absolute; what is not starts at the root, as in runc.
+    let target = Path::new("/").join(&asked.destination);
     if target.parent().is_none() {
         return Err(Error::invalid("mount destination \"/\" would hide the root"));
     }

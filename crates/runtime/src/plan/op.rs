@@ -152,8 +152,9 @@ pub struct Mount {
 /// Where the root file system comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootMount {
-    /// A source, by its place in [`super::Plan::sources`].
-    Bind(usize),
+    /// A source, by its place in [`super::Plan::sources`], attached where it came from: hooks that join the container
+    /// before its root is entered find it there.
+    Bind(usize, PathBuf),
     /// An overlay whose layers are given one by one, made on the host and detached.
     Overlay {
         /// The layers, the top one first.
@@ -252,6 +253,8 @@ pub enum Op {
     IoPriority(u32, u32),
     /// CPUs.
     Affinity(Vec<usize>),
+    /// Every CPU that the control group allows, whatever the caller was bound to.
+    AnyCpu,
     /// Memory policy: (mode and flags, one bit for each node).
     MemoryPolicy(u32, Vec<u64>),
     /// Execution domain.
@@ -275,24 +278,32 @@ pub enum Op {
     Bound(u64, u8),
     /// Sets groups, group and user: (uid, gid, supplementary groups).
     Ids(u32, u32, Vec<u32>),
-    /// Sets capabilities, and the ambient set.
-    Capabilities(CapabilitySets, u64),
+    /// Sets capabilities.
+    Capabilities(CapabilitySets),
+    /// Sets the ambient capabilities.
+    Ambient(u64),
     /// File mode mask.
     Umask(u32),
     /// Finds the program.
     FindProgram,
-    /// Says that everything is there, and waits for `start`.
-    AwaitStart,
+    /// Closes what was copied from the runtime, says that everything is there, and waits for `start`.
+    AwaitStart {
+        /// How many descriptors from 3 on stay open.
+        preserve_fds: u32,
+    },
     /// Runs the `startContainer` hooks.
     StartHooks,
     /// Gives up gaining privileges.
     NoNewPrivileges,
-    /// Runs the program; `true` below our own init.
+    /// Makes everything ready for the program, so that no call is left that a filter could forbid.
+    Ready {
+        /// How many descriptors from 3 on stay open.
+        preserve_fds: u32,
+    },
+    /// Runs the program.
     Execute {
         /// Whether our own init is pid 1.
         init: bool,
-        /// How many descriptors from 3 on stay open.
-        preserve_fds: u32,
     },
 }
 
@@ -330,7 +341,7 @@ impl fmt::Display for Mount {
 impl fmt::Display for RootMount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (lower, upper, how) = match self {
-            Self::Bind(source) => return write!(f, "bind of source {source}"),
+            Self::Bind(source, at) => return write!(f, "bind of source {source} onto {}", at.display()),
             Self::Overlay { lower, upper, .. } => (lower, upper, "layer by layer"),
             Self::OverlayByOptions { lower, upper, .. } => (lower, upper, "by options"),
         };
@@ -382,6 +393,7 @@ impl Op {
             Self::Scheduler(scheduling) => write!(f, "{scheduling:?}"),
             Self::IoPriority(class, level) => write!(f, "I/O priority {class}:{level}"),
             Self::Affinity(cpus) => write!(f, "CPUs {cpus:?}"),
+            Self::AnyCpu => write!(f, "any CPU"),
             Self::MemoryPolicy(mode, nodes) => write!(f, "memory policy {mode:#x} {nodes:x?}"),
             Self::Personality(domain) => write!(f, "personality {domain:#x}"),
             Self::Stdio { terminal: true, uid } => write!(f, "terminal is 0, 1, 2, of user {uid}"),
@@ -392,21 +404,22 @@ impl Op {
             Self::WorkingDir(path) => write!(f, "cd {}", path.display()),
             Self::Bound(kept, _) => write!(f, "bound capabilities to {}", capability::names(*kept)),
             Self::Ids(uid, gid, groups) => write!(f, "user {uid}:{gid} groups {groups:?}"),
-            Self::Capabilities(sets, ambient) => write!(
+            Self::Capabilities(sets) => write!(
                 f,
-                "capabilities: effective {}; permitted {}; inheritable {}; ambient {}",
+                "capabilities: effective {}; permitted {}; inheritable {}",
                 capability::names(sets.effective),
                 capability::names(sets.permitted),
-                capability::names(sets.inheritable),
-                capability::names(*ambient)
+                capability::names(sets.inheritable)
             ),
+            Self::Ambient(set) => write!(f, "ambient capabilities: {}", capability::names(*set)),
+            Self::Ready { .. } => write!(f, "make ready"),
             Self::Umask(mask) => write!(f, "umask {mask:04o}"),
             Self::FindProgram => write!(f, "find program"),
-            Self::AwaitStart => write!(f, "await start"),
+            Self::AwaitStart { .. } => write!(f, "await start"),
             Self::StartHooks => write!(f, "run startContainer hooks"),
             Self::NoNewPrivileges => write!(f, "no new privileges"),
-            Self::Execute { init: true, .. } => write!(f, "execute program below our init"),
-            Self::Execute { init: false, .. } => write!(f, "execute program"),
+            Self::Execute { init: true } => write!(f, "execute program below our init"),
+            Self::Execute { init: false } => write!(f, "execute program"),
             _ => Ok(()),
         }
     }

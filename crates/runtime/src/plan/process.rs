@@ -36,11 +36,6 @@ pub fn plan_process(process: &Process, manner: Manner, facts: &Facts) -> Result<
     if !process.selinux_label.is_empty() {
         ops.push(Op::SeLinux(process.selinux_label.clone()));
     }
-    // Without no_new_privs only a privileged process may load a filter; with it, the filter comes last.
-    let filter_early = manner.filter && !process.no_new_privileges;
-    if filter_early {
-        ops.push(Op::Filter);
-    }
     ops.push(Op::WorkingDir(PathBuf::from(&process.cwd)));
     let none = Capabilities::default();
     let wanted = process.capabilities.as_ref().unwrap_or(&none);
@@ -49,7 +44,11 @@ pub fn plan_process(process: &Process, manner: Manner, facts: &Facts) -> Result<
     ops.push(Op::Ids(user.uid, user.gid, groups(user.gid, &user.additional_gids)));
     let (permitted, inheritable) = (set(&wanted.permitted), set(&wanted.inheritable));
     let sets = CapabilitySets { effective: set(&wanted.effective) & permitted, permitted, inheritable };
-    ops.push(Op::Capabilities(sets, set(&wanted.ambient) & permitted & inheritable));
+    // Without no_new_privs only who has CAP_SYS_ADMIN may load a filter, which comes last: it may forbid what we still do.
+    let holds = manner.filter && !process.no_new_privileges;
+    let held = CapabilitySets { permitted: permitted | SYS_ADMIN, ..sets };
+    ops.push(Op::Capabilities(if holds { held } else { sets }));
+    ops.push(Op::Ambient(set(&wanted.ambient) & permitted & inheritable));
     if let Some(mask) = user.umask {
         ops.push(Op::Umask(mask));
     }
@@ -57,7 +56,7 @@ pub fn plan_process(process: &Process, manner: Manner, facts: &Facts) -> Result<
         ops.push(Op::FindProgram);
     }
     if manner.waits {
-        ops.push(Op::AwaitStart);
+        ops.push(Op::AwaitStart { preserve_fds: manner.preserve_fds });
     }
     if manner.start_hooks {
         ops.push(Op::StartHooks);
@@ -65,12 +64,22 @@ pub fn plan_process(process: &Process, manner: Manner, facts: &Facts) -> Result<
     if process.no_new_privileges {
         ops.push(Op::NoNewPrivileges);
     }
-    if manner.filter && !filter_early {
+    ops.push(Op::Ready { preserve_fds: manner.preserve_fds });
+    if holds {
+        ops.push(Op::Capabilities(CapabilitySets { effective: held.effective | SYS_ADMIN, ..held }));
+    }
+    if manner.filter {
         ops.push(Op::Filter);
     }
-    ops.push(Op::Execute { init: manner.init, preserve_fds: manner.preserve_fds });
+    if holds {
+        ops.push(Op::Capabilities(sets));
+    }
+    ops.push(Op::Execute { init: manner.init });
     Ok(ops)
 }
+
+/// CAP_SYS_ADMIN (capabilities(7)).
+const SYS_ADMIN: u64 = 1 << 21;
 
 /// The primary group is always among the supplementary ones: a program that leaves it cannot come back by a file's
 /// group permissions alone (CVE-2022-36109).

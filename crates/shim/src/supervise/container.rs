@@ -82,6 +82,7 @@ impl Launch for Containers {
             stdio: descriptors(stdio),
             cgroup: group.as_ref(),
             preserve_fds: 0,
+            told: None,
         })?;
         Ok(Launched { pid: executed.pid, pidfd: executed.pidfd, console: executed.console })
     }
@@ -150,6 +151,7 @@ fn make(
         preserve_fds: 0,
         no_pivot: false,
         no_new_keyring: false,
+        told: None,
     })?;
     let pidfd = created.pidfd.try_clone().map_err(|error| file_error(Path::new("pidfd"), &error))?;
     let (pid, gate, id) = (created.pid, created.gate, request.id.clone());
