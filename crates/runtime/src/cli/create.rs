@@ -7,6 +7,7 @@ use std::time::Duration;
 use cgroup::Hierarchy;
 use linux::procfs::Procfs;
 use linux::socket;
+use oci::runtime::Spec;
 
 use super::arguments::{Flag, Given, switch, value};
 use super::record::{Home, Record, Status, read_spec};
@@ -204,7 +205,9 @@ fn warnings(spec: &Spec) -> Vec<String> {
     sets.ambient
         .iter()
         .filter(|name| !has(&sets.inheritable, name) || !has(&sets.permitted, name))
-        .map(|name| format!("can't raise ambient capability {name}: it must be permitted and inheritable as well"))
+        .map(|name| {
+            format!("can't raise ambient capability {name}: it must be permitted and inheritable as well")
+        })
         .collect()
 }
 

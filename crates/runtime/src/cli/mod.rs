@@ -172,7 +172,10 @@ fn run(globals: &Globals, rest: Vec<OsString>) -> Result<i32, (String, Error)> {
     let name = rest.next().map_or_else(|| "help".to_owned(), |name| name.to_string_lossy().into_owned());
     match name.as_str() {
         "help" | "h" => {
-            print!("{}", rest.next().map_or_else(|| Ok(help()), |topic| topic_help(&topic.to_string_lossy()))?);
+            print!(
+                "{}",
+                rest.next().map_or_else(|| Ok(help()), |topic| topic_help(&topic.to_string_lossy()))?
+            );
             return Ok(0);
         }
         "version" => {
@@ -236,10 +239,8 @@ fn topic_help(name: &str) -> Result<String, (String, Error)> {
     let command = COMMANDS.iter().find(|command| command.name == name);
     let command =
         command.ok_or_else(|| ("help".to_owned(), Error::invalid(format!("No help topic for '{name}'"))))?;
-    let mut text = format!(
-        "NAME:\n   runc {name} - {}\n\nUSAGE:\n   runc {name} [flags] arguments\n",
-        command.about
-    );
+    let mut text =
+        format!("NAME:\n   runc {name} - {}\n\nUSAGE:\n   runc {name} [flags] arguments\n", command.about);
     if !command.flags.is_empty() {
         text.push_str(&format!("\nFLAGS:\n{}", flags(command.flags)));
     }
