@@ -6,12 +6,14 @@
 
 mod archive;
 mod command;
+mod context;
 mod credentials;
 mod dispatch;
 mod failure;
 mod grammar;
 mod output;
 mod session;
+mod settings;
 mod spawn;
 mod stream;
 mod tree;

@@ -1,14 +1,15 @@
 //! What a command works with: the program's name, the daemon it talks to, the user's settings.
 
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use client::{Address, ApiVersion, Client};
+use client::{Address, ApiVersion, Client, TlsFiles};
 use serde_json::Value;
 
+use crate::context::{Chosen, Endpoint, Store, TlsWishes, Wishes, choose};
 use crate::failure::Failure;
 use crate::grammar::{Flag, Typed};
+use crate::settings::{Settings, variable};
 use crate::spawn;
 
 /// Where the daemon listens when nobody says otherwise.
@@ -21,6 +22,11 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::switch("debug", "Enable debug mode").short('D'),
     Flag::list("host", "Daemon socket to connect to").short('H'),
     Flag::text("log-level", "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")").short('l').default("info").shows("\"info\""),
+    Flag::switch("tls", "Use TLS; implied by --tlsverify"),
+    Flag::text("tlscacert", "Trust certs signed only by this CA").shows("\"~/.docker/ca.pem\""),
+    Flag::text("tlscert", "Path to TLS certificate file").shows("\"~/.docker/cert.pem\""),
+    Flag::text("tlskey", "Path to TLS key file").shows("\"~/.docker/key.pem\""),
+    Flag::switch("tlsverify", "Use TLS and verify the remote"),
     Flag::switch("version", "Print version information and quit").short('v'),
 ];
 
@@ -30,54 +36,54 @@ pub(crate) struct Session {
     path: String,
     client: Arc<Client>,
     may_start: bool,
-    config_dir: Option<PathBuf>,
-    config: OnceCell<Value>,
+    wishes: Wishes,
+    settings: Settings,
 }
 
 impl Session {
-    /// Settles the daemon's address from `-H`, `DOCKER_HOST` and the default; connects to nothing yet.
+    /// Settles the daemon's address from flags, environment and contexts; connects to nothing yet. A command that works
+    /// on contexts needs none that is right.
     pub(crate) fn open(program: &str, path: &str, global: &Typed) -> Result<Self, Failure> {
-        let context = match global.text("context") {
-            "" => variable("DOCKER_CONTEXT"),
-            name => Some(name.to_owned()),
+        let typed = |name: &str| Some(global.text(name).to_owned()).filter(|text| !text.is_empty());
+        let settings = Settings::new(typed("config"));
+        let wishes = Wishes {
+            context_flag: typed("context"),
+            host_flag: global.list("host").last().map(|host| (*host).to_owned()),
+            host_variable: variable("DOCKER_HOST"),
+            context_variable: variable("DOCKER_CONTEXT"),
+            current: Some(settings.text("currentContext").to_owned()).filter(|name| !name.is_empty()),
         };
-        let typed = global.list("host").last().map(|host| (*host).to_owned());
-        let named = typed.or_else(|| variable("DOCKER_HOST"));
-        if let Some(context) = context.filter(|context| context != "default" && named.is_none()) {
-            return Err(Failure::text(format!(
-                "Failed to initialize: unable to resolve docker endpoint: context {context:?}: context not found: \
-                 {program} knows the context \"default\" only; name the daemon with -H or DOCKER_HOST instead"
-            )));
-        }
-        if variable("DOCKER_TLS_VERIFY").is_some() {
-            return Err(Failure::text(
-                "Failed to initialize: DOCKER_TLS_VERIFY is set, and this client does not speak TLS: \
-                 unset it and use a unix socket",
-            ));
-        }
+        let is_about_contexts = path.starts_with(&format!("{program} context "));
         let default = format!("unix://{DEFAULT_SOCKET}");
-        let address = named.clone().unwrap_or_else(|| default.clone());
+        let endpoint = if is_about_contexts {
+            Endpoint { host: None, tls: None }
+        } else {
+            choose(&wishes)?.endpoint(settings.contexts().as_ref(), tls_wishes(global, &settings)).map_err(
+                |failure| {
+                    Failure::text(format!(
+                        "Failed to initialize: unable to resolve docker endpoint: {failure}"
+                    ))
+                },
+            )?
+        };
+        let address = endpoint.host.unwrap_or_else(|| default.clone());
         let may_start = address == default;
-        let address = Address::parse(&address).map_err(|error| {
-            Failure::text(format!("Failed to initialize: unable to resolve docker endpoint: {error}"))
-        })?;
+        let failed = |why: String| {
+            Failure::text(format!("Failed to initialize: unable to resolve docker endpoint: {why}"))
+        };
+        let address =
+            Address::parse(&address, endpoint.tls.is_some()).map_err(|error| failed(error.to_string()))?;
         let agent = format!("Docker-Client/{} (linux)", env!("CARGO_PKG_VERSION"));
-        let client = match variable("DOCKER_API_VERSION") {
+        let is_tcp = matches!(address, Address::Tcp { .. });
+        let mut client = match variable("DOCKER_API_VERSION") {
             Some(version) => Client::pinned(address, agent, pinned(&version)?),
             None => Client::new(address, agent),
         };
-        let config_dir = match global.text("config") {
-            "" => variable("DOCKER_CONFIG").or_else(|| Some(format!("{}/.docker", variable("HOME")?))),
-            path => Some(path.to_owned()),
-        };
-        Ok(Self {
-            program: program.to_owned(),
-            path: path.to_owned(),
-            client: Arc::new(client),
-            may_start,
-            config_dir: config_dir.map(PathBuf::from),
-            config: OnceCell::new(),
-        })
+        if let Some(files) = endpoint.tls.filter(|_| is_tcp) {
+            client = client.with_tls(&files).map_err(|error| failed(error.to_string()))?;
+        }
+        let (program, path) = (program.to_owned(), path.to_owned());
+        Ok(Self { program, path, client: Arc::new(client), may_start, wishes, settings })
     }
 
     /// `berth` or `docker`.
@@ -115,31 +121,64 @@ impl Session {
 
     /// A setting of `config.json` that is a text; empty when it is not set.
     pub(crate) fn setting(&self, name: &str) -> &str {
-        self.config()[name].as_str().unwrap_or_default()
+        self.settings.text(name)
     }
 
     /// The directory of the user's settings.
     pub(crate) fn config_dir(&self) -> Option<&Path> {
-        self.config_dir.as_deref()
+        self.settings.directory()
     }
 
     /// The user's `config.json`; `null` when there is none.
     pub(crate) fn config(&self) -> &Value {
-        self.config.get_or_init(|| {
-            let Some(path) = self.config_dir.as_ref().map(|dir| dir.join("config.json")) else {
-                return Value::Null;
-            };
-            let Ok(bytes) = std::fs::read(&path) else { return Value::Null };
-            serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                eprintln!("WARNING: Error loading config file: {}: {error}", path.display());
-                Value::Null
-            })
-        })
+        self.settings.all()
+    }
+
+    /// Changes a text of `config.json`, or takes it out.
+    pub(crate) fn set_setting(&self, name: &str, value: Option<&str>) -> Result<(), Failure> {
+        self.settings.set(name, value)
+    }
+
+    /// The context that commands are for.
+    pub(crate) fn context(&self) -> Result<Chosen, Failure> {
+        choose(&self.wishes)
+    }
+
+    /// The address that the default context leads to, when flags or environment name one.
+    pub(crate) fn default_host(&self) -> Option<String> {
+        self.wishes.host_flag.clone().or_else(|| self.wishes.host_variable.clone())
+    }
+
+    /// Whether `DOCKER_HOST` keeps the context that was set from being used.
+    pub(crate) fn is_overridden(&self) -> bool {
+        self.wishes.host_variable.is_some() && self.wishes.context_flag.is_none()
+    }
+
+    /// Where contexts are kept.
+    pub(crate) fn contexts(&self) -> Result<Store, Failure> {
+        let none = || Failure::text("there is no directory for contexts: set HOME or DOCKER_CONFIG");
+        self.settings.contexts().ok_or_else(none)
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+/// What flags and environment say about certificates.
+fn tls_wishes(global: &Typed, settings: &Settings) -> Option<TlsFiles> {
+    let path =
+        |name: &str| Some(PathBuf::from(global.text(name))).filter(|path| !path.as_os_str().is_empty());
+    let verify = match global.given("tlsverify") {
+        true => global.switch("tlsverify"),
+        false => variable("DOCKER_TLS_VERIFY").is_some(),
+    };
+    let wishes = TlsWishes {
+        // As Docker's client: to say anything about verification means TLS.
+        tls: global.switch("tls") || global.given("tlsverify"),
+        verify,
+        ca: path("tlscacert"),
+        cert: path("tlscert"),
+        key: path("tlskey"),
+    };
+    let directory = variable("DOCKER_CERT_PATH").map(PathBuf::from);
+    wishes.files(&directory.or_else(|| settings.directory().map(PathBuf::from)).unwrap_or_default())
 }
 
 fn pinned(text: &str) -> Result<ApiVersion, Failure> {

@@ -13,6 +13,7 @@ pub(crate) static ROOT: Group = Group {
         Entry::command("attach", &attach::COMMAND),
         Entry::command("commit", &image_names::COMMIT),
         Entry::group("container", &CONTAINER),
+        Entry::group("context", &CONTEXT),
         Entry::command("cp", &cp::COMMAND),
         Entry::command("create", &create::COMMAND),
         Entry::command("diff", &look::DIFF),
@@ -88,6 +89,19 @@ static CONTAINER: Group = Group {
     ],
 };
 
+static CONTEXT: Group = Group {
+    about: "Manage contexts",
+    entries: &[
+        Entry::command("create", &context::CREATE),
+        Entry::command("inspect", &context::INSPECT),
+        Entry::command("ls", &context::LS).also(&["list"]),
+        Entry::command("rm", &context::RM).also(&["remove"]),
+        Entry::command("show", &context::SHOW),
+        Entry::command("update", &context::UPDATE),
+        Entry::command("use", &context::USE),
+    ],
+};
+
 static IMAGE: Group = Group {
     about: "Manage images",
     entries: &[
@@ -123,6 +137,7 @@ static SYSTEM: Group = Group {
     entries: &[
         Entry::command("check", &check::COMMAND),
         Entry::command("df", &disk_usage::COMMAND),
+        Entry::command("dial-stdio", &dial_stdio::COMMAND),
         Entry::command("events", &events::COMMAND),
         Entry::command("info", &info::COMMAND),
         Entry::command("prune", &prune::SYSTEM),

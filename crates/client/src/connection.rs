@@ -1,23 +1,21 @@
 //! One daemon: connecting, the negotiated version, requests, hijacked streams.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
 
 use crate::request::escape_path;
-use crate::{Address, ApiVersion, Error, JsonLines, Outgoing, Ping, Request, Result};
+use crate::transport::Transport;
+use crate::{Address, ApiVersion, Error, InvalidTls, JsonLines, Outgoing, Ping, Request, Result, TlsFiles};
 
 /// The largest answer that is read into memory at once, in bytes.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -30,6 +28,7 @@ type Sender = SendRequest<Outgoing>;
 /// A client of one daemon. Connects when it is first used, and keeps one idle connection.
 pub struct Client {
     address: Address,
+    tls: Option<TlsConnector>,
     user_agent: String,
     version: OnceLock<ApiVersion>,
     idle: Arc<Mutex<Option<Sender>>>,
@@ -39,7 +38,8 @@ impl Client {
     /// A client of the daemon at `address`; `user_agent` names the program, `berth/0.1.0 (linux)`.
     #[must_use]
     pub fn new(address: Address, user_agent: impl Into<String>) -> Self {
-        Self { address, user_agent: user_agent.into(), version: OnceLock::new(), idle: Arc::default() }
+        let (user_agent, version, idle) = (user_agent.into(), OnceLock::new(), Arc::default());
+        Self { address, tls: None, user_agent, version, idle }
     }
 
     /// A client that speaks `version` without asking (`DOCKER_API_VERSION`).
@@ -48,6 +48,12 @@ impl Client {
         let client = Self::new(address, user_agent);
         client.version.get_or_init(|| version);
         client
+    }
+
+    /// Encrypts its connections when they go over TCP.
+    pub fn with_tls(mut self, files: &TlsFiles) -> Result<Self, InvalidTls> {
+        self.tls = Some(files.connector()?);
+        Ok(self)
     }
 
     /// Where the daemon is.
@@ -110,8 +116,12 @@ impl Client {
         let upgraded = hyper::upgrade::on(response.head)
             .await
             .map_err(|source| Error::Http { address: self.address.clone(), source })?;
-        let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-        Ok(Hijacked { content_type, reader, writer })
+        Ok(Hijacked::new(content_type, TokioIo::new(upgraded)))
+    }
+
+    /// A connection of its own, without a word of HTTP on it yet: what a relay passes on.
+    pub async fn dial(&self) -> Result<Hijacked> {
+        Ok(Hijacked::new(String::new(), Transport::connect(&self.address, self.tls.as_ref()).await?))
     }
 
     async fn exchange(&self, request: Request, fresh: bool) -> Result<Response> {
@@ -153,33 +163,13 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<Sender> {
-        let socket = match &self.address {
-            Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
-            Address::Tcp { host, port } => self.connect_tcp(host, *port).await?.map(Socket::Tcp),
-        };
-        let socket = socket.map_err(|source| match source.kind() {
-            io::ErrorKind::PermissionDenied => Error::Permission { address: self.address.clone() },
-            _ => Error::Unreachable { address: self.address.clone(), source },
-        })?;
-        let (sender, connection) = handshake(TokioIo::new(socket))
+        let transport = Transport::connect(&self.address, self.tls.as_ref()).await?;
+        let (sender, connection) = handshake(TokioIo::new(transport))
             .await
             .map_err(|source| Error::Http { address: self.address.clone(), source })?;
         // The task ends with the connection; its failure reaches the caller through the sender.
         tokio::spawn(connection.with_upgrades());
         Ok(sender)
-    }
-
-    async fn connect_tcp(&self, host: &str, port: u16) -> Result<io::Result<TcpStream>> {
-        let lookup = |reason: String| Error::Lookup { host: host.to_owned(), reason };
-        let addresses = resolver::lookup(host).await.map_err(|error| lookup(error.to_string()))?;
-        let mut last = Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
-        for address in addresses {
-            last = TcpStream::connect((address, port)).await;
-            if last.is_ok() {
-                break;
-            }
-        }
-        Ok(last)
     }
 }
 
@@ -293,17 +283,25 @@ fn error_message(status: StatusCode, path: &str, body: &[u8]) -> String {
 /// A connection that has become a stream of bytes in both directions.
 pub struct Hijacked {
     content_type: String,
-    reader: ReadHalf<TokioIo<Upgraded>>,
-    writer: WriteHalf<TokioIo<Upgraded>>,
+    reader: Reader,
+    writer: Writer,
 }
 
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
 /// The half of a hijacked connection that is read.
-pub struct HijackedReader(ReadHalf<TokioIo<Upgraded>>);
+pub struct HijackedReader(Reader);
 
 /// The half of a hijacked connection that is written.
-pub struct HijackedWriter(WriteHalf<TokioIo<Upgraded>>);
+pub struct HijackedWriter(Writer);
 
 impl Hijacked {
+    fn new(content_type: String, stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self { content_type, reader: Box::new(reader), writer: Box::new(writer) }
+    }
+
     /// The content type of the answer: `application/vnd.docker.raw-stream` or `…multiplexed-stream`.
     #[must_use]
     pub fn content_type(&self) -> &str {
@@ -345,47 +343,6 @@ impl HijackedWriter {
             // The daemon was faster and has closed the whole stream: nobody is left to be told.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             other => other.map_err(|source| Error::Stream { what: "closing the container's input", source }),
-        }
-    }
-}
-
-enum Socket {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Unix(socket) => Pin::new(socket).poll_read(context, buffer),
-            Self::Tcp(socket) => Pin::new(socket).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
-            Self::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Unix(socket) => Pin::new(socket).poll_flush(context),
-            Self::Tcp(socket) => Pin::new(socket).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Unix(socket) => Pin::new(socket).poll_shutdown(context),
-            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(context),
         }
     }
 }

@@ -42,6 +42,14 @@ pub enum Error {
         /// Why there is no address.
         reason: String,
     },
+    /// The two sides could not agree on encryption.
+    #[error("error during connect: {address}: tls: {source}")]
+    Tls {
+        /// The daemon's address.
+        address: Address,
+        /// What rustls says about it.
+        source: io::Error,
+    },
     /// The connection broke, or what came was not HTTP.
     #[error("error during connect: {address}: {source}")]
     Http {

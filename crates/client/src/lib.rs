@@ -10,15 +10,18 @@ mod error;
 mod json_lines;
 mod mux;
 mod request;
+mod tls;
+mod transport;
 mod version;
 
-pub use address::{Address, InvalidAddress};
+pub use address::{Address, InvalidAddress, Ssh};
 pub use body::Outgoing;
 pub use connection::{Client, Hijacked, HijackedReader, HijackedWriter, Response};
 pub use error::{Error, Result};
 pub use json_lines::JsonLines;
 pub use mux::{Demux, InvalidFrame, Stream};
 pub use request::{Query, Request};
+pub use tls::{InvalidTls, TlsFiles};
 pub use version::{ApiVersion, InvalidVersion, Ping};
 
 /// The newest API version this client speaks.

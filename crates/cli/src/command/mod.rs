@@ -2,8 +2,10 @@
 
 pub(crate) mod attach;
 pub(crate) mod check;
+pub(crate) mod context;
 pub(crate) mod cp;
 pub(crate) mod create;
+pub(crate) mod dial_stdio;
 pub(crate) mod disk_usage;
 pub(crate) mod events;
 pub(crate) mod exec;
