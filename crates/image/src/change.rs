@@ -11,11 +11,17 @@ use crate::{Error, Result};
 /// When an instruction is unknown or malformed; then nothing is changed.
 pub fn apply(config: &mut Config, changes: &[String]) -> Result<()> {
     let mut changed = config.clone();
+    let mut has_command = false;
     for change in changes {
         for line in change.lines() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
-                apply_one(&mut changed, line)?;
+                let instruction = apply_one(&mut changed, line)?;
+                has_command |= instruction == "CMD";
+                // The old command was for the old entry point.
+                if instruction == "ENTRYPOINT" && !has_command {
+                    changed.cmd = None;
+                }
             }
         }
     }
@@ -23,7 +29,8 @@ pub fn apply(config: &mut Config, changes: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn apply_one(config: &mut Config, line: &str) -> Result<()> {
+/// Applies one instruction; answers with its name in capitals.
+fn apply_one(config: &mut Config, line: &str) -> Result<String> {
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let (instruction, rest) = (word.to_ascii_uppercase(), rest.trim());
     let known = [
@@ -46,9 +53,10 @@ fn apply_one(config: &mut Config, line: &str) -> Result<()> {
         return Err(invalid(format!("{instruction} requires at least one argument")));
     }
     match instruction.as_str() {
-        "CMD" => config.cmd = Some(command(rest)),
+        "CMD" => config.cmd = Some(command(rest, config.shell.as_deref())),
         "ENTRYPOINT" => {
-            config.entrypoint = Some(command(rest)).filter(|words| !words.is_empty());
+            config.entrypoint =
+                Some(command(rest, config.shell.as_deref())).filter(|words| !words.is_empty());
         }
         "ENV" => {
             for (name, value) in pairs(rest, "ENV")? {
@@ -78,7 +86,7 @@ fn apply_one(config: &mut Config, line: &str) -> Result<()> {
         "ONBUILD" => config.on_build.push(on_build(rest)?),
         _ => config.healthcheck = Some(healthcheck(rest)?),
     }
-    Ok(())
+    Ok(instruction)
 }
 
 fn invalid(words: String) -> Error {
@@ -86,11 +94,16 @@ fn invalid(words: String) -> Error {
 }
 
 /// The exec form is taken as it is; anything else is for the shell.
-fn command(rest: &str) -> Vec<String> {
+fn command(rest: &str, shell: Option<&[String]>) -> Vec<String> {
     match json_words(rest) {
         Some(words) => words,
         None if rest.is_empty() => Vec::new(),
-        None => vec!["/bin/sh".to_owned(), "-c".to_owned(), rest.to_owned()],
+        None => {
+            let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
+            let mut words = shell.filter(|shell| !shell.is_empty()).map_or_else(default, <[String]>::to_vec);
+            words.push(rest.to_owned());
+            words
+        }
     }
 }
 

@@ -126,22 +126,15 @@ impl Images {
         change::apply(&mut config, &options.changes)?;
         let base = self.snapshot_image(id)?;
         let pin = self.pins.operation();
-        let (mut reader, mut writer) = std::io::pipe().map_err(crate::error::stream("make a pipe"))?;
-        let layer = std::thread::scope(|scope| {
-            let changes = scope.spawn(move || {
-                let result = self.write_changes(id, &mut writer);
-                // A reader that has failed says why itself.
-                result.and_then(|()| writer.flush().map_err(crate::error::stream("write the changes")))
-            });
-            let added = self.add_layer_pinned(&pin, &mut reader, "Committing", progress);
-            drop(reader);
-            match (changes.join(), added) {
-                (_, Err(error)) | (Ok(Err(error)), Ok(_)) => Err(error),
-                (Ok(Ok(())), Ok(layer)) => Ok(layer),
-                (Err(panic), Ok(_)) => std::panic::resume_unwind(panic),
-            }
-        })?;
+        // What changed nothing has no layer.
+        let layer =
+            if self.changes(id)?.is_empty() { None } else { Some(self.changes_layer(id, &pin, progress)?) };
         let created = crate::time::now_text();
+        let own_author = options.author.clone();
+        let author = match (own_author.is_empty(), &base) {
+            (true, Some(base)) => base.config.author.clone(),
+            _ => own_author,
+        };
         let mut image = base.as_ref().map(|base| base.config.clone()).unwrap_or_else(|| {
             let platform = self.options.platform.clone();
             ImageConfig {
@@ -154,17 +147,38 @@ impl Images {
         image.history.push(History {
             created: Some(created.clone()),
             created_by: options.created_by.clone(),
-            author: options.author.clone(),
+            author: author.clone(),
             comment: options.comment.clone(),
-            empty_layer: false,
+            empty_layer: layer.is_none(),
         });
-        image.rootfs.diff_ids.push(layer.diff_id);
-        (image.created, image.author, image.config) = (Some(created), options.author.clone(), config);
+        (image.created, image.author, image.config) = (Some(created), author, config);
         image.comment.clone_from(&options.comment);
         let mut layers = base.map(|base| base.layers).unwrap_or_default();
-        layers.push(layer.descriptor);
+        if let Some(layer) = layer {
+            image.rootfs.diff_ids.push(layer.diff_id);
+            layers.push(layer.descriptor);
+        }
         self.add_image_pinned(&pin, &image, layers, options.reference.as_ref(), progress)
             .map(|image| image.id)
+    }
+
+    /// A container's changes as a layer of the store.
+    fn changes_layer(&self, id: &str, pin: &Pin, progress: &dyn Progress) -> Result<AddedLayer> {
+        let (mut reader, mut writer) = std::io::pipe().map_err(crate::error::stream("make a pipe"))?;
+        std::thread::scope(|scope| {
+            let changes = scope.spawn(move || {
+                let result = self.write_changes(id, &mut writer);
+                // A reader that has failed says why itself.
+                result.and_then(|()| writer.flush().map_err(crate::error::stream("write the changes")))
+            });
+            let added = self.add_layer_pinned(pin, &mut reader, "Committing", progress);
+            drop(reader);
+            match (changes.join(), added) {
+                (_, Err(error)) | (Ok(Err(error)), Ok(_)) => Err(error),
+                (Ok(Ok(())), Ok(layer)) => Ok(layer),
+                (Err(panic), Ok(_)) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 
     /// The image a container's snapshot was made of; `None` when it was made of none.
