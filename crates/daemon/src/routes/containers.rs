@@ -2,6 +2,7 @@
 
 use api::container_create::{CreateRequest, UpdateRequest};
 use engine::container;
+use engine::container::commit::CommitRequest;
 use engine::container::create::Extension;
 use engine::container::list::ListOptions;
 use http::{Method, StatusCode};
@@ -22,6 +23,7 @@ pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::GET, "/containers/json", list);
     router.add(Method::POST, "/containers/create", create);
     router.add(Method::POST, "/containers/prune", prune);
+    router.add(Method::POST, "/commit", commit);
     router.add(Method::GET, "/containers/{name*}/json", inspect);
     router.add(Method::GET, "/containers/{name*}/top", top);
     router.add(Method::GET, "/containers/{name*}/logs", logs::logs);
@@ -37,6 +39,10 @@ pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::POST, "/containers/{name*}/update", update);
     router.add(Method::POST, "/containers/{name*}/wait", wait::wait);
     router.add(Method::POST, "/containers/{name*}/attach", attach::attach);
+    router.add(Method::GET, "/containers/{name*}/attach/ws", attach::websocket);
+    router.add(Method::GET, "/containers/{name*}/checkpoints", no_checkpoints);
+    router.add(Method::POST, "/containers/{name*}/checkpoints", no_checkpoints);
+    router.add(Method::DELETE, "/containers/{name*}/checkpoints/{id}", no_checkpoints);
     router.add(Method::DELETE, "/containers/{name*}", remove);
 }
 
@@ -85,6 +91,33 @@ fn has_config(document: &Value) -> bool {
         };
         fields.keys().any(|key| is_other(key))
     })
+}
+
+async fn commit(mut call: Request) -> Outcome {
+    let config = match call.json_value().await? {
+        Some(document) if !document.is_null() => Some(decode(&document)?),
+        _ => None,
+    };
+    let text = |name: &str| call.query.get(name).to_owned();
+    let request = CommitRequest {
+        repo: text("repo"),
+        tag: text("tag"),
+        comment: text("comment"),
+        author: text("author"),
+        pause: call.query.flag_or("pause", true),
+        changes: call.query.all("changes"),
+        config,
+    };
+    let id = container::commit::commit(&call.state.engine, call.query.get("container"), request).await?;
+    reply::created(&api::IdResponse { id })
+}
+
+/// Checkpoints are a part of experimental engines; this one is none.
+async fn no_checkpoints(_: Request) -> Outcome {
+    Err(Failure::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order to enable it.",
+    ))
 }
 
 async fn prune(call: Request) -> Outcome {

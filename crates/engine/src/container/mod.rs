@@ -3,6 +3,7 @@
 mod adopt;
 pub mod attach;
 pub mod changes;
+pub mod commit;
 mod copy_up;
 pub mod create;
 mod erase;

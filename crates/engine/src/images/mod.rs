@@ -19,7 +19,7 @@ pub use pull::pull;
 
 use crate::engine::Engine;
 
-fn publish(engine: &Engine, action: &str, id: &str, name: &str) {
+pub(crate) fn publish(engine: &Engine, action: &str, id: &str, name: &str) {
     let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
     engine.events.publish("image", action, id, attributes);
 }
