@@ -2,6 +2,7 @@
 
 mod attach;
 mod bundles;
+mod commit;
 mod exec;
 mod files;
 mod images;
@@ -16,6 +17,7 @@ mod recovery;
 mod refusals;
 mod run;
 mod terminals;
+mod websocket;
 
 use crate::check::Check;
 use crate::engine::Engine;
@@ -30,7 +32,9 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         logs::checks,
         exec::checks,
         files::checks,
+        commit::checks,
         attach::checks,
+        websocket::checks,
         terminals::checks,
         isolation::checks,
         limits::checks,

@@ -2,18 +2,20 @@
 
 use api::detach_keys;
 use bytes::Bytes;
-use engine::container::attach::{self, Streams};
-use engine::container::logs::{self, LogOptions};
+use engine::container::attach::{self, Attached, Streams};
+use engine::container::logs::{self, LogOptions, Logs};
 use http::StatusCode;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::Request;
 use super::logs::Print;
 use crate::server::body::Body;
 use crate::server::failure::Failure;
 use crate::server::hijack::{self, End};
+use crate::server::presence::Presence;
 use crate::server::reply;
 use crate::server::router::Outcome;
+use crate::server::websocket::{self, Payload, WebSocket};
 
 pub(super) async fn attach(call: Request) -> Outcome {
     match begin(call).await {
@@ -26,14 +28,22 @@ pub(super) async fn attach(call: Request) -> Outcome {
     }
 }
 
-async fn begin(call: Request) -> Outcome {
-    if !call.wants_upgrade() {
-        return Err(no_upgrade());
-    }
+/// An attachment that can begin: what was written before, what comes, and the keys that end it.
+struct Opening {
+    engine: engine::Engine,
+    name: String,
+    past: Option<Logs>,
+    live: Option<Attached>,
+    tty: bool,
+    keys: Vec<u8>,
+}
+
+/// Opens what a request asks for.
+async fn open(call: &Request, streams: Streams, framed: bool) -> Result<Opening, Failure> {
     let keys = call.query.get("detachKeys");
     let keys = detach_keys::parse(keys)
         .ok_or_else(|| Failure::invalid(format!("Invalid detach keys ({keys}) provided")))?;
-    let (stdout, stderr) = (call.query.flag("stdout"), call.query.flag("stderr"));
+    let Streams { stdout, stderr, .. } = streams;
     let engine = call.state.engine.clone();
     let name = call.param("name").to_string();
     let past = match call.query.flag("logs") && (stdout || stderr) {
@@ -43,33 +53,73 @@ async fn begin(call: Request) -> Outcome {
         }
         false => None,
     };
-    let streams = Streams { stdin: call.query.flag("stdin"), stdout, stderr };
     let live = match call.query.flag("stream") {
-        true => Some(attach::attach(&engine, &name, streams, true).await?),
+        true => Some(attach::attach(&engine, &name, streams, framed).await?),
         false => None,
     };
     let tty = live.as_ref().map(|live| live.tty).or(past.as_ref().map(|past| past.tty)).unwrap_or(false);
-    let content_type = hijack::content_type(call.version, !tty);
-    tokio::spawn(async move {
-        let Some(mut client) = hijack::take(call.upgrade).await else { return };
-        if let Some(mut past) = past {
-            let print = Print { framed: !tty, ..Print::default() };
-            while let Some(Ok(entry)) = past.entries.recv().await {
-                if client.write_all(&print.entry(&entry)).await.is_err() {
-                    return;
-                }
+    Ok(Opening { engine, name, past, live, tty, keys })
+}
+
+/// Passes bytes between a client and a container until one of them ends.
+async fn serve(
+    opening: Opening,
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
+    presence: &Presence,
+    framed: bool,
+) {
+    let Opening { engine, name, past, live, tty, keys } = opening;
+    if let Some(mut past) = past {
+        let print = Print { framed: framed && !tty, ..Print::default() };
+        while let Some(Ok(entry)) = past.entries.recv().await {
+            if client.write_all(&print.entry(&entry)).await.is_err() {
+                return;
             }
         }
-        let Some(live) = live else { return };
-        // Without a terminal every byte belongs to the program.
-        let keys = if tty { keys } else { Vec::new() };
-        match hijack::pump(client, live.stream, keys, &call.presence, std::future::ready(())).await {
-            Ok(End::Detached) => attach::detached(&engine, &name),
-            Ok(End::Closed) => {}
-            Err(error) => tracing::debug!(container = name, %error, "an attachment ended early"),
+    }
+    let Some(live) = live else {
+        if let Err(error) = client.shutdown().await {
+            tracing::debug!(container = name, %error, "a client left before the end of the log");
         }
+        return;
+    };
+    // Without a terminal every byte belongs to the program.
+    let keys = if tty { keys } else { Vec::new() };
+    match hijack::pump(client, live.stream, keys, presence, std::future::ready(())).await {
+        Ok(End::Detached) => attach::detached(&engine, &name),
+        Ok(End::Closed) => {}
+        Err(error) => tracing::debug!(container = name, %error, "an attachment ended early"),
+    }
+}
+
+async fn begin(call: Request) -> Outcome {
+    if !call.wants_upgrade() {
+        return Err(no_upgrade());
+    }
+    let flag = |name: &str| call.query.flag(name);
+    let streams = Streams { stdin: flag("stdin"), stdout: flag("stdout"), stderr: flag("stderr") };
+    let opening = open(&call, streams, true).await?;
+    let content_type = hijack::content_type(call.version, !opening.tty);
+    tokio::spawn(async move {
+        let Some(client) = hijack::take(call.upgrade).await else { return };
+        serve(opening, client, &call.presence, true).await;
     });
     Ok(hijack::reply(content_type))
+}
+
+/// `GET /containers/{id}/attach/ws`: the same over a WebSocket, output never framed.
+pub(super) async fn websocket(call: Request) -> Outcome {
+    let reply = websocket::accept(&call.headers)?;
+    // Before 1.42 there was no choice.
+    let wants = |name: &str| !call.is_at_least(42) || call.query.flag(name);
+    let streams = Streams { stdin: wants("stdin"), stdout: wants("stdout"), stderr: wants("stderr") };
+    let opening = open(&call, streams, false).await?;
+    let payload = if call.is_at_least(28) { Payload::Binary } else { Payload::Text };
+    tokio::spawn(async move {
+        let Some(client) = hijack::take(call.upgrade).await else { return };
+        serve(opening, WebSocket::new(client, payload), &call.presence, false).await;
+    });
+    Ok(reply)
 }
 
 /// The oldest form of hijacking has no `Upgrade` header; no client of this decade uses it.

@@ -23,3 +23,4 @@ pub mod stream;
 pub mod target;
 pub mod tls;
 pub mod underway;
+pub mod websocket;
