@@ -32,6 +32,7 @@ pub mod session;
 pub mod signalfd;
 pub mod socket;
 pub mod terminal;
+pub mod trace;
 pub mod watch;
 pub mod xattr;
 
