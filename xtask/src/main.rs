@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod demo;
 mod everything;
+mod faults;
 mod fixtures;
 mod layers;
 mod packages;
@@ -28,6 +29,8 @@ usage: cargo xtask <command>
   conformance [--against SOCKET | --engine berth|docker] [--client PROGRAM] [--jobs N] [WORD...]
                  the black-box suite, or those of its checks whose names contain a WORD; needs root
   vm [WORD...]   kernel tests under cgroup v2, systemd and AppArmor, in a virtual machine; needs root
+  faults [--seed N] [--steps N] [--seconds N] [WORD...]
+                 the daemon killed before every step of every operation (or N of each), and at random under load; needs root
   syscalls       write the table of system call numbers for the seccomp compiler
 ";
 
@@ -50,6 +53,7 @@ fn dispatch(words: &[String]) -> Result<()> {
         "test" => everything::run(),
         "demo" => demo::run(),
         "bench" => bench::run(rest),
+        "faults" => faults::run(rest),
         "conformance" => suite::run(rest),
         sandbox::INSIDE => dispatch_inside(rest),
         "vm" => vm::run(rest),
@@ -68,6 +72,7 @@ fn dispatch_inside(words: &[String]) -> Result<()> {
         Some((command, rest)) if command == "conformance" => suite::run_inside(rest),
         Some((command, rest)) if command == "bench" => bench::run_inside(rest),
         Some((command, rest)) if command == "vm" => vm::run_inside(rest),
+        Some((command, rest)) if command == "faults" => faults::run_inside(rest),
         Some((command, _)) if command == "demo" => demo::run_inside(),
         _ => bail!("nothing to do inside: {words:?}"),
     }

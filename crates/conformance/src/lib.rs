@@ -8,6 +8,7 @@ mod check;
 mod command_line;
 mod daemon;
 mod engine;
+mod faults;
 mod fixture;
 mod frames;
 mod http;
@@ -19,6 +20,7 @@ mod terminal;
 
 pub use daemon::{Daemon, Flavour, Setup};
 pub use engine::Engine;
+pub use faults::{Faults, run as run_faults};
 pub use fixture::{Archives, BUSYBOX, DEBIAN};
 pub use leftovers::World;
 pub use runner::{Options, Summary, run};

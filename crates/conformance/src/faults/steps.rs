@@ -1,0 +1,120 @@
+//! Crashing at each step: the daemon runs under a tracer, which ends it just before the n-th system call that others can
+//! see the effect of, for every n until the operation is through.
+
+use super::api::Api;
+use super::ground::Ground;
+use super::operations::{Operation, Side};
+use super::random::Random;
+use anyhow::{Context, Result, anyhow};
+use linux::trace::{Decision, Tracer};
+use std::sync::mpsc;
+
+/// What one try found.
+struct Try {
+    /// The step that was not made; `None` when the operation made fewer.
+    step: Option<String>,
+    /// Whether the daemon said that it was done.
+    acknowledged: bool,
+}
+
+/// Crashes at every step of an operation, or at some; how many tries went wrong.
+pub(super) fn crash_at_each(
+    ground: &mut Ground,
+    operation: &Operation,
+    limit: Option<usize>,
+    random: &mut Random,
+) -> Result<usize> {
+    let total = count(ground, operation)?;
+    let mut failed = 0;
+    let chosen = choose(total, limit, random);
+    for at in &chosen {
+        if let Err(error) = attempt(ground, operation, *at) {
+            println!("FAILED  {}, crash at step {at} of about {total}: {error:#}", operation.name);
+            failed += 1;
+            restore(ground, operation)?;
+        }
+    }
+    let verdict = if failed == 0 { "ok    " } else { "FAILED" };
+    println!("{verdict}  {}: {} of about {total} steps, {failed} wrong", operation.name, chosen.len());
+    Ok(failed)
+}
+
+/// The steps to crash at, counted from 1; the last one is the moment after the answer.
+fn choose(total: usize, limit: Option<usize>, random: &mut Random) -> Vec<usize> {
+    let mut steps: Vec<usize> = (1..=total + 1).collect();
+    while limit.is_some_and(|limit| steps.len() > limit.max(1)) {
+        // The moment after the answer stays: what was acknowledged must be there.
+        steps.remove(random.below(steps.len() - 1));
+    }
+    steps
+}
+
+/// How many steps the operation makes. Threads take turns as they like, so it is about right and no more.
+fn count(ground: &mut Ground, operation: &Operation) -> Result<usize> {
+    (operation.prepare)(&ground.api).with_context(|| format!("prepare {}", operation.name))?;
+    let (made, steps) = traced(ground, usize::MAX, operation.act)?;
+    made.with_context(|| format!("{}, undisturbed", operation.name))?;
+    ground.revive()?;
+    let side = (operation.judge)(&ground.api)?;
+    (operation.finish)(&ground.api, side)?;
+    Ok(steps.len())
+}
+
+fn attempt(ground: &mut Ground, operation: &Operation, at: usize) -> Result<()> {
+    (operation.prepare)(&ground.api).context("prepare")?;
+    let (made, steps) = traced(ground, at, operation.act)?;
+    let found = Try { step: steps.get(at - 1).cloned(), acknowledged: made.is_ok() };
+    if found.step.is_none() && !found.acknowledged {
+        return Err(made.err().unwrap_or_else(|| anyhow!("no answer")).context("refused, undisturbed"));
+    }
+    ground.revive().context("the daemon does not come back")?;
+    let place = || found.step.clone().map_or("after the answer".to_owned(), |step| format!("before {step}"));
+    let side = (operation.judge)(&ground.api).with_context(place)?;
+    if found.acknowledged && side == Side::Before {
+        return Err(anyhow!("acknowledged, and lost").context(place()));
+    }
+    (operation.finish)(&ground.api, side).with_context(|| format!("{}: working on, {side:?}", place()))?;
+    let left = ground.leftovers()?;
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(anyhow!("left behind:\n        {}", left.join("\n        ")).context(place()))
+    }
+}
+
+/// After a failure: a daemon that runs, and nothing of this operation.
+fn restore(ground: &mut Ground, operation: &Operation) -> Result<()> {
+    drop(ground.daemon.kill_hard());
+    ground.revive()?;
+    ground.api.clear().with_context(|| format!("clear up after {}", operation.name))
+}
+
+/// Does something while the daemon is watched, and ends the daemon at the `at`th step or once it is done. What came of
+/// it, and the steps.
+fn traced(ground: &mut Ground, at: usize, act: fn(&Api) -> Result<()>) -> Result<(Result<()>, Vec<String>)> {
+    let process = ground.daemon.pid();
+    let (seized, wait) = mpsc::channel();
+    let tracer = std::thread::spawn(move || -> Result<Vec<String>> {
+        let tracer = Tracer::seize(process)?;
+        seized.send(())?;
+        let mut steps = Vec::new();
+        tracer.run(|entry| {
+            let Some(call) = entry.effect() else { return Decision::Continue };
+            steps.push(describe(entry, call));
+            if steps.len() == at { Decision::Kill } else { Decision::Continue }
+        })?;
+        Ok(steps)
+    });
+    // When the tracer could not begin, its own error is the one to tell.
+    let outcome = wait.recv().map_err(anyhow::Error::from).and_then(|()| act(&ground.api));
+    ground.daemon.kill_hard()?;
+    let steps = tracer.join().map_err(|_| anyhow!("the tracer panicked"))??;
+    Ok((outcome, steps))
+}
+
+/// A step with the file it is about, as far as its first argument tells.
+fn describe(entry: &linux::trace::Entry, call: &str) -> String {
+    let file = std::fs::read_link(format!("/proc/{}/fd/{}", entry.thread, entry.arguments[0]));
+    let call = call.trim_start_matches("SYS_");
+    file.map_or_else(|_| call.to_owned(), |file| format!("{call}({})", file.display()))
+}
