@@ -42,12 +42,17 @@ impl Program {
 pub async fn open(config: Config) -> Result<Engine> {
     let (parts, containers) = crate::blocking(move || gather(config)).await?;
     let engine = Engine::new(parts);
+    let mut settling = Vec::new();
     for record in containers {
         let name = id::short(&record.id).to_owned();
-        if let Err(error) = recover::recover(&engine, record).await {
-            tracing::error!(container = name, %error, "this container is not brought back; its record is kept");
+        match recover::recover(&engine, record).await {
+            Ok(container) => settling.push(container),
+            Err(error) => {
+                tracing::error!(container = name, %error, "this container is not brought back; its record is kept");
+            }
         }
     }
+    recover::settle(settling).await;
     let owned = engine.clone();
     crate::blocking(move || sweep(&owned)).await?;
     tokio::spawn(keep_firewall(engine.clone()));

@@ -57,7 +57,7 @@ pub async fn create(
         let (record, warnings) = made;
         let attributes = record.attributes();
         let id = record.id.clone();
-        owner::spawn(&engine, record, None, Vec::new());
+        owner::spawn(&engine, record, None);
         engine.events.publish("container", "create", &id, attributes);
         Ok(Created { id, warnings })
     });

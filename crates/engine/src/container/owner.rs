@@ -70,7 +70,17 @@ pub(crate) struct Adopted {
 }
 
 /// Starts the owner of a container and makes it findable. Its name must be reserved already.
-pub(crate) fn spawn(engine: &Engine, record: Record, adopted: Option<Adopted>, first: Vec<Input>) -> Handle {
+pub(crate) fn spawn(engine: &Engine, record: Record, adopted: Option<Adopted>) -> Handle {
+    spawn_with(engine, record, adopted, Vec::new()).0
+}
+
+/// The same with inputs that come before any request; the second value answers once they have been taken.
+pub(crate) fn spawn_with(
+    engine: &Engine,
+    record: Record,
+    adopted: Option<Adopted>,
+    first: Vec<Input>,
+) -> (Handle, oneshot::Receiver<()>) {
     let (sender, mailbox) = mpsc::channel(MAILBOX);
     let (live, notices) = adopted.map_or((None, None), |adopted| (Some(adopted.live), Some(adopted.notices)));
     let view = View { record: Arc::new(record.clone()), live: live.clone(), exits: 0, launches: 0 };
@@ -89,8 +99,9 @@ pub(crate) fn spawn(engine: &Engine, record: Record, adopted: Option<Adopted>, f
         mailbox: sender.downgrade(),
         publish,
     };
-    tokio::spawn(owner.run(mailbox, first));
-    handle
+    let (taken, settled) = oneshot::channel();
+    tokio::spawn(owner.run(mailbox, first, taken));
+    (handle, settled)
 }
 
 /// The next notice of the shim; never answers when there is no shim.
@@ -117,13 +128,20 @@ fn must_survive(state: &State) -> bool {
 }
 
 impl Owner {
-    async fn run(mut self, mut mailbox: mpsc::Receiver<Command>, first: Vec<Input>) {
+    async fn run(
+        mut self,
+        mut mailbox: mpsc::Receiver<Command>,
+        first: Vec<Input>,
+        taken: oneshot::Sender<()>,
+    ) {
         if let Some(live) = self.live.clone() {
             self.watch_over(&live);
         }
         for input in first {
             self.report(input).await;
         }
+        // Only a boot waits for this.
+        let _ = taken.send(());
         while !matches!(self.record.state, State::Gone { .. }) {
             tokio::select! {
                 biased;

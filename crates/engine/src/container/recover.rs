@@ -1,12 +1,15 @@
 //! At boot: what each container was when the daemon went, and what is found of it, decide what happens next.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use super::adopt::adopt;
 use super::launch::Places;
 use super::owner::{self, Adopted};
 use super::record::Record;
-use super::registry::Registry;
+use super::registry::{Handle, Registry};
 use super::resolve;
 use super::state::{Input, Policy, Restart, State, Then};
 use super::teardown;
@@ -101,15 +104,41 @@ fn take_name(containers: &Registry, name: &str, container_id: &str) -> Result<St
     Ok(short.to_owned())
 }
 
+/// How long a boot waits for what it found to be settled. What takes longer goes on while requests are answered.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A container on its way to what its recorded state and what was found of it say.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    handle: Handle,
+    taken: oneshot::Receiver<()>,
+}
+
+/// Waits until none of these is what it was when the last daemon went: an end that happened meanwhile is known, a removal
+/// that was cut short is done. A client that asks first of all must not be told what is no longer so.
+pub(crate) async fn settle(all: Vec<Settling>) {
+    let each = async {
+        for Settling { handle, taken } in all {
+            // An owner that has ended has removed its container.
+            if taken.await.is_ok() {
+                let _ = handle.until(|view| !matches!(view.record.state, State::Removing { .. })).await;
+            }
+        }
+    };
+    if tokio::time::timeout(PATIENCE, each).await.is_err() {
+        tracing::warn!("some containers are still being settled; requests are answered meanwhile");
+    }
+}
+
 /// Brings back one container. A container that cannot be brought back is reported and left as recorded.
-pub(crate) async fn recover(engine: &Engine, mut record: Record) -> Result<()> {
+pub(crate) async fn recover(engine: &Engine, mut record: Record) -> Result<Settling> {
     record.name = take_name(&engine.containers, &record.name, &record.id)?;
     let policy = resolve::policy(&record.host_config)?;
     let active = !matches!(record.state, State::Created(_) | State::Exited { .. } | State::Dead { .. });
     let (found, adopted) = if active { find(engine, &record).await? } else { (Found::Nothing, None) };
     let plan = plan(&record.state, &found, policy, time::now());
     tracing::debug!(container = id::short(&record.id), state = %record.state, ?found, ?plan, "recovered");
-    match (plan, adopted) {
+    let (handle, taken) = match (plan, adopted) {
         (Plan::Adopt, Some(adopted)) => {
             engine.networks.restore(&record);
             let process = super::state::Process {
@@ -131,11 +160,9 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record) -> Result<()> {
                 }
                 _ => Vec::new(),
             };
-            owner::spawn(engine, record, Some(adopted), inputs);
+            owner::spawn_with(engine, record, Some(adopted), inputs)
         }
-        (Plan::Adopt, None) => {
-            owner::spawn(engine, record, None, Vec::new());
-        }
+        (Plan::Adopt, None) => owner::spawn_with(engine, record, None, Vec::new()),
         (Plan::Settle(mut inputs), _) => {
             if active {
                 sweep(engine, &record).await;
@@ -151,10 +178,10 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record) -> Result<()> {
                 let process = super::state::Process { pid: 0, start_time_ticks: 0, started_at: time::now() };
                 inputs.insert(0, Input::Launched(process));
             }
-            owner::spawn(engine, record, None, inputs);
+            owner::spawn_with(engine, record, None, inputs)
         }
-    }
-    Ok(())
+    };
+    Ok(Settling { handle, taken })
 }
 
 /// Kills and removes what a run without a shim left behind.
