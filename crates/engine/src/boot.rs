@@ -56,6 +56,7 @@ pub async fn open(config: Config) -> Result<Engine> {
     let owned = engine.clone();
     crate::blocking(move || sweep(&owned)).await?;
     tokio::spawn(keep_firewall(engine.clone()));
+    tokio::spawn(collect_garbage(engine.clone()));
     Ok(engine)
 }
 
@@ -146,6 +147,15 @@ fn end_stray(engine: &Engine, found: &shim::recovery::Found) -> Result<()> {
         left.remove().map_err(group)?;
     }
     std::fs::remove_dir_all(&found.exec_dir).map_err(failed)
+}
+
+/// Frees what a removal had let go of when the last daemon went.
+async fn collect_garbage(engine: Engine) {
+    let collected = crate::blocking(move || engine.images.collect().map_err(crate::image_use::error)).await;
+    match collected {
+        Ok(collected) => tracing::debug!(?collected, "collected what the last daemon left"),
+        Err(error) => tracing::error!(%error, "what the last daemon left cannot be freed"),
+    }
 }
 
 /// Puts the firewall right within a second when somebody flushes it.

@@ -94,6 +94,25 @@ async fn find(engine: &Engine, record: &Record) -> Result<(Found, Option<Adopted
     Ok((exit.map_or(Found::Nothing, Found::Ended), None))
 }
 
+/// Whether a container is paused is what the kernel says: the record of it may be older, or newer, than the crash. Pure.
+fn as_frozen(state: State, frozen: bool) -> State {
+    match (state, frozen) {
+        (State::Paused(running), false) => State::Running(running),
+        (State::Running(running), true) => State::Paused(running),
+        (state, _) => state,
+    }
+}
+
+/// Whether the control group of a living container is frozen.
+async fn is_frozen(engine: &Engine, record: &Record) -> Result<bool> {
+    let (engine, record) = (engine.clone(), record.clone());
+    crate::blocking(move || {
+        let group = super::cgroup_of(&engine, &record)?;
+        group.is_frozen().map_err(|error| crate::Error::system(error.to_string()))
+    })
+    .await
+}
+
 /// Reserves the recorded name. A container whose name another one has is called by its short identifier: out of sight,
 /// it could neither be stopped nor removed.
 fn take_name(containers: &Registry, name: &str, container_id: &str) -> Result<String> {
@@ -136,6 +155,10 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record) -> Result<Settl
     let policy = resolve::policy(&record.host_config)?;
     let active = !matches!(record.state, State::Created(_) | State::Exited { .. } | State::Dead { .. });
     let (found, adopted) = if active { find(engine, &record).await? } else { (Found::Nothing, None) };
+    if adopted.is_some() {
+        let frozen = is_frozen(engine, &record).await?;
+        record.state = as_frozen(record.state, frozen);
+    }
     let plan = plan(&record.state, &found, policy, time::now());
     tracing::debug!(container = id::short(&record.id), state = %record.state, ?found, ?plan, "recovered");
     let (handle, taken) = match (plan, adopted) {
@@ -213,6 +236,20 @@ mod tests {
         let ids = ["a".repeat(64), "b".repeat(64)];
         let names = ids.each_ref().map(|id| take_name(&containers, "web", id).expect("a name"));
         assert_eq!(names, ["web".to_owned(), "b".repeat(12)]);
+    }
+
+    #[test]
+    fn the_kernel_says_what_is_paused() {
+        let check = |state: State, frozen: bool, expected: &str| {
+            assert_eq!(as_frozen(state.clone(), frozen).to_string(), expected, "{state}, frozen: {frozen}");
+        };
+        let (is_running, is_paused) = (State::Running(running()), State::Paused(running()));
+        check(is_paused.clone(), false, &is_running.to_string());
+        check(is_paused.clone(), true, &is_paused.to_string());
+        check(is_running.clone(), true, &is_paused.to_string());
+        check(is_running.clone(), false, &is_running.to_string());
+        let created = State::Created(Ended::default());
+        check(created.clone(), true, &created.to_string());
     }
 
     /// The whole table of recovery: every state, everything that may be found.
