@@ -80,6 +80,21 @@ pub fn own_session() -> Result<()> {
     Ok(())
 }
 
+/// Sends a signal to a process group (kill(2) with a negative number); `false` when it has no process any more.
+///
+/// The number is certain only while the group's leader has not been waited for.
+pub fn signal_group(leader: u32, signal: i32) -> Result<bool> {
+    let call = || format!("kill(-{leader}, {signal})");
+    let invalid = || Error::new(call(), libc::EINVAL);
+    let group = i32::try_from(leader).ok().and_then(rustix::process::Pid::from_raw).ok_or_else(invalid)?;
+    let signal = rustix::process::Signal::from_named_raw(signal).ok_or_else(invalid)?;
+    match rustix::process::kill_process_group(group, signal) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Err(errno) => Err(errno).named(call),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -281,7 +281,7 @@ async fn launch(
         &handle.id,
         with(view.record.attributes(), "execID", exec_id),
     );
-    let message = ExecRequest { exec_id: exec_id.to_owned(), process, io, attach };
+    let message = ExecRequest { exec_id: exec_id.to_owned(), process, io, attach, time_limit_ms: None };
     let (reply, _) =
         live.link.call(Request::Exec(Box::new(message)), descriptors).await.map_err(exec_error)?;
     let Reply::ExecStarted { pid } = reply else {

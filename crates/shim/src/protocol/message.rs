@@ -218,6 +218,9 @@ pub struct Exec {
     /// A stream that is connected before the process runs; its `target` is not looked at.
     #[serde(default)]
     pub attach: Option<Attach>,
+    /// Milliseconds after which the process and its group are killed, daemon or no daemon; `None`: never.
+    #[serde(default)]
+    pub time_limit_ms: Option<u64>,
 }
 
 /// A stream socket to connect to a process.

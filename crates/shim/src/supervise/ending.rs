@@ -19,6 +19,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 const DAEMON_PATIENCE: Duration = Duration::from_secs(30);
 /// How long an attached stream of an ended container may go without being read.
 const STREAM_PATIENCE: Duration = Duration::from_secs(60);
+const SIGKILL: i32 = 9;
 /// How many ends of `exec` processes are kept for a daemon to come.
 const UNHEARD_LIMIT: usize = 256;
 
@@ -39,6 +40,7 @@ impl Supervisor<'_> {
         let limit = Instant::now() + DRAIN;
         self.with_process(key, |managed, shared| {
             managed.exit = Some(exit);
+            managed.kill_at = None;
             managed.drain(shared, limit)?;
             // The end of a terminal is the end of its session's leader; a pipe may be held by a child.
             let patience = if has_terminal { Duration::ZERO } else { OUTPUT_GRACE };
@@ -46,6 +48,23 @@ impl Supervisor<'_> {
             Ok(())
         })?;
         self.tell_exec_end(key)
+    }
+
+    /// Kills the processes of `exec` whose time is over, with their groups.
+    pub(super) fn kill_overdue(&mut self) {
+        let now = Instant::now();
+        for managed in &mut self.processes {
+            if managed.kill_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            managed.kill_at = None;
+            // Not waited for yet, so the number is certain.
+            if managed.exit.is_none()
+                && let Err(error) = linux::child::signal_group(managed.pid, SIGKILL)
+            {
+                eprintln!("berth shim: cannot kill a process whose time is over: {error}");
+            }
+        }
     }
 
     fn tell_exec_end(&mut self, key: u32) -> linux::Result<()> {

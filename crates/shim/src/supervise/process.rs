@@ -60,6 +60,8 @@ pub(super) struct Managed {
     pub(super) exec_id: Option<String>,
     pub(super) pid: u32,
     pub(super) exit: Option<Exit>,
+    /// When to kill the process and its group.
+    pub(super) kill_at: Option<Instant>,
     /// When to stop waiting for the end of the outputs of a process that has ended.
     pub(super) give_up_at: Option<Instant>,
     pub(super) attachments: Vec<Attachment>,
@@ -78,6 +80,7 @@ impl Managed {
             exec_id,
             pid: 0,
             exit: None,
+            kill_at: None,
             give_up_at: None,
             attachments: Vec::new(),
             stdin_once: io.stdin_once,

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use linux::pidfd::PidFd;
 
@@ -157,6 +158,7 @@ impl Supervisor<'_> {
         let pid = launched.pid;
         let mut managed = Managed::new(self.fresh_id(), Some(exec.exec_id.clone()), &exec.io);
         managed.pid = pid;
+        managed.kill_at = exec.time_limit_ms.map(|limit| Instant::now() + Duration::from_millis(limit));
         if let (Some(attach), Some(socket)) = (&exec.attach, socket) {
             // Before its output is read, so that none is missed.
             managed.attach(self.fresh_id(), socket, attach, &self.epoll)?;

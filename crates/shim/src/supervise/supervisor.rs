@@ -276,7 +276,7 @@ impl<'a> Supervisor<'a> {
     /// How long nothing needs to be done.
     fn timeout(&self) -> Option<Duration> {
         let now = Instant::now();
-        let ends = self.processes.iter().filter_map(|managed| managed.give_up_at);
+        let ends = self.processes.iter().flat_map(|managed| [managed.give_up_at, managed.kill_at]).flatten();
         let farewell = [self.farewell.daemons_until, self.farewell.streams_until.map(|(until, _)| until)];
         let farewell = farewell.into_iter().flatten().filter(|until| *until > now);
         let idle = self.busy_since.map(|since| since + IDLE);
@@ -310,6 +310,7 @@ impl<'a> Supervisor<'a> {
             // There is more to compress: come back at once, after whatever has happened meanwhile.
             self.busy_since = Some(Instant::now() - IDLE);
         }
+        self.kill_overdue();
         self.finish_processes()
     }
 

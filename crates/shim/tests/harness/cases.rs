@@ -31,6 +31,10 @@ pub(crate) const CASES: &[Case] = &[
     ("many_execs_leave_nothing", many_execs_leave_nothing),
     ("exec_in_a_terminal_ends_with_its_leader", exec_in_a_terminal_ends_with_its_leader),
     ("the_end_of_exec_is_kept_for_a_daemon_to_come", the_end_of_exec_is_kept_for_a_daemon_to_come),
+    (
+        "exec_whose_time_is_over_is_killed_with_its_children",
+        exec_whose_time_is_over_is_killed_with_its_children,
+    ),
     ("a_child_that_holds_the_output_does_not_hold_exec", a_child_that_holds_the_output_does_not_hold_exec),
     ("a_full_disk_stops_nothing", a_full_disk_stops_nothing),
     ("a_stopped_shim_does_not_hold_its_callers", a_stopped_shim_does_not_hold_its_callers),
@@ -278,6 +282,21 @@ fn the_end_of_exec_is_kept_for_a_daemon_to_come(lab: &Lab) {
     let found: Vec<_> =
         execs.iter().map(|exec| (exec.exec_id.as_str(), exec.exit.as_ref().map(|exit| exit.code))).collect();
     assert_eq!(found, [("e1", Some(8))]);
+    shim.shut_down();
+}
+
+fn exec_whose_time_is_over_is_killed_with_its_children(lab: &Lab) {
+    let mut shim = lab.started("sleep 1000", Io::default());
+    let stream = shim.exec_limited("limited", "sleep 1000 & sleep 1000", Io::default(), Some(200));
+    let unhurried = shim.exec_limited("unhurried", "exit 4", Io::default(), Some(3_600_000));
+    assert_eq!((shim.exec_exited("unhurried").code, read_all(&unhurried)), (4, Vec::new()));
+    // Nobody is there when the time is over, and the end of the stream tells that the child is gone as well.
+    shim.lose_daemon();
+    assert_eq!(read_all(&stream), b"");
+    shim.reconnect();
+    let killed = &shim.status().execs[0];
+    assert_eq!((killed.exec_id.as_str(), killed.running), ("limited", false));
+    assert_eq!(killed.exit.as_ref().map(|exit| exit.code), Some(137));
     shim.shut_down();
 }
 

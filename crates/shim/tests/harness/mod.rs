@@ -182,10 +182,21 @@ impl Shim {
 
     /// Runs a script beside the container's program, attached raw to all its streams; our end.
     pub(crate) fn exec(&mut self, exec_id: &str, script: &str, io: Io) -> UnixStream {
+        self.exec_limited(exec_id, script, io, None)
+    }
+
+    pub(crate) fn exec_limited(
+        &mut self,
+        exec_id: &str,
+        script: &str,
+        io: Io,
+        time_limit_ms: Option<u64>,
+    ) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         ours.set_read_timeout(Some(LIMIT)).expect("a limit");
         let process = process(script, io.terminal);
-        let exec = Exec { exec_id: exec_id.into(), process, io, attach: Some(attach(Framing::Raw)) };
+        let attach = Some(attach(Framing::Raw));
+        let exec = Exec { exec_id: exec_id.into(), process, io, attach, time_limit_ms };
         let (reply, _) = self.call_with(Request::Exec(Box::new(exec)), vec![theirs.into()]).expect("exec");
         assert!(matches!(reply, Reply::ExecStarted { .. }), "{reply:?}");
         ours
