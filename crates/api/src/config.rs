@@ -99,6 +99,9 @@ pub struct HealthConfig {
     /// Failures in a row that make a container unhealthy.
     #[serde(skip_serializing_if = "is_zero")]
     pub retries: i64,
+    /// What is done when it becomes unhealthy: `none`, `kill`, `restart` or `stop`. Docker's API has no such member.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub on_failure: String,
 }
 
 /// Go's `omitempty` for a list: left out when nil and when empty.

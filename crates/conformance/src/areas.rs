@@ -5,6 +5,7 @@ mod bundles;
 mod commit;
 mod exec;
 mod files;
+mod health;
 mod images;
 mod isolation;
 mod lifecycle;
@@ -33,6 +34,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         exec::checks,
         files::checks,
         commit::checks,
+        health::checks,
         attach::checks,
         websocket::checks,
         terminals::checks,
@@ -44,7 +46,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         recovery::checks,
     ];
     if engine.program.is_some() {
-        areas.push(ours::checks);
+        areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
     }
     areas.into_iter().flat_map(|checks| checks()).collect()
 }

@@ -21,6 +21,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "what was created, ended or named before is still there", records).alone(),
         Check::new(AREA, "--rm of a container that ended meanwhile is done late", late_removal).alone(),
         Check::new(AREA, "a published port works while the daemon is dead and after", ports).alone(),
+        Check::new(AREA, "health is kept, and a container from before is asked again", health).alone(),
         Check::new(AREA, "ten kills in a row change nothing", many_kills).alone(),
         Check::new(AREA, "a daemon that is stopped and started keeps everything", stop_and_start).alone(),
     ]
@@ -88,6 +89,23 @@ fn gone(pid: u64) -> Result<()> {
         let stat = std::fs::read_to_string(Path::new(&path)).unwrap_or_default();
         Ok((stat.is_empty() || stat.contains(") Z ")).then_some(()))
     })
+}
+
+fn health(scope: &Scope<'_>) -> Result<()> {
+    let flags = ["--health-cmd", "test ! -e /ill", "--health-interval", "200ms", "--health-retries", "1"];
+    let name = scope.start("asked", &flags, &["sleep", "300"])?;
+    let status = || -> Result<String> {
+        Ok(scope.inspect(&name)?["State"]["Health"]["Status"].as_str().unwrap_or_default().to_owned())
+    };
+    let becomes = |wanted: &str| eventually(wanted, || Ok((status()? == wanted).then_some(())));
+    becomes("healthy")?;
+    scope.ok(&["exec", &name, "touch", "/ill"])?;
+    becomes("unhealthy")?;
+    crash_and_revive(scope)?;
+    scope.since_new_engines("it forgets")?;
+    same("kept", status()?, "unhealthy".to_owned())?;
+    scope.ok(&["exec", &name, "rm", "/ill"])?;
+    becomes("healthy")
 }
 
 const UNTIL_TOLD: &str = "while [ ! -e /shared/go ]; do sleep 0.02; done; echo told; exit 7";

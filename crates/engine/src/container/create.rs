@@ -8,6 +8,7 @@ use api::endpoint::EndpointSettings;
 use api::host_config::HostConfig;
 use serde::{Deserialize, Serialize};
 
+use super::health;
 use super::owner;
 use super::record::Record;
 use super::resolve::{self, Donor, Facts, merge_image};
@@ -81,6 +82,7 @@ fn make(
     let endpoints = endpoints(&host, networking)?;
     let count = resolve::anonymous_volumes(&config, &host);
     resolve::refuse_conflicts(&config, &host)?;
+    health::validate(&config)?;
     let facts = Facts {
         config: &current,
         id: &container_id,
@@ -111,6 +113,7 @@ fn make(
         volume_paths: BTreeMap::new(),
         spec,
         state: State::Created(Ended::default()),
+        health: None,
         remove_volumes: false,
         attachment: None,
     };

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use api::exec::{ExecCreateRequest, ExecInspect, ExecProcessConfig, ExecStartRequest};
 use shim::protocol::{self, ErrorKind, Exec as ExecRequest, Framing, Io, Reply, Request, Target};
@@ -199,8 +200,27 @@ fn process_of(record: &Record, request: &ExecCreateRequest, known: &[&'static st
     }
 }
 
+/// What an exec's starter wants beyond the API.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct How {
+    /// Output comes without frames, both streams as one.
+    pub(crate) raw: bool,
+    /// After this time it is killed.
+    pub(crate) time_limit: Option<Duration>,
+}
+
 /// Starts an exec. With an attachment, the stream is connected before the program runs; `None` when detached.
 pub async fn start(engine: &Engine, exec_id: &str, start: ExecStartRequest) -> Result<Option<Attached>> {
+    start_as(engine, exec_id, start, How::default()).await
+}
+
+/// [`start`], for those who want more than the API gives.
+pub(crate) async fn start_as(
+    engine: &Engine,
+    exec_id: &str,
+    start: ExecStartRequest,
+    how: How,
+) -> Result<Option<Attached>> {
     let exec = engine.execs.get(exec_id)?;
     match exec.phase {
         Phase::Made { .. } => {}
@@ -213,7 +233,7 @@ pub async fn start(engine: &Engine, exec_id: &str, start: ExecStartRequest) -> R
     engine.execs.set(exec_id, Phase::Starting);
     let mut request = exec.request;
     request.console_size = start.console_size.or(request.console_size);
-    let launched = launch(engine, &handle, exec_id, &request, start.detach).await;
+    let launched = launch(engine, &handle, exec_id, &request, start.detach, how).await;
     match launched {
         Ok((pid, attached)) => {
             engine.execs.set(exec_id, Phase::Running { pid });
@@ -239,6 +259,7 @@ async fn launch(
     exec_id: &str,
     request: &ExecCreateRequest,
     detach: bool,
+    with: How,
 ) -> Result<(i32, Option<Attached>)> {
     let view = handle.view();
     let not_running = || Error::conflict(format!("container {} is not running", handle.id));
@@ -270,7 +291,7 @@ async fn launch(
             stdin: request.attach_stdin,
             stdout: request.attach_stdout || request.tty,
             stderr: request.attach_stderr,
-            framing: if request.tty { Framing::Raw } else { Framing::Mux },
+            framing: if request.tty || with.raw { Framing::Raw } else { Framing::Mux },
         };
         (Some(how), Some(Attached { stream: ours, tty: request.tty }), vec![theirs])
     };
@@ -279,9 +300,10 @@ async fn launch(
         "container",
         &action,
         &handle.id,
-        with(view.record.attributes(), "execID", exec_id),
+        super::owner::with(view.record.attributes(), "execID", exec_id),
     );
-    let message = ExecRequest { exec_id: exec_id.to_owned(), process, io, attach, time_limit_ms: None };
+    let time_limit_ms = with.time_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+    let message = ExecRequest { exec_id: exec_id.to_owned(), process, io, attach, time_limit_ms };
     let (reply, _) =
         live.link.call(Request::Exec(Box::new(message)), descriptors).await.map_err(exec_error)?;
     let Reply::ExecStarted { pid } = reply else {
@@ -319,6 +341,14 @@ pub async fn ended(engine: &Engine, exec_id: &str) {
 fn shown_keys(asked: &str) -> String {
     let keys = if asked.is_empty() { None } else { api::detach_keys::parse(asked) };
     api::registry::base64_encode(&keys.unwrap_or_default())
+}
+
+/// Forgets an exec that nobody else has heard of; its exit code when it has ended.
+pub(crate) fn forget(engine: &Engine, exec_id: &str) -> Option<i32> {
+    match engine.execs.lock().remove(exec_id)?.phase {
+        Phase::Ended { code, .. } => Some(code),
+        _ => None,
+    }
 }
 
 /// Inspects an exec.

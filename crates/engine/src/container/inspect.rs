@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use api::container::State as ApiState;
+use api::container::{Health as ApiHealth, HealthcheckResult, State as ApiState};
 use api::container_inspect::{Inspect, NetworkSettings, RootFsStorage, Snapshot, Storage};
 use api::endpoint::EndpointSettings;
 use api::mount::{MountPoint, kind};
 use api::port::{Port, PortBinding, PortMap, PortSummary, Protocol};
 
+use super::health::Health;
 use super::list::word;
 use super::record::Record;
 use super::spec::MountSource;
@@ -108,7 +109,21 @@ fn state(view: &View) -> ApiState {
         error: if process.is_some() { String::new() } else { ended.error },
         started_at: time::rfc3339(process.map_or(ended.started_at, |process| process.started_at)),
         finished_at: time::rfc3339(ended.at),
-        health: None,
+        health: view.record.health.as_ref().map(health),
+    }
+}
+
+fn health(health: &Health) -> ApiHealth {
+    let log = health.log.iter().map(|finding| HealthcheckResult {
+        start: time::rfc3339(finding.start),
+        end: time::rfc3339(finding.end),
+        exit_code: i64::from(finding.code),
+        output: finding.output.clone(),
+    });
+    ApiHealth {
+        status: health.status.word().to_owned(),
+        failing_streak: i64::from(health.failing_streak),
+        log: Some(log.collect()),
     }
 }
 

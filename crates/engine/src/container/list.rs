@@ -90,6 +90,11 @@ impl<'a> Criteria<'a> {
             .get("exited")
             .map(|code| code.parse().map_err(|_| invalid("exited", code)))
             .collect::<Result<_>>()?;
+        for value in filters.get("health") {
+            if !matches!(value, "none" | "starting" | "healthy" | "unhealthy") {
+                return Err(Error::invalid(format!("unrecognised filter value for health: {value}")));
+            }
+        }
         let mut ports = Vec::new();
         for key in ["expose", "publish"] {
             for value in filters.get(key) {
@@ -137,7 +142,7 @@ impl<'a> Criteria<'a> {
             && any(filters, "id", |id| record.id.starts_with(id))
             && any(filters, "name", |name| name_matches(name, &record.name))
             && filters.labels_match("label", &labels)
-            && any(filters, "health", |health| health == "none")
+            && any(filters, "health", |wanted| wanted == health(view).status)
             && any(filters, "network", |network| {
                 network_endpoints(view).iter().any(|(name, endpoint)| {
                     name == network || !network.is_empty() && endpoint.network_id.starts_with(network)
@@ -229,15 +234,26 @@ fn summary(engine: &Engine, view: &View, now: Nanos) -> Summary {
         ports: port_summaries(view),
         labels: record.config.labels.clone().unwrap_or_default(),
         state: word(view),
-        status: status(view.state(), now),
+        status: status(view, now),
         host_config: SummaryHostConfig {
             network_mode: record.host_config.network_mode.clone(),
             annotations: record.host_config.annotations.clone(),
         },
-        health: Some(HealthSummary { status: "none".to_owned(), failing_streak: 0 }),
+        health: Some(health(view)),
         network_settings: Some(SummaryNetworkSettings { networks: network_endpoints(view) }),
         mounts: mount_points(view),
         ..Summary::default()
+    }
+}
+
+/// Its health; `none` without a health check.
+fn health(view: &View) -> HealthSummary {
+    match &view.record.health {
+        Some(health) => HealthSummary {
+            status: health.status.word().to_owned(),
+            failing_streak: i64::from(health.failing_streak),
+        },
+        None => HealthSummary { status: "none".to_owned(), failing_streak: 0 },
     }
 }
 
@@ -257,11 +273,16 @@ fn command(args: &[String]) -> String {
 }
 
 /// The status column: `Up 5 minutes`, `Exited (0) 2 hours ago`, `Created`.
-pub(crate) fn status(state: &State, now: Nanos) -> String {
+fn status(view: &View, now: Nanos) -> String {
+    let state = view.state();
     let since = |at: Nanos| human_duration((now - at).max(0) / 1_000_000_000);
     match state {
         State::Running(running) | State::Stopping { running, .. } => {
-            format!("Up {}", since(running.process.started_at))
+            let up = format!("Up {}", since(running.process.started_at));
+            match &view.record.health {
+                Some(health) => format!("{up} ({})", health.words()),
+                None => up,
+            }
         }
         State::Paused(running) => format!("Up {} (Paused)", since(running.process.started_at)),
         State::Restarting { ended, .. } => format!("Restarting ({}) {} ago", ended.code, since(ended.at)),

@@ -11,6 +11,7 @@ pub mod exec;
 pub mod export;
 mod facts;
 pub mod files;
+pub mod health;
 pub mod inspect;
 pub mod kill;
 mod launch;

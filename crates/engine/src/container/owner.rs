@@ -1,5 +1,7 @@
 //! The one task that owns a container: it takes inputs from a mailbox, asks `step`, records, and does.
 
+mod health_watch;
+
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::health::monitor::Monitor;
+use super::health::{self, Finding};
 use super::launch::{self, Launched};
 use super::record::Record;
 use super::registry::Handle;
@@ -32,6 +36,8 @@ pub(crate) enum Command {
     Launched(Box<std::result::Result<Launched, launch::Failure>>),
     /// Give these streams to the container: at once when it runs, else when it starts.
     Attach { attach: Attach, reply: oneshot::Sender<Result<()>> },
+    /// A health probe has an answer; the reply says that it was taken.
+    Probed { finding: Finding, reply: oneshot::Sender<()> },
     /// Change the record (rename, update, connect). The closure may refuse.
     Change { change: Change, reply: oneshot::Sender<Result<()>> },
 }
@@ -58,6 +64,7 @@ struct Owner {
     waiting: Vec<Attach>,
     mailbox: mpsc::WeakSender<Command>,
     publish: watch::Sender<Arc<View>>,
+    monitor: Option<Monitor>,
 }
 
 /// What an owner starts with after recovery: a shim that was found alive.
@@ -98,6 +105,7 @@ pub(crate) fn spawn_with(
         waiting: Vec::new(),
         mailbox: sender.downgrade(),
         publish,
+        monitor: None,
     };
     let (taken, settled) = oneshot::channel();
     tokio::spawn(owner.run(mailbox, first, taken));
@@ -166,6 +174,10 @@ impl Owner {
             Command::Attach { attach, reply } => {
                 let _ = reply.send(self.attach(attach).await);
             }
+            Command::Probed { finding, reply } => {
+                self.probed(finding).await;
+                let _ = reply.send(());
+            }
             Command::Change { change, reply } => {
                 let _ = reply.send(self.change(change).await);
             }
@@ -188,9 +200,12 @@ impl Owner {
             Step::Move(state, effects) => {
                 tracing::debug!(container = id::short(&self.record.id), %input, from = %self.record.state, to = %state);
                 let before = std::mem::replace(&mut self.record.state, *state);
+                let health = self.record.health.clone();
+                self.record.health =
+                    health::follow(&self.record.config, health.as_ref(), &before, &self.record.state);
                 let durable = must_survive(&self.record.state);
                 if let Err(error) = self.save(durable).await {
-                    self.record.state = before;
+                    (self.record.state, self.record.health) = (before, health);
                     return Err(error);
                 }
                 if matches!(input, Input::ProcessExited { .. }) {
@@ -203,6 +218,7 @@ impl Owner {
                     self.effect(effect, &before).await?;
                 }
                 self.publish();
+                self.tend_monitor();
                 Ok(Outcome::Done)
             }
         }

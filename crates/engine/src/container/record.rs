@@ -8,6 +8,7 @@ use api::endpoint::EndpointSettings;
 use api::host_config::HostConfig;
 use serde::{Deserialize, Serialize};
 
+use super::health::Health;
 use super::spec::ContainerSpec;
 use super::state::{Nanos, State};
 
@@ -38,6 +39,9 @@ pub struct Record {
     pub spec: ContainerSpec,
     /// Where it stands.
     pub state: State,
+    /// How well it is; only with a health check, from its first start on.
+    #[serde(default)]
+    pub health: Option<Health>,
     /// Its anonymous volumes go with it.
     pub remove_volumes: bool,
     /// Network resources that belong to the current run; freed at its end.

@@ -8,7 +8,11 @@ use crate::engine::Engine;
 use crate::{Error, Outcome, Result};
 
 /// Signal and grace of a request: what it says, else what the container says, else the daemon's default.
-fn terms(view: &View, timeout: Option<i64>, signal_name: Option<&str>) -> Result<(i32, Option<u64>)> {
+pub(super) fn terms(
+    view: &View,
+    timeout: Option<i64>,
+    signal_name: Option<&str>,
+) -> Result<(i32, Option<u64>)> {
     let signal = match signal_name.filter(|name| !name.is_empty()) {
         Some(name) => signal::parse(name)?,
         None => stop_signal_of(&view.record.config.stop_signal)?,

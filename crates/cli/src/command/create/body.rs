@@ -162,7 +162,10 @@ fn healthcheck(typed: &Typed) -> Result<Value, Failure> {
     ];
     let nanoseconds = |flag: &str| duration::parse(typed.text(flag)).unwrap_or_default();
     let (command, retries) = (typed.text("health-cmd"), typed.int("health-retries"));
-    let given = !command.is_empty() || retries != 0 || TIMES.iter().any(|(flag, _)| nanoseconds(flag) != 0);
+    let on_failure = typed.text("health-on-failure");
+    let given = !(command.is_empty() && on_failure.is_empty())
+        || retries != 0
+        || TIMES.iter().any(|(flag, _)| nanoseconds(flag) != 0);
     if typed.switch("no-healthcheck") {
         if given {
             return Err(Failure::text("--no-healthcheck conflicts with --health-* options"));
@@ -182,6 +185,9 @@ fn healthcheck(typed: &Typed) -> Result<Value, Failure> {
             time if time < 0 => return Err(Failure::text(format!("--{flag} cannot be negative"))),
             time => drop(check.insert((*key).to_owned(), time.into())),
         }
+    }
+    if !on_failure.is_empty() {
+        check.insert("OnFailure".into(), on_failure.into());
     }
     match retries {
         0 => {}

@@ -44,6 +44,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     // Health.
     Flag::text("health-cmd", "Command to run to check health"),
     Flag::of("duration", "health-interval", duration::check, "Time between running the check (ms|s|m|h) (default 0s)").default("0s"),
+    Flag::text("health-on-failure", "Action when the container becomes unhealthy (none|kill|restart|stop)"),
     Flag::int("health-retries", "Consecutive failures needed to report unhealthy"),
     Flag::of("duration", "health-start-interval", duration::check, "Time between running the check during the start period (ms|s|m|h) (default 0s)").default("0s"),
     Flag::of("duration", "health-start-period", duration::check, "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)").default("0s"),

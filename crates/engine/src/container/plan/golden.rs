@@ -130,14 +130,6 @@ fn a_privileged_container_in_the_hosts_namespaces() {
 }
 
 #[test]
-fn what_is_not_done_yet_is_said() {
-    let text = plan(r#"{"Cmd":["a"],"Healthcheck":{"Test":["CMD","true"]},"HostConfig":{}}"#);
-    assert!(text.starts_with("warning: The health check of this container is kept but not run"), "{text}");
-    let text = plan(r#"{"Cmd":["a"],"Healthcheck":{"Test":["NONE"]},"HostConfig":{}}"#);
-    assert!(text.starts_with('{'), "{text}");
-}
-
-#[test]
 fn what_cannot_be_is_refused_in_dockers_words() {
     let cases = [
         (r#"{"Cmd":[]}"#, "no command specified"),

@@ -62,8 +62,7 @@ pub(crate) fn resolve(
     facts: &Facts<'_>,
 ) -> Result<(ContainerSpec, Vec<String>)> {
     let mut warnings = Vec::new();
-    refuse_unsupported(config, host)?;
-    warnings.extend(not_yet(config));
+    refuse_unsupported(host)?;
     let namespaces = namespaces::resolve(config, host, facts)?;
     let process = process::resolve(config, host, facts)?;
     let privileged = host.privileged;
@@ -95,7 +94,7 @@ pub(crate) fn resolve(
 }
 
 /// Options whose meaning this engine does not have yet are refused, never ignored.
-fn refuse_unsupported(config: &Config, host: &HostConfig) -> Result<()> {
+fn refuse_unsupported(host: &HostConfig) -> Result<()> {
     if !host.isolation.is_empty() && host.isolation != "default" {
         return Err(Error::invalid(format!(
             "invalid isolation ({}): linux only supports 'default'",
@@ -129,25 +128,7 @@ fn refuse_unsupported(config: &Config, host: &HostConfig) -> Result<()> {
     if !host.userns_mode.is_empty() && host.userns_mode != "host" {
         return Err(Error::invalid(format!("invalid user namespace mode: {}", host.userns_mode)));
     }
-    let probe = config.healthcheck.as_ref().and_then(|check| check.test.as_ref());
-    if probe.is_some_and(|test| {
-        !matches!(test.first().map(String::as_str), None | Some("NONE" | "CMD" | "CMD-SHELL"))
-    }) {
-        return Err(Error::invalid(
-            "Unknown healthcheck type: the first word must be NONE, CMD or CMD-SHELL",
-        ));
-    }
     Ok(())
-}
-
-/// What is accepted because images bring it along, and does nothing yet: said, never hidden.
-fn not_yet(config: &Config) -> Option<String> {
-    let test = config.healthcheck.as_ref().and_then(|check| check.test.as_ref())?;
-    let asks = test.first().is_some_and(|word| word != "NONE");
-    asks.then(|| {
-        "The health check of this container is kept but not run: this engine does not run health checks yet."
-            .to_owned()
-    })
 }
 
 fn shm_size(host: &HostConfig, facts: &Facts<'_>) -> Result<i64> {
