@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::Stream;
+use super::{Stream, compact};
 use crate::timestamp::Timestamp;
 
 /// The longest line of the file that is understood: 16 KiB of output, each byte escaped, and attributes.
@@ -66,8 +66,16 @@ impl<'de> Deserialize<'de> for Attrs {
     }
 }
 
+/// Each line tells its own format.
+fn is_json(line: &[u8]) -> bool {
+    line.first() == Some(&b'{')
+}
+
 /// What a line of the file says; `None` for one that is torn or was never ours. `begins_line` is left true.
 pub(super) fn decode(line: &[u8]) -> Option<Entry> {
+    if !is_json(line) {
+        return compact::decode(line);
+    }
     let fields: Fields<'_> = serde_json::from_slice(line).ok()?;
     let stream = Stream::ALL.into_iter().find(|stream| stream.name() == fields.stream)?;
     let time = Timestamp::parse(fields.time.as_bytes())?;
@@ -83,6 +91,9 @@ pub(super) fn time(line: &[u8]) -> Option<Timestamp> {
         #[serde(borrow)]
         time: Cow<'a, str>,
     }
+    if !is_json(line) {
+        return compact::time(line);
+    }
     // Written by us or by Docker, the time comes last: `,"time":"…"}`.
     let end = line.strip_suffix(b"\"}").map(|rest| &rest[rest.len().saturating_sub(64)..]);
     let quick = end.and_then(|end| {
@@ -95,6 +106,9 @@ pub(super) fn time(line: &[u8]) -> Option<Timestamp> {
 
 /// Whether a line of the file ends a line of output, judged without decoding it.
 pub(super) fn ends_output_line(line: &[u8]) -> bool {
+    if !is_json(line) {
+        return compact::ends_output_line(line);
+    }
     // Inside the string a quote has a backslash before it, so the first `","stream":` is the end of `log`.
     let end = b"\",\"stream\":";
     match line.windows(end.len()).position(|window| window == end) {

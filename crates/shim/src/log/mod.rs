@@ -1,4 +1,4 @@
-//! Container output on disk: Docker's `json-file` format, its rotation, and reading it back.
+//! Container output on disk: Docker's `json-file` format or our `local` one, rotation, and reading it back.
 //!
 //! ```text
 //! pipe or terminal ─► Writer: lines of at most 16 KiB ─► {"log":"…\n","stream":"stdout","time":"…"} ─► <id>-json.log
@@ -9,6 +9,7 @@
 //! Every line of output is one line of the file. A line of output longer than 16 KiB is cut into several; all but the
 //! last have no `\n` at the end of `log`. Whatever a container writes, writer and reader use bounded memory.
 
+mod compact;
 mod compress;
 mod escape;
 mod files;

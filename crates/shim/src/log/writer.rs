@@ -4,7 +4,7 @@ use std::io;
 
 use super::rotate::Rotating;
 use super::split::{Piece, Splitter};
-use super::{Error, LINE_LIMIT, Stream, escape};
+use super::{Error, LINE_LIMIT, Stream, compact, escape};
 use crate::protocol::{Log, LogDriver, LogStatus};
 use crate::timestamp::Timestamp;
 
@@ -26,12 +26,12 @@ impl Writer {
     pub fn open(log: &Log) -> Result<Self, Error> {
         let file = match log.driver {
             LogDriver::None => None,
-            LogDriver::JsonFile => {
+            LogDriver::JsonFile | LogDriver::Local => {
                 let file = Rotating::open(&log.path, log.max_size, log.max_file, log.compress);
                 Some(file.map_err(Error::file("open", &log.path))?)
             }
             LogDriver::Unsupported => {
-                return Err(Error::Settings("this shim writes json-file or none".into()));
+                return Err(Error::Settings("this shim writes json-file, local or none".into()));
             }
         };
         let attrs = encode_attrs(&log.attrs);
@@ -40,7 +40,8 @@ impl Writer {
                 format!("labels and environment of {} bytes exceed the limit of {ATTRS_LIMIT}", attrs.len());
             return Err(Error::Settings(text));
         }
-        let encoder = Encoder { batch: Vec::new(), attrs, second: None };
+        let encoder =
+            Encoder { batch: Vec::new(), compact: log.driver == LogDriver::Local, attrs, second: None };
         Ok(Self { file, splitters: Default::default(), encoder, status: LogStatus::default() })
     }
 
@@ -117,6 +118,8 @@ fn note(status: &mut LogStatus, action: &str, error: &io::Error) {
 /// Lines that are encoded and not yet written.
 struct Encoder {
     batch: Vec<u8>,
+    /// The lines are those of `local`.
+    compact: bool,
     /// `,"attrs":{…}`, or nothing.
     attrs: Vec<u8>,
     /// The last second that was printed, with its text.
@@ -129,6 +132,9 @@ impl Encoder {
             self.batch.reserve(2 * LINE_LIMIT);
         }
         let batch = &mut self.batch;
+        if self.compact {
+            return compact::append(stream, piece, batch);
+        }
         batch.extend_from_slice(b"{\"log\":\"");
         escape::append(piece.bytes, batch);
         if piece.ends_line {

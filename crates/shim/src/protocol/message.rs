@@ -154,7 +154,7 @@ pub struct ConsoleSize {
 pub struct Log {
     /// The format.
     pub driver: LogDriver,
-    /// The log file, `<data_dir>/<id>-json.log`; unused for [`LogDriver::None`].
+    /// The log file, `<data_dir>/<id>-json.log` or `-local.log`; unused for [`LogDriver::None`].
     pub path: PathBuf,
     /// Bytes after which a new file is begun; `None`: never.
     #[serde(default)]
@@ -180,6 +180,8 @@ fn one() -> u32 {
 pub enum LogDriver {
     /// A JSON object per line, Docker's default.
     JsonFile,
+    /// A short head and the bytes per line.
+    Local,
     /// Nothing is kept.
     None,
     /// A name that this shim does not know; Create answers with an error.
