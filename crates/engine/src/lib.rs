@@ -15,6 +15,7 @@ mod id;
 mod image_use;
 pub mod images;
 pub mod network;
+mod pattern;
 mod records;
 mod shim_link;
 mod shim_process;

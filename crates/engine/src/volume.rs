@@ -140,6 +140,7 @@ pub async fn list(engine: &Engine, filters: &Filters) -> Result<ListResponse> {
     let bad = |error: api::filters::FilterError| Error::invalid(error.to_string());
     filters.validate(&["dangling", "driver", "label", "name"]).map_err(bad)?;
     let dangling = filters.bool_value("dangling").map_err(bad)?;
+    let names = crate::pattern::Patterns::of(filters, "name");
     let users = users(engine);
     let volumes = engine
         .volumes
@@ -147,9 +148,7 @@ pub async fn list(engine: &Engine, filters: &Filters) -> Result<ListResponse> {
         .values()
         .filter(|record| dangling.is_none_or(|wanted| wanted != users.contains_key(&record.name)))
         .filter(|record| filters.labels_match("label", &record.labels))
-        .filter(|record| {
-            !filters.contains("name") || filters.get("name").any(|part| record.name.contains(part))
-        })
+        .filter(|record| names.match_any(&[&record.name]))
         .filter(|_| filters.matches_exactly("driver", "local"))
         .map(|record| shown(engine, record))
         .collect();

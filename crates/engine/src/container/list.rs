@@ -8,6 +8,7 @@ use super::inspect::{mount_points, network_endpoints, port_summaries};
 use super::state::{Nanos, State};
 use super::view::View;
 use crate::engine::Engine;
+use crate::pattern::Patterns;
 use crate::{Error, Result, time};
 
 /// What a list may ask for.
@@ -76,6 +77,8 @@ struct Criteria<'a> {
     ancestors: Option<Vec<String>>,
     before: Option<Nanos>,
     since: Option<Nanos>,
+    ids: Patterns,
+    names: Patterns,
 }
 
 impl<'a> Criteria<'a> {
@@ -117,7 +120,8 @@ impl<'a> Criteria<'a> {
             Ok(found)
         };
         let (before, since) = (created("before")?, created("since")?);
-        Ok(Self { options, states, exits, ports, ancestors, before, since })
+        let (ids, names) = (Patterns::of(filters, "id"), Patterns::of(filters, "name"));
+        Ok(Self { options, states, exits, ports, ancestors, before, since, ids, names })
     }
 
     fn accept(&self, view: &View) -> bool {
@@ -139,8 +143,8 @@ impl<'a> Criteria<'a> {
             && self.before.is_none_or(|at| record.created < at)
             && self.since.is_none_or(|at| record.created > at)
             && self.ancestors.as_ref().is_none_or(|ids| ids.contains(&record.image_id))
-            && any(filters, "id", |id| record.id.starts_with(id))
-            && any(filters, "name", |name| name_matches(name, &record.name))
+            && self.ids.match_any(&[&record.id])
+            && self.names.match_any(&[&record.name, &format!("/{}", record.name)])
             && filters.labels_match("label", &labels)
             && any(filters, "health", |wanted| wanted == health(view).status)
             && any(filters, "network", |network| {
@@ -187,26 +191,6 @@ fn port_matches(view: &View, key: &str, range: &api::port::PortRange) -> bool {
 
 fn any(filters: &Filters, key: &str, matches: impl Fn(&str) -> bool) -> bool {
     !filters.contains(key) || filters.get(key).any(matches)
-}
-
-/// Docker matches a name filter as a regular expression, with and without the leading slash. This engine knows
-/// the part of that language that names need: `^`, `$`, and plain text anywhere.
-fn name_matches(pattern: &str, name: &str) -> bool {
-    let slashed = format!("/{name}");
-    let (start, rest) = match pattern.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let (end, text) = match rest.strip_suffix('$') {
-        Some(text) => (true, text),
-        None => (false, rest),
-    };
-    [name, slashed.as_str()].iter().any(|name| match (start, end) {
-        (true, true) => *name == text,
-        (true, false) => name.starts_with(text),
-        (false, true) => name.ends_with(text),
-        (false, false) => name.contains(text),
-    })
 }
 
 /// The state in the API's word.
@@ -336,21 +320,6 @@ mod tests {
             (2 * 365 * 24 * 3600, "2 years"),
         ] {
             assert_eq!(human_duration(seconds), text, "{seconds}");
-        }
-    }
-
-    #[test]
-    fn names_match_with_and_without_their_slash() {
-        for (pattern, matches) in [
-            ("web", true),
-            ("^web1$", true),
-            ("^/web1$", true),
-            ("^web$", false),
-            ("1$", true),
-            ("^eb", false),
-            ("", true),
-        ] {
-            assert_eq!(name_matches(pattern, "web1"), matches, "{pattern}");
         }
     }
 
