@@ -10,11 +10,23 @@ const AREA: &str = "health";
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        Check::new(AREA, "a probe that succeeds makes it healthy, and ps, inspect and events say so", healthy),
+        Check::new(
+            AREA,
+            "a probe that succeeds makes it healthy, and ps, inspect and events say so",
+            healthy,
+        ),
         Check::new(AREA, "failures in a row make it unhealthy, and a success well again", unhealthy),
-        Check::new(AREA, "before the first probe it is starting, and made but not started it is nothing", starting),
+        Check::new(
+            AREA,
+            "before the first probe it is starting, and made but not started it is nothing",
+            starting,
+        ),
         Check::new(AREA, "the log keeps five findings of at most 4096 bytes", log),
-        Check::new(AREA, "failures of the start period do not count, and the start interval is used", start_period),
+        Check::new(
+            AREA,
+            "failures of the start period do not count, and the start interval is used",
+            start_period,
+        ),
         Check::new(AREA, "a probe that hangs is killed with its children", hanging),
         Check::new(AREA, "a probe that cannot be run has failed", not_run),
         Check::new(AREA, "an image's check is used, changed and turned off", image),
@@ -193,8 +205,7 @@ fn image(scope: &Scope<'_>) -> Result<()> {
         becomes(scope, &plain, "healthy")?;
         let own = scope.start_image("own", &image, &["--health-cmd", "echo own"], &["sleep", "300"])?;
         let config = scope.inspect(&own)?["Config"]["Healthcheck"].take();
-        let expected =
-            json!({ "Test": ["CMD-SHELL", "echo own"], "Interval": 100_000_000, "Retries": 7 });
+        let expected = json!({ "Test": ["CMD-SHELL", "echo own"], "Interval": 100_000_000, "Retries": 7 });
         same("completed by the image's", config, expected)?;
         let log = becomes(scope, &own, "healthy")?["Log"].take();
         same("output", log[0]["Output"].as_str(), Some("own\n"))?;
@@ -305,11 +316,11 @@ fn kill(scope: &Scope<'_>) -> Result<()> {
     let name = failing(scope, "kill", "no")?;
     same("ExitCode", &scope.ended(&name)?["ExitCode"], &json!(137))?;
     let told = actions(scope, &name)?;
-    let told: Vec<&str> = told.iter().map(String::as_str).filter(|action| !action.starts_with("exec")).collect();
+    let told: Vec<&str> =
+        told.iter().map(String::as_str).filter(|action| !action.starts_with("exec")).collect();
     let end = told.iter().position(|action| action.starts_with("health")).unwrap_or(0);
-    same("events", &told[end..], &["health_status: unhealthy", "kill", "network disconnect", "die"][..]).or_else(
-        |_| same("events", &told[end..], &["health_status: unhealthy", "kill", "die"][..]),
-    )?;
+    same("events", &told[end..], &["health_status: unhealthy", "kill", "network disconnect", "die"][..])
+        .or_else(|_| same("events", &told[end..], &["health_status: unhealthy", "kill", "die"][..]))?;
     scope.ok(&["rm", &name])?;
     let name = failing(scope, "kill", "on-failure")?;
     scope.eventually("a second run", || Ok((scope.inspect(&name)?["RestartCount"] != 0).then_some(())))

@@ -54,7 +54,7 @@ fn from_view(engine: &Engine, view: &View) -> Inspect {
         hostname_path: net_file("hostname"),
         hosts_path: net_file("hosts"),
         log_path: if record.spec.log.driver == "json-file" {
-            file(&super::log_name(&record.id))
+            file(&super::logging::file_name(&record.id, "json-file"))
         } else {
             String::new()
         },

@@ -188,7 +188,7 @@ fn create_request(
             stdin: process.open_stdin,
             stdin_once: process.stdin_once,
         },
-        log: super::log_config(record, log, &places.data_dir)?,
+        log: super::logging::config(record, log, &places.data_dir)?,
         data_dir: places.data_dir.clone(),
         cgroup: CgroupPlace { driver: CgroupDriver::Cgroupfs, path: cgroup_path },
         init: *init,

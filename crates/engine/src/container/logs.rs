@@ -78,7 +78,9 @@ pub async fn logs(engine: &Engine, reference: &str, options: LogOptions) -> Resu
     if record.spec.log.driver == "none" {
         return Err(Error::not_implemented("configured logging driver does not support reading"));
     }
-    let path = Places::of(engine, &record.id).data_dir.join(super::log_name(&record.id));
+    let path = Places::of(engine, &record.id)
+        .data_dir
+        .join(super::logging::file_name(&record.id, &record.spec.log.driver));
     let query =
         Query { tail: options.tail, since: options.since.map(stamp), until: options.until.map(stamp) };
     let reader = crate::blocking(move || Reader::open(&path, &query).map_err(broken)).await?;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use api::config::Config;
 use api::host_config::HostConfig;
 
+use super::logging;
 use super::spec::{ContainerSpec, LogSpec, RootSource, RootSpec};
 use super::state::{Policy, Restart};
 use crate::{Error, Result};
@@ -172,24 +173,12 @@ fn log(host: &HostConfig, facts: &Facts<'_>) -> Result<LogSpec> {
         options.extend(facts.config.log_opts.iter().cloned());
     }
     options.extend(given);
-    let known: &[&str] = match driver {
-        "json-file" => {
-            &["max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag"]
-        }
-        "none" => &[],
-        other => {
-            return Err(Error::invalid(format!(
-                "logger: no log driver named '{other}' is registered (this engine has json-file and none)"
-            )));
-        }
-    };
-    if let Some(unknown) = options.keys().find(|key| !known.contains(&key.as_str())) {
-        if driver == "none" {
-            return Ok(LogSpec { driver: driver.to_owned(), options: BTreeMap::new() });
-        }
-        return Err(Error::invalid(format!("unknown log opt '{unknown}' for {driver} log driver")));
+    if driver == "none" {
+        options.clear();
     }
-    Ok(LogSpec { driver: driver.to_owned(), options })
+    let log = LogSpec { driver: driver.to_owned(), options };
+    logging::validate(&log)?;
+    Ok(log)
 }
 
 /// Limits alone, for an update.
