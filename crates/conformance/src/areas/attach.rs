@@ -16,6 +16,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "output comes, input goes, and the exit code is the program's", command_line),
         Check::new(AREA, "the detach keys leave the container running", detach_keys),
         Check::new(AREA, "--detach-keys chooses others", other_keys),
+        Check::new(AREA, "an exec has its own detach keys, and tells that they were used", exec_keys),
         Check::new(AREA, "detach keys leave docker run with its container running", detach_from_run),
         Check::new(AREA, "the connection is upgraded with 101 and its media type", upgrade),
         Check::new(AREA, "without Upgrade it is a raw 200", no_upgrade),
@@ -73,6 +74,27 @@ fn other_keys(scope: &Scope<'_>) -> Result<()> {
     terminal.write("\u{18}q")?;
     terminal.end()?;
     same("still running", &scope.inspect(&name)?["State"]["Running"], &json!(true))
+}
+
+fn exec_keys(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("exec-keys", &[], &["sleep", "300"])?;
+    let body = json!({
+        "Cmd": ["sh"], "Tty": true, "AttachStdin": true, "AttachStdout": true, "DetachKeys": "ctrl-x,q",
+    });
+    let created = scope.api_json("POST", &format!("/containers/{name}/exec"), &body)?.expect(201)?.json()?;
+    let id = created["Id"].as_str().unwrap_or_default().to_owned();
+    let start = Request::new("POST", &format!("/exec/{id}/start"))
+        .json(&json!({ "Tty": true }))
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "tcp");
+    let mut stream = start.open(&scope.engine.socket)?.upgraded();
+    // The default keys are input like any other here.
+    stream.write_all(b"\x10\x11\x18q")?;
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest)?;
+    let shown = scope.api("GET", &format!("/exec/{id}/json"))?.expect(200)?.json()?;
+    same("the program runs on", &shown["Running"], &json!(true))?;
+    same("DetachKeys", shown["DetachKeys"].as_str(), Some("GHE="))
 }
 
 fn detach_from_run(scope: &Scope<'_>) -> Result<()> {

@@ -195,8 +195,8 @@ fn not_run(scope: &Scope<'_>) -> Result<()> {
 fn image(scope: &Scope<'_>) -> Result<()> {
     let image = format!("{}:1", scope.name("image"));
     let archive = scope.directory()?.join("root.tar");
-    let name = scope.start("donor", &[], &["true"])?;
-    scope.ended(&name)?;
+    let name = scope.name("donor");
+    scope.ok(&["create", "--name", &name, BUSYBOX])?;
     scope.ok(&["export", "-o", &archive.display().to_string(), &name])?;
     let change = "HEALTHCHECK --interval=100ms --retries=7 CMD test -e /etc/passwd";
     scope.ok(&["import", "--change", change, &archive.display().to_string(), &image])?;

@@ -25,6 +25,11 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "the API frames both streams and filters them", frames),
         Check::new(AREA, "a request without a stream is refused", no_stream),
         Check::new(AREA, "--log-driver none keeps nothing", none),
+        Check::new(AREA, "the local driver keeps both streams, long lines and any bytes", local),
+        Check::new(AREA, "rotation keeps so many files, and what is in them comes back in order", rotation),
+        Check::new(AREA, "following goes on across rotation", follow_rotation),
+        Check::new(AREA, "--details shows chosen labels, variables and the tag", details),
+        Check::new(AREA, "modes and buffer sizes are checked", modes),
     ]
 }
 
@@ -162,4 +167,89 @@ fn none(scope: &Scope<'_>) -> Result<()> {
     let output = scope.docker(&["logs", &name])?;
     same("exit code", output.code, 1)?;
     contains("stderr", &output.stderr, "configured logging driver does not support reading")
+}
+
+fn local(scope: &Scope<'_>) -> Result<()> {
+    let script = "echo out; echo err >&2; head -c 50000 /dev/zero | tr '\\0' x; echo; printf '\\377\\001\\n'; printf end";
+    let name = finished(scope, "local", &["--log-driver", "local"], script)?;
+    same("driver", &scope.inspect(&name)?["HostConfig"]["LogConfig"]["Type"], "local")?;
+    let answer = scope.api("GET", &format!("/containers/{name}/logs?stdout=1&stderr=1"))?.expect(200)?;
+    let streams = demultiplex(answer.body.as_slice())?;
+    let long = "x".repeat(50_000);
+    same("stdout", streams.stdout == format!("out\n{long}\n\u{fffd}\u{1}\nend"), true)?;
+    same("stderr", streams.stderr.as_str(), "err\n")?;
+    same("--tail", scope.ok(&["logs", "--tail", "1", &name])?, "end")?;
+    let text = scope.ok(&["logs", "-t", &name])?;
+    let last = text.lines().last().and_then(|line| line.split(' ').next()).context("a time")?.to_owned();
+    contains("--since", &scope.ok(&["logs", "--since", &last, &name])?, "end")
+}
+
+fn rotation(scope: &Scope<'_>) -> Result<()> {
+    for (driver, compress) in [("json-file", "false"), ("json-file", "true"), ("local", "true")] {
+        let compress = format!("compress={compress}");
+        let flags = [
+            "--log-driver",
+            driver,
+            "--log-opt",
+            "max-size=20k",
+            "--log-opt",
+            "max-file=3",
+            "--log-opt",
+            &compress,
+        ];
+        let word = format!("{driver}-{}", compress.len());
+        let name = finished(scope, &word, &flags, "seq 20000")?;
+        let text = scope.ok(&["logs", &name])?;
+        let numbers: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        same("the newest is kept", numbers.last(), Some(&20_000))?;
+        same("the oldest is not", numbers.first().is_some_and(|first| *first > 1), true)?;
+        same("no gap", numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), true)?;
+        // Two files of 20 KiB hold more than 250 lines in any format.
+        same("more than one file", numbers.len() > 250, true)?;
+        same("--tail", scope.ok(&["logs", "--tail", "200", &name])?.lines().count(), 200)?;
+    }
+    Ok(())
+}
+
+fn follow_rotation(scope: &Scope<'_>) -> Result<()> {
+    let flags = ["-i", "--log-opt", "max-size=40k", "--log-opt", "max-file=5"];
+    let name = scope.start("rotating", &flags, &["sh", "-c", "echo begin; read go; seq 4000"])?;
+    scope.logged(&name, "begin")?;
+    let path = format!("/containers/{name}/logs?stdout=1&follow=1");
+    let following = Request::new("GET", &path).open(&scope.engine.socket)?;
+    scope.client().call_with_input(&["attach", "--sig-proxy=false", &name], b"go\n")?;
+    let expected: String = (1..=4000).map(|number| format!("{number}\n")).collect();
+    same("every line", demultiplex(following)?.stdout == format!("begin\n{expected}"), true)
+}
+
+fn details(scope: &Scope<'_>) -> Result<()> {
+    let options =
+        ["labels=plain", "labels-regex=^com[.]", "env=COLOUR", "env-regex=^SIZE_", "tag={{.Name}}/x"];
+    let mut flags = vec!["--label", "plain=1", "--label", "com.a=b c", "--label", "other=2"];
+    flags.extend(["-e", "COLOUR=red", "-e", "SIZE_X=3", "-e", "SHAPE=round"]);
+    for option in &options {
+        flags.extend(["--log-opt", option]);
+    }
+    let name = finished(scope, "details", &flags, "echo line")?;
+    let expected = format!("COLOUR=red,SIZE_X=3,com.a=b+c,plain=1,tag={name}%2Fx line");
+    same("details", scope.ok(&["logs", "--details", &name])?, expected)
+}
+
+fn modes(scope: &Scope<'_>) -> Result<()> {
+    let flags = ["--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=2m"];
+    let name = finished(scope, "mode", &flags, "echo kept")?;
+    same("log", scope.ok(&["logs", &name])?, "kept")?;
+    let create = |options: &[(&str, &str)]| -> Result<String> {
+        let options: serde_json::Map<_, _> =
+            options.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+        let body = serde_json::json!({
+            "Image": crate::fixture::BUSYBOX, "Cmd": ["true"],
+            "HostConfig": { "LogConfig": { "Type": "json-file", "Config": options } },
+        });
+        Ok(scope.api_json("POST", "/containers/create", &body)?.expect(400)?.message())
+    };
+    contains("mode", &create(&[("mode", "fast")])?, "logger: logging mode not supported: fast")?;
+    let lonely = create(&[("max-buffer-size", "1m")])?;
+    contains("size", &lonely, "max-buffer-size option is only supported with 'mode=non-blocking'")?;
+    contains("option", &create(&[("colour", "red")])?, "unknown log opt 'colour' for json-file log driver")
 }
