@@ -75,28 +75,30 @@ impl Repository {
         if descriptor.size > limit {
             return Err(Error::TooLarge { what: what(), limit });
         }
-        self.ask(Need::Pull, async |session| {
-            let Open { mut answer, .. } = self.open_blob(session, descriptor, 0..descriptor.size).await?;
-            let mut whole = BytesMut::new();
-            while let Some(piece) = answer.piece().await? {
-                whole.extend_from_slice(&piece);
-                let found = length(&whole);
-                if found > descriptor.size {
+        self.ask(Need::Pull, |session| {
+            Box::pin(async move {
+                let Open { mut answer, .. } = self.open_blob(session, descriptor, 0..descriptor.size).await?;
+                let mut whole = BytesMut::new();
+                while let Some(piece) = answer.piece().await? {
+                    whole.extend_from_slice(&piece);
+                    let found = length(&whole);
+                    if found > descriptor.size {
+                        return Err(Error::Length { what: what(), expected: descriptor.size, found });
+                    }
+                }
+                if length(&whole) != descriptor.size {
+                    let found = length(&whole);
                     return Err(Error::Length { what: what(), expected: descriptor.size, found });
                 }
-            }
-            if length(&whole) != descriptor.size {
-                let found = length(&whole);
-                return Err(Error::Length { what: what(), expected: descriptor.size, found });
-            }
-            let found = match descriptor.digest.algorithm() {
-                Algorithm::Sha256 => Digest::from_sha256(&Sha256::digest(&whole).into()),
-                Algorithm::Sha512 => Digest::from_sha512(&Sha512::digest(&whole).into()),
-            };
-            if found != descriptor.digest {
-                return Err(Error::Digest { what: what(), expected: descriptor.digest.clone(), found });
-            }
-            Ok(whole.freeze())
+                let found = match descriptor.digest.algorithm() {
+                    Algorithm::Sha256 => Digest::from_sha256(&Sha256::digest(&whole).into()),
+                    Algorithm::Sha512 => Digest::from_sha512(&Sha512::digest(&whole).into()),
+                };
+                if found != descriptor.digest {
+                    return Err(Error::Digest { what: what(), expected: descriptor.digest.clone(), found });
+                }
+                Ok(whole.freeze())
+            })
         })
         .await
     }
@@ -281,11 +283,9 @@ impl Blob {
     async fn reopen(&mut self) -> Result<()> {
         let range = self.left.clone();
         loop {
-            let opened = self
-                .repository
-                .ask(Need::Pull, async |session| {
-                    self.repository.open_blob(session, &self.descriptor, range.clone()).await
-                })
+            let (repository, descriptor, range) = (&self.repository, &self.descriptor, &range);
+            let opened = repository
+                .ask(Need::Pull, |session| Box::pin(repository.open_blob(session, descriptor, range.clone())))
                 .await;
             match opened {
                 Ok(open) => {

@@ -33,27 +33,29 @@ impl Repository {
     /// # Errors
     /// `RepositoryUnknown`, `PullDenied`; `TooLarge` beyond 100 000 tags.
     pub async fn tags(&self) -> Result<Vec<String>> {
-        let name = self.name();
-        self.ask(Need::Resolve, async |session| {
-            let mut tags = Vec::new();
-            let first = Target::Repository("/tags/list?n=1000".to_owned());
-            let mut call = Call::new(Method::GET, first, session.scope("pull"));
-            let asked = Asked::Pull { repository: &name, reference: &name };
-            for _ in 0..MOST_PAGES {
-                let answer = session.send(&call).await?;
-                let answer = check(answer, asked, session.authorizer.uses_tokens().await).await?;
-                let next = next_page(&answer);
-                let page: Tags = json(answer).await?;
-                tags.extend(page.tags.unwrap_or_default());
-                if tags.len() > MOST_ENTRIES {
-                    break;
+        let name = &self.name();
+        self.ask(Need::Resolve, |session| {
+            Box::pin(async move {
+                let mut tags = Vec::new();
+                let first = Target::Repository("/tags/list?n=1000".to_owned());
+                let mut call = Call::new(Method::GET, first, session.scope("pull"));
+                let asked = Asked::Pull { repository: name, reference: name };
+                for _ in 0..MOST_PAGES {
+                    let answer = session.send(&call).await?;
+                    let answer = check(answer, asked, session.authorizer.uses_tokens().await).await?;
+                    let next = next_page(&answer);
+                    let page: Tags = json(answer).await?;
+                    tags.extend(page.tags.unwrap_or_default());
+                    if tags.len() > MOST_ENTRIES {
+                        break;
+                    }
+                    match next {
+                        Some(url) => call.target = Target::Absolute(url),
+                        None => return Ok(tags),
+                    }
                 }
-                match next {
-                    Some(url) => call.target = Target::Absolute(url),
-                    None => return Ok(tags),
-                }
-            }
-            Err(Error::TooLarge { what: format!("the list of tags of {name}"), limit: LARGEST_PAGE })
+                Err(Error::TooLarge { what: format!("the list of tags of {name}"), limit: LARGEST_PAGE })
+            })
         })
         .await
     }
@@ -65,9 +67,13 @@ impl Repository {
     /// `PullDenied`; `Protocol` when the list is none.
     pub async fn referrers(&self, digest: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
         let listed = self
-            .ask(Need::Pull, async |session| match self.listed(session, digest, artifact_type).await? {
-                Some(found) => Ok(found),
-                None => self.tagged(digest).await,
+            .ask(Need::Pull, |session| {
+                Box::pin(async move {
+                    match self.listed(session, digest, artifact_type).await? {
+                        Some(found) => Ok(found),
+                        None => self.tagged(digest).await,
+                    }
+                })
             })
             .await?;
         let wanted = |found: &Descriptor| {

@@ -68,15 +68,17 @@ impl Repository {
     /// # Errors
     /// `ManifestUnknown`, `PullDenied`, and all of [`Repository::manifest`].
     pub async fn resolve(&self, which: &Which) -> Result<Descriptor> {
-        self.ask(need(which), async |session| {
-            let answer = self.request(session, Method::HEAD, which).await?;
-            if answer.status.is_success()
-                && let Some(descriptor) = announced(&answer, which)?
-            {
-                return Ok(descriptor);
-            }
-            // An answer to HEAD has no words for people.
-            Ok(self.fetch(session, which).await?.descriptor)
+        self.ask(need(which), |session| {
+            Box::pin(async move {
+                let answer = self.request(session, Method::HEAD, which).await?;
+                if answer.status.is_success()
+                    && let Some(descriptor) = announced(&answer, which)?
+                {
+                    return Ok(descriptor);
+                }
+                // An answer to HEAD has no words for people.
+                Ok(self.fetch(session, which).await?.descriptor)
+            })
         })
         .await
     }
@@ -87,7 +89,7 @@ impl Repository {
     /// `ManifestUnknown`, `PullDenied`, `Unauthorized`, `TooManyRequests`; `Digest`, `TooLarge` and `Protocol` when what
     /// comes is not what was asked for.
     pub async fn manifest(&self, which: &Which) -> Result<Fetched> {
-        self.ask(need(which), async |session| self.fetch(session, which).await).await
+        self.ask(need(which), |session| Box::pin(self.fetch(session, which))).await
     }
 
     /// The manifest that a descriptor points at; it must have the descriptor's media type, size and digest.
@@ -95,26 +97,28 @@ impl Repository {
     /// # Errors
     /// As [`Repository::manifest`]; `Length` when it has another size.
     pub async fn manifest_of(&self, descriptor: &Descriptor) -> Result<Fetched> {
-        let which = Which::Digest(descriptor.digest.clone());
-        self.ask(Need::Pull, async |session| {
-            let fetched = self.fetch(session, &which).await?;
-            if fetched.descriptor.size != descriptor.size {
-                return Err(Error::Length {
-                    what: format!("manifest {}", descriptor.digest),
-                    expected: descriptor.size,
-                    found: fetched.descriptor.size,
-                });
-            }
-            if fetched.descriptor.media_type != descriptor.media_type {
-                return Err(Error::Protocol {
-                    url: self.name(),
-                    reason: format!(
-                        "manifest {} is {}, and the index says {}",
-                        descriptor.digest, fetched.descriptor.media_type, descriptor.media_type
-                    ),
-                });
-            }
-            Ok(fetched)
+        let which = &Which::Digest(descriptor.digest.clone());
+        self.ask(Need::Pull, |session| {
+            Box::pin(async move {
+                let fetched = self.fetch(session, which).await?;
+                if fetched.descriptor.size != descriptor.size {
+                    return Err(Error::Length {
+                        what: format!("manifest {}", descriptor.digest),
+                        expected: descriptor.size,
+                        found: fetched.descriptor.size,
+                    });
+                }
+                if fetched.descriptor.media_type != descriptor.media_type {
+                    return Err(Error::Protocol {
+                        url: self.name(),
+                        reason: format!(
+                            "manifest {} is {}, and the index says {}",
+                            descriptor.digest, fetched.descriptor.media_type, descriptor.media_type
+                        ),
+                    });
+                }
+                Ok(fetched)
+            })
         })
         .await
     }

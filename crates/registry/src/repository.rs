@@ -1,5 +1,6 @@
 //! One repository: which of its endpoints is asked for what, and whose error counts.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,6 +32,10 @@ pub(crate) enum Need {
     /// To take content.
     Push,
 }
+
+/// One endpoint being asked. Boxed, because whether an `async` closure's future may move to another thread is more than
+/// the compiler can prove.
+pub(crate) type Attempt<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 impl Repository {
     pub(crate) fn new(reference: &Reference, sessions: Vec<Session>) -> Self {
@@ -65,10 +70,11 @@ impl Repository {
     ///
     /// # Errors
     /// The last endpoint's; `Settings` when no endpoint can do what is needed.
-    pub(crate) async fn ask<'a, T, F>(&'a self, need: Need, attempt: F) -> Result<T>
-    where
-        F: AsyncFn(&'a Session) -> Result<T>,
-    {
+    pub(crate) async fn ask<'a, T>(
+        &'a self,
+        need: Need,
+        attempt: impl Fn(&'a Session) -> Attempt<'a, T>,
+    ) -> Result<T> {
         let mut failure = None;
         for place in self.capable(need) {
             match attempt(&place.session).await {
