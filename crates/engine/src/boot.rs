@@ -88,6 +88,8 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
         containers: Registry::default(),
         execs: Execs::default(),
         images,
+        registries: crate::images::Registries::default(),
+        turns: crate::images::Turns::default(),
         networks,
         volumes,
         events: Events::default(),

@@ -43,6 +43,8 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// Mirrors of docker.io; shown in the system information.
     pub registry_mirrors: Vec<String>,
+    /// Proxies on the way to registries.
+    pub proxies: Proxies,
     /// `private` or `shareable`, when a container does not say.
     pub default_ipc_mode: String,
     /// `private` or `host`, when a container does not say; `None`: what suits the version of the control groups.
@@ -80,6 +82,17 @@ pub enum SeccompProfile {
         /// JSON.
         text: String,
     },
+}
+
+/// Proxies, as environment variables have them; empty for none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// `HTTP_PROXY`.
+    pub http: String,
+    /// `HTTPS_PROXY`.
+    pub https: String,
+    /// `NO_PROXY`.
+    pub except: String,
 }
 
 /// The default bridge network.
@@ -132,6 +145,7 @@ impl Default for Config {
             debug: false,
             insecure_registries: Vec::new(),
             registry_mirrors: Vec::new(),
+            proxies: Proxies::default(),
             default_ipc_mode: "private".to_owned(),
             default_cgroupns_mode: None,
             default_ulimits: Vec::new(),

@@ -10,6 +10,7 @@ use crate::container::exec::Execs;
 use crate::container::registry::Registry;
 use crate::event::Events;
 use crate::host::Host;
+use crate::images::{Registries, Turns};
 use crate::network::Networks;
 use crate::records::Records;
 use crate::volume::Volumes;
@@ -33,6 +34,10 @@ pub struct Parts {
     pub execs: Execs,
     /// Images and layers.
     pub images: image::Images,
+    /// The client of registries.
+    pub(crate) registries: Registries,
+    /// Who fetches which blob now.
+    pub(crate) turns: Turns,
     /// Networks, addresses and ports.
     pub networks: Networks,
     /// Volumes.
@@ -52,6 +57,11 @@ impl Engine {
     #[must_use]
     pub fn current(&self) -> Arc<Config> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The client of registries.
+    pub(crate) fn registries(&self) -> crate::Result<registry::Client> {
+        self.registries.client(&self.current())
     }
 
     /// Takes another configuration for what is done from now on, and tells it: the daemon's event `reload`, with these

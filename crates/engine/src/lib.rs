@@ -24,7 +24,7 @@ mod time;
 pub mod volume;
 
 pub use boot::{close, open as boot};
-pub use config::{Bridge, Config, SeccompProfile};
+pub use config::{Bridge, Config, Proxies, SeccompProfile};
 pub use engine::Engine;
 pub use error::{Error, Kind, Outcome, Result};
 pub use system::VERSION;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use api::plugin::PluginsInfo;
-use api::registry::ServiceConfig;
 use api::system::{
     AddressPool, Commit, ComponentVersion, FirewallInfo, Info, PlatformInfo, Runtime, SwarmInfo, Version,
 };
@@ -141,7 +140,7 @@ pub async fn info(engine: &Engine) -> Result<Info> {
         os_type: "linux".to_owned(),
         architecture: std::env::consts::ARCH.to_owned(),
         index_server_address: "https://index.docker.io/v1/".to_owned(),
-        registry_config: Some(ServiceConfig::default()),
+        registry_config: Some(crate::images::service_config(&engine.current())),
         n_cpu: i64::from(host.cpus),
         mem_total: host.memory,
         docker_root_dir: config.data_root.display().to_string(),

@@ -38,6 +38,8 @@ pub(super) fn resolve(
         init: settings.is_on("init"),
         no_new_privileges: settings.is_on("no-new-privileges"),
         debug,
+        insecure_registries: settings.all("insecure-registry").to_vec(),
+        registry_mirrors: settings.all("registry-mirror").to_vec(),
         default_ipc_mode: one_of(settings, "default-ipc-mode", &["private", "shareable"])?
             .unwrap_or(default.default_ipc_mode),
         default_cgroupns_mode: one_of(settings, "default-cgroupns-mode", &["private", "host"])?,

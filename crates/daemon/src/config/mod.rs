@@ -51,18 +51,27 @@ pub struct Environment {
     pub tls_verify: bool,
     /// Where certificates are when no flag says: `DOCKER_CERT_PATH`, `DOCKER_CONFIG`, or `~/.docker`.
     pub certificates: std::path::PathBuf,
+    /// `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, or their forms in small letters.
+    pub proxies: engine::Proxies,
 }
 
 impl Environment {
     /// From the variables of a process.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Environment {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let proxy =
+            |name: &str| variable(name).or_else(|| variable(&name.to_ascii_lowercase())).unwrap_or_default();
         let home = || variable("HOME").map(|home| format!("{home}/.docker"));
         let certificates = variable("DOCKER_CERT_PATH").or_else(|| variable("DOCKER_CONFIG")).or_else(home);
         Environment {
             min_api_version: variable("DOCKER_MIN_API_VERSION"),
             tls_verify: variable("DOCKER_TLS_VERIFY").is_some(),
             certificates: certificates.unwrap_or_default().into(),
+            proxies: engine::Proxies {
+                http: proxy("HTTP_PROXY"),
+                https: proxy("HTTPS_PROXY"),
+                except: proxy("NO_PROXY"),
+            },
         }
     }
 }

@@ -120,6 +120,7 @@ pub fn resolve(
     let hosts = hosts(settings, tls.is_some())?;
     let debug = settings.is_on("debug");
     let mut engine = engine_part::resolve(settings, debug, read)?;
+    engine.proxies = proxies(settings, environment);
     engine.warnings = tls::warnings(&hosts, tls.as_ref());
     Ok(Config {
         action: action(settings),
@@ -144,6 +145,16 @@ pub fn resolve(
         engine,
         settings: settings.clone(),
     })
+}
+
+/// Flags come before the environment.
+fn proxies(settings: &Settings, environment: &Environment) -> engine::Proxies {
+    let told = |flag: &str, variable: &String| settings.last(flag).unwrap_or(variable).to_owned();
+    engine::Proxies {
+        http: told("http-proxy", &environment.proxies.http),
+        https: told("https-proxy", &environment.proxies.https),
+        except: told("no-proxy", &environment.proxies.except),
+    }
 }
 
 fn action(settings: &Settings) -> Action {

@@ -112,7 +112,7 @@ fn reporter(progress: Sender<Message>, quiet: bool) -> images::Reporter {
 /// Pulls (`fromImage`) or imports (`fromSrc`).
 async fn create(call: Request) -> Outcome {
     if !call.query.get("fromImage").is_empty() {
-        return pull(call).await;
+        return super::registry::pull(call).await;
     }
     let source = call.query.get("fromSrc");
     if source != "-" {
@@ -136,21 +136,6 @@ async fn create(call: Request) -> Outcome {
         let id = images::import(&engine, request, source).await?;
         // A client that has left needs no last line.
         let _ = progress.send(Message::status("", id)).await;
-        Ok(())
-    })
-    .await
-}
-
-async fn pull(call: Request) -> Outcome {
-    // "pull -a" sends a colon at the end.
-    let name = call.query.get("fromImage").trim_end_matches(':').to_string();
-    let tag = call.query.get("tag").to_string();
-    let engine = call.state.engine.clone();
-    begin::progress(move |progress| async move {
-        for line in images::pull(&engine, &name, &tag).await? {
-            // A client that has left needs no lines.
-            let _ = progress.send(Message::status("", line)).await;
-        }
         Ok(())
     })
     .await

@@ -9,6 +9,7 @@ mod images;
 mod logs;
 mod networks;
 mod platform;
+mod registry;
 mod reserved;
 mod stats;
 mod system;
@@ -78,6 +79,7 @@ pub(crate) fn table() -> Router<State> {
     containers::add(&mut router);
     exec::add(&mut router);
     images::add(&mut router);
+    registry::add(&mut router);
     networks::add(&mut router);
     volumes::add(&mut router);
     router.add(Method::OPTIONS, "/{any*}", |_: Request| async { Ok(reply::empty(StatusCode::OK)) });

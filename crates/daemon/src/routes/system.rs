@@ -1,4 +1,4 @@
-//! `/_ping`, `/version`, `/info`, `/system/df`, `/auth`, `/berth/check`.
+//! `/_ping`, `/version`, `/info`, `/system/df`, `/berth/check`.
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, PRAGMA};
 use http::{Method, StatusCode};
@@ -18,7 +18,6 @@ pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::GET, "/info", info);
     router.add(Method::GET, "/events", events::events);
     router.add(Method::GET, "/system/df", disk_usage);
-    router.add(Method::POST, "/auth", auth);
     router.add(Method::POST, "/berth/check", check);
 }
 
@@ -115,8 +114,4 @@ fn wanted_usage(call: &Request) -> Result<engine::system::Wanted, Failure> {
 async fn check(call: Request) -> Outcome {
     let report = engine::images::check(&call.state.engine, call.query.flag("repair")).await?;
     reply::ok(&serde_json::json!({ "Problems": report.problems, "Repairs": report.repairs }))
-}
-
-async fn auth(_: Request) -> Outcome {
-    Err(Failure::not_implemented("logging in to registries"))
 }

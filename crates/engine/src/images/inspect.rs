@@ -14,7 +14,7 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn api_platform(found: &oci::Platform) -> Platform {
+pub(super) fn api_platform(found: &oci::Platform) -> Platform {
     Platform {
         architecture: found.architecture.clone(),
         os: found.os.clone(),
