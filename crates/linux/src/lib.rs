@@ -14,6 +14,7 @@ pub mod exe;
 pub mod fd;
 pub mod file;
 pub mod heap;
+pub mod interface;
 pub mod mntns;
 pub mod mount;
 pub mod netlink;

@@ -78,12 +78,31 @@ pub fn clone_into(
     cgroup: Option<BorrowedFd<'_>>,
     body: impl FnOnce() -> i32,
 ) -> Result<Child> {
+    clone_with(namespaces, libc::SIGCHLD as u64, cgroup, body)
+}
+
+/// The same, but the new process is a child of the caller's parent, which waits for it as for its own.
+pub fn clone_sibling_into(
+    namespaces: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> i32,
+) -> Result<Child> {
+    // Its parent gets the signal that it gets for the caller: clone3 wants none to be named.
+    clone_with(namespaces | libc::CLONE_PARENT as u64, 0, cgroup, body)
+}
+
+fn clone_with(
+    flags: u64,
+    exit_signal: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> i32,
+) -> Result<Child> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain data for which zero means "not used".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = namespaces | libc::CLONE_PIDFD as u64;
+    args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = (&raw mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    args.exit_signal = exit_signal;
     if let Some(directory) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = directory.as_raw_fd() as u64;

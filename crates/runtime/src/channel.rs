@@ -40,6 +40,8 @@ pub(crate) enum Message {
     Hooks,
     /// Everything is there but the program; with the terminal's controlling end.
     Created(Option<OwnedFd>),
+    /// Somebody else made the process: its number and a handle on it.
+    Made(u32, OwnedFd),
     /// The next thing is execve.
     Executing,
     /// It did not work.
@@ -82,7 +84,7 @@ impl Channel {
                 Some(Message::Created(terminal)) => console = terminal,
                 Some(Message::Executing) => executing = true,
                 Some(Message::Failed(error)) => return Err(error),
-                Some(Message::Go | Message::Hooks) => return Err(unexpected()),
+                Some(Message::Go | Message::Hooks | Message::Made(..)) => return Err(unexpected()),
                 None if executing => return Ok(console),
                 None => return Err(Error::new(Kind::State, "the process ended before its program ran")),
             }
@@ -91,6 +93,10 @@ impl Channel {
 
     pub(crate) fn created(&self, console: Option<BorrowedFd<'_>>) -> Result<()> {
         self.send(b'c', b"", console)
+    }
+
+    pub(crate) fn made(&self, child: &linux::process::Child) -> Result<()> {
+        self.send(b'm', &child.pid.to_le_bytes(), Some(child.pidfd.as_fd()))
     }
 
     pub(crate) fn failed(&self, error: &Error) -> Result<()> {
@@ -145,6 +151,10 @@ impl Channel {
             b'h' => Ok(Some(Message::Hooks)),
             b'x' => Ok(Some(Message::Executing)),
             b'c' => Ok(Some(Message::Created(fds.pop()))),
+            b'm' => match (text.try_into().map(u32::from_le_bytes), fds.pop()) {
+                (Ok(pid), Some(pidfd)) => Ok(Some(Message::Made(pid, pidfd))),
+                _ => Err(unexpected()),
+            },
             b'f' => {
                 let kind = Kind::from_letter(text.first().copied().unwrap_or_default());
                 let words = String::from_utf8_lossy(text.get(1..).unwrap_or_default()).into_owned();

@@ -15,7 +15,7 @@ use crate::channel::{self, Channel, Message};
 use crate::error::While;
 use crate::plan::{IdMaps, Input, Op, Plan, RootMount, Source, What, plan_start};
 use crate::request::{Create, Created, Gate, StartGate};
-use crate::{Error, Facts, Kind, Result, hooks, notify, seccomp};
+use crate::{Error, Facts, Kind, Result, hooks, net_devices, notify, seccomp};
 
 /// Makes a container up to the point where only its program is missing.
 ///
@@ -54,10 +54,12 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
     let inside = Inside {
         sources: open_sources(&plan, request.cgroup, &procfs)?,
         root_mount: root_mount(&plan)?,
+        listener_metadata: crate::notify::metadata(request.spec),
         filter_listener: filter_listener(request.spec, filter.as_ref())?,
         own_binary: if request.init { Some(exe::read_only()?) } else { None },
         gate: Some(request.gate),
         stdio: duplicate(&request.stdio)?,
+        plain_newlines: request.stdio.plain_newlines,
         hooks: request.spec.hooks.as_ref(),
         filter: filter.as_ref(),
         makes_working_dir: true,
@@ -244,11 +246,12 @@ fn root_mount(plan: &Plan) -> Result<Option<OwnedFd>> {
 struct ForChildren(Vec<(OwnedFd, u64)>);
 
 impl ForChildren {
-    fn take(plan: &Plan, procfs: &Procfs) -> Result<Self> {
+    /// `joins` are those of the plan but the user namespace.
+    fn take(plan: &Plan, joins: &[OwnedFd], procfs: &Procfs) -> Result<Self> {
         let mut back = Self(Vec::new());
-        let joins = open_joins(plan)?;
         let own = kernel::own_pid();
-        for (join, file) in plan.joins.iter().zip(&joins) {
+        let others = plan.joins.iter().filter(|join| join.kind != namespace::USER);
+        for (join, file) in others.zip(joins) {
             let name = match join.kind {
                 namespace::PID => "pid",
                 namespace::TIME => "time",
@@ -287,7 +290,9 @@ fn make_process(
     cgroup: Option<&cgroup::Cgroup>,
     mut inside: Inside<'_>,
 ) -> Result<Child> {
-    let for_children = ForChildren::take(plan, procfs)?;
+    let user = plan.joins.iter().position(|join| join.kind == namespace::USER);
+    let mut joins = open_joins(plan)?;
+    let user = user.map(|number| joins.remove(number));
     let new = if plan.time_offsets.is_empty() { plan.new } else { plan.new & !namespace::TIME };
     let procfs_inside = procfs.try_clone()?;
     inside.procfs = Some(procfs_inside);
@@ -297,9 +302,38 @@ fn make_process(
         inside.root_mount = inside.sources.get_mut(*source).and_then(Option::take);
     }
     let into = cgroup.and_then(cgroup::Cgroup::clone_fd);
-    let child = kernel::clone_into(new, into, move || inside.run(plan))?;
-    drop(for_children);
-    Ok(child)
+    let Some(user) = user else {
+        let for_children = ForChildren::take(plan, &joins, procfs)?;
+        let child = kernel::clone_into(new, into, move || inside.run(plan))?;
+        drop(for_children);
+        return Ok(child);
+    };
+    // Who has joined a user namespace cannot come back: somebody else joins it, makes our child, and ends.
+    through_another(|| {
+        std::mem::forget(ForChildren::take(plan, &joins, procfs)?);
+        kernel::set_namespace(&user, namespace::USER).during(|| "joining the user namespace")?;
+        Ok(kernel::clone_sibling_into(new, into, move || inside.run(plan))?)
+    })
+}
+
+/// Lets another process make the child, which is ours all the same.
+fn through_another(make: impl FnOnce() -> Result<Child>) -> Result<Child> {
+    let (here, there) = Channel::pair()?;
+    let other = kernel::clone_into(0, None, move || {
+        let told = match make() {
+            Ok(child) => there.made(&child),
+            Err(error) => there.failed(&error),
+        };
+        // With nobody left to tell, the code says it.
+        i32::from(told.is_err())
+    })?;
+    let answer = here.receive();
+    linux::child::wait(linux::pidfd::PidFd::from(other.pidfd))?;
+    match answer? {
+        Some(Message::Made(pid, pidfd)) => Ok(Child { pid, pidfd }),
+        Some(Message::Failed(error)) => Err(error),
+        _ => Err(channel::unexpected()),
+    }
 }
 
 /// The host's side of the conversation (see [`crate::channel`]).
@@ -319,6 +353,9 @@ fn host_side(
         let path = format!("{}/oom_score_adj", child.pid);
         procfs.write(&path, adjustment.to_string().as_bytes()).during(|| "oomScoreAdj")?;
     }
+    if !plan.net_devices.is_empty() {
+        net_devices::move_in(&plan.net_devices, procfs, child.pid).during(|| "linux.netDevices")?;
+    }
     channel.go()?;
     loop {
         match channel.receive()? {
@@ -330,7 +367,7 @@ fn host_side(
                 hooks::run("createRuntime", &hooks.create_runtime, &state)?;
                 channel.go()?;
             }
-            Some(Message::Go | Message::Executing) => return Err(channel::unexpected()),
+            Some(Message::Go | Message::Executing | Message::Made(..)) => return Err(channel::unexpected()),
             None => {
                 return Err(Error::new(Kind::System, "the container's process ended before it was ready"));
             }

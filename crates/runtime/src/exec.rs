@@ -32,8 +32,10 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
     let kinds = namespaces(&request);
     let inside = Inside {
         procfs: Some(procfs.try_clone()?),
+        listener_metadata: crate::notify::metadata(request.spec),
         filter_listener: filter_listener(request.spec, filter.as_ref())?,
         stdio: duplicate(&request.stdio)?,
+        plain_newlines: request.stdio.plain_newlines,
         filter: filter.as_ref(),
         entrance: entrance(request.cgroup)?,
         ..Inside::new(there, request.process, state(request.id, request.spec, Path::new("")))

@@ -17,6 +17,7 @@ pub mod group;
 pub mod hooks;
 pub mod init;
 mod limits;
+mod net_devices;
 mod notify;
 pub mod plan;
 pub mod profile;

@@ -21,13 +21,23 @@ pub(crate) fn connect(path: &str) -> Result<OwnedFd> {
 }
 
 /// The container process state that goes with the descriptor (config-linux, "The Container Process State").
-pub(crate) fn announcement(state: &State) -> serde_json::Value {
-    serde_json::json!({
+pub(crate) fn announcement(state: &State, metadata: &str) -> serde_json::Value {
+    let mut announcement = serde_json::json!({
         "ociVersion": oci::runtime::VERSION,
         "fds": ["seccompFd"],
         "pid": state.pid,
         "state": state,
-    })
+    });
+    if !metadata.is_empty() {
+        announcement["metadata"] = metadata.into();
+    }
+    announcement
+}
+
+/// What the configuration has to say to the agent.
+pub(crate) fn metadata(spec: &oci::runtime::Spec) -> String {
+    let config = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    config.map_or_else(String::new, |config| config.listener_metadata.clone())
 }
 
 /// Sends the descriptor with its announcement.

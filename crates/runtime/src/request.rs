@@ -64,6 +64,9 @@ pub struct Stdio<'a> {
     pub output: Option<BorrowedFd<'a>>,
     /// Descriptor 2.
     pub error: Option<BorrowedFd<'a>>,
+    /// Whether the program's terminal, if it gets one, passes newlines on as they are written: who stands in for it has
+    /// a terminal or a file of its own.
+    pub plain_newlines: bool,
 }
 
 /// How `start` reaches a container that was created.

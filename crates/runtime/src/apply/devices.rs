@@ -78,6 +78,9 @@ impl Inside<'_> {
             return Err(Error::new(Kind::System, "/dev/pts/ptmx in the container is not that of a devpts"));
         }
         let pair = pty::with_controller(self.procfs()?.open_handle(&handle)?)?;
+        if self.plain_newlines {
+            linux::terminal::pass_newlines(&pair.terminal)?;
+        }
         if let Some((rows, columns)) = size {
             pty::set_size(&pair.controller, pty::Size { rows, columns })?;
         }

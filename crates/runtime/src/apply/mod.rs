@@ -39,6 +39,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) gate: Option<Gate>,
     /// Standard input, output and error.
     pub(crate) stdio: [Option<OwnedFd>; 3],
+    /// Whether the terminal passes newlines on as they are written.
+    pub(crate) plain_newlines: bool,
     /// The program.
     pub(crate) process: &'a Process,
     /// Hooks that run inside.
@@ -49,6 +51,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) filter: Option<&'a Program>,
     /// Where the filter's listener is sent.
     pub(crate) filter_listener: Option<OwnedFd>,
+    /// What the agent at the other end is told besides.
+    pub(crate) listener_metadata: String,
     /// Our own binary, for `init`.
     pub(crate) own_binary: Option<OwnedFd>,
     /// An empty, read-only file system for masked directories, once there is one.
@@ -78,11 +82,13 @@ impl<'a> Inside<'a> {
             channel,
             gate: None,
             stdio: [None, None, None],
+            plain_newlines: false,
             process,
             hooks: None,
             state,
             filter: None,
             filter_listener: None,
+            listener_metadata: String::new(),
             own_binary: None,
             empty: None,
             null_is_attached: false,
@@ -108,7 +114,18 @@ impl Inside<'_> {
 
     /// Enters the control group, before anything else is done in its name.
     pub(crate) fn enter(&mut self) -> Result<()> {
+        if self.hooks.is_some() || self.filter_listener.is_some() {
+            self.state.pid = self.pid_outside()?;
+        }
         self.entrance.take().map_or(Ok(()), |entrance| Ok(entrance.enter()?))
+    }
+
+    /// Our number where the runtime is: its procfs shows it.
+    fn pid_outside(&self) -> Result<i32> {
+        let stat = self.procfs()?.read("self/stat", 256)?;
+        let text = String::from_utf8_lossy(&stat);
+        let number = text.split(' ').next().and_then(|number| number.parse().ok());
+        number.ok_or_else(|| Error::new(Kind::System, "/proc/self/stat does not begin with a number"))
     }
 
     fn apply(&mut self, op: &Op) -> Result<()> {
@@ -145,7 +162,11 @@ impl Inside<'_> {
                 self.channel.hooks()?;
                 self.await_go()
             }
-            Op::CreateHooks => hooks::run("createContainer", &self.hooks()?.create_container, &self.state),
+            Op::CreateHooks => {
+                // What they name relative to themselves is in the root, as in runc.
+                mount::set_working_dir_to(self.root()?)?;
+                hooks::run("createContainer", &self.hooks()?.create_container, &self.state)
+            }
             Op::PivotRoot => {
                 mount::set_working_dir_to(self.root()?)?;
                 mount::pivot_into_working_dir().during(|| "entering the root")

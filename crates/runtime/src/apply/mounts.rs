@@ -57,9 +57,15 @@ impl Inside<'_> {
                 (detached, target)
             }
             What::New(new) => {
+                self.refuse_link(new, &asked.target)?;
                 let target = self.root()?.make_dir_all(&asked.target, 0o755)?;
-                let mounted = new_file_system(new, asked.attributes.set)?;
+                let filled = new.kind == "tmpfs" && asked.attributes.set & attribute::READ_ONLY != 0;
+                let first = if filled { attribute::READ_ONLY } else { 0 };
+                let mounted = new_file_system(new, asked.attributes.set & !first)?;
                 self.fill_tmpfs(asked, new, &mounted, &target)?;
+                if filled {
+                    mount::change(&mounted, false, &Change { set: first, ..Change::default() })?;
+                }
                 (mounted, target)
             }
         };
@@ -87,6 +93,19 @@ impl Inside<'_> {
             Inode::Dir => self.root()?.make_dir_all(target, 0o755)?,
             _ => self.root()?.make_file(target, 0o644)?,
         })
+    }
+
+    /// What shows the kernel's own state is found where everybody looks for it, or nowhere.
+    fn refuse_link(&self, new: &NewFileSystem, target: &Path) -> Result<()> {
+        if !["proc", "sysfs"].contains(&new.kind.as_str()) {
+            return Ok(());
+        }
+        match self.root()?.handle_no_follow(target) {
+            Ok(found) if kind_of(&found)? != Inode::Dir => {
+                Err(Error::invalid(format!("{} must be mounted on ordinary directory", new.kind)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A tmpfs looks like the directory it hides, unless it is told its mode, and may start with its content.

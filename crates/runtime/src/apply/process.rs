@@ -89,7 +89,7 @@ impl Inside<'_> {
         let filter = self.filter.ok_or_else(|| missing("filter"))?;
         let listener = linux::seccomp::load(&filter.instructions, filter.flags)?;
         if let (Some(listener), Some(socket)) = (listener, &self.filter_listener) {
-            let state = crate::notify::announcement(&self.state);
+            let state = crate::notify::announcement(&self.state, &self.listener_metadata);
             crate::notify::hand_over(socket, &state, listener.as_fd())?;
         }
         Ok(())
@@ -153,7 +153,8 @@ impl Inside<'_> {
         for hook in hooks.iter_mut().filter(|hook| hook.env.is_empty()) {
             hook.env.clone_from(&environment);
         }
-        hooks::run("startContainer", &hooks, &self.state)
+        let state = oci::runtime::State { status: "created".to_owned(), ..self.state.clone() };
+        hooks::run("startContainer", &hooks, &state)
     }
 
     fn close_all_else(&self, terminal: Option<&linux::pty::Pair>, preserve_fds: u32) -> Result<()> {

@@ -83,6 +83,22 @@ impl Given {
         Ok(given)
     }
 
+    /// The same, with flags also after what the command is about, as runc takes them where no program's arguments follow.
+    pub(super) fn parse_anywhere(
+        known: &[Flag],
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self> {
+        let mut all = Self::parse(known, arguments)?;
+        let mut rest = std::mem::take(&mut all.rest).into_iter();
+        while let Some(word) = rest.next() {
+            all.rest.push(word);
+            let more = Self::parse(known, rest.map(OsString::from))?;
+            all.flags.extend(more.flags);
+            rest = more.rest.into_iter();
+        }
+        Ok(all)
+    }
+
     /// The last value of a flag.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.flags.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
@@ -128,6 +144,9 @@ mod tests {
         assert_eq!(got.all("env"), ["A=1", "B=2=3"]);
         assert_eq!(got.rest, ["id", "sh", "-c", "--nope"]);
         assert_eq!(given("-d -- -x").unwrap().rest, ["-x"]);
+        let anywhere = "id KILL --detach -b /y".split(' ').map(OsString::from);
+        let got = Given::parse_anywhere(&known, anywhere).unwrap();
+        assert_eq!((got.get("bundle"), got.on("detach"), got.rest.len()), (Some("/y"), true, 2));
         assert!(given("--nope").is_err_and(|error| error.message().contains("not defined: --nope")));
         assert!(given("--bundle").is_err());
     }

@@ -149,7 +149,7 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
         spec: &spec,
         bundle: &bundle,
         rootfs: Rootfs::Path(rootfs.clone()),
-        stdio: Stdio::default(),
+        stdio: Stdio { plain_newlines: !detached, ..Stdio::default() },
         cgroup: Some(group.cgroup()),
         hierarchy: &hierarchy,
         gate,

@@ -117,7 +117,7 @@ pub(super) fn features(_: &Globals, _: &Given) -> Result<i32> {
             "selinux": on,
             "intelRdt": off,
             "mountExtensions": { "idmap": on },
-            "netDevices": off
+            "netDevices": on
         }
     });
     println!("{document:#}");

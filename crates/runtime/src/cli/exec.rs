@@ -73,7 +73,7 @@ pub(super) fn exec(globals: &Globals, given: &Given) -> Result<i32> {
         hierarchy: &Hierarchy::detect()?,
         spec: &spec,
         process: &process,
-        stdio: Stdio::default(),
+        stdio: Stdio { plain_newlines: socket.is_none(), ..Stdio::default() },
         cgroup: group.as_ref(),
         preserve_fds: given.number("preserve-fds")?.unwrap_or(0),
         told: globals.log.debug.then_some(&mut plan),

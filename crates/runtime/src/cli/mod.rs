@@ -196,7 +196,13 @@ fn run(globals: &Globals, rest: Vec<OsString>) -> Result<i32, (String, Error)> {
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         return Err((name.clone(), Error::invalid(format!("no such command: {name}"))));
     };
-    let done = Given::parse(command.flags, rest).and_then(|given| (command.run)(globals, &given));
+    // What follows the container's id is a program's, or ps(1)'s.
+    let parse = if ["exec", "ps"].contains(&command.name) {
+        Given::parse(command.flags, rest)
+    } else {
+        Given::parse_anywhere(command.flags, rest)
+    };
+    let done = parse.and_then(|given| (command.run)(globals, &given));
     done.map_err(|error| (name, error))
 }
 

@@ -33,7 +33,6 @@ pub(super) fn stand_in(process: OwnedFd, console: Option<OwnedFd>, signals: &Sig
             linux::fd::set_nonblocking(console)?;
             resize(console)?;
             // Our own terminal, if we have one, begins new lines at the left; a file gets them as they were written.
-            terminal::pass_newlines(console)?;
             terminal::make_raw_but_output(&input).ok()
         }
         None => None,

@@ -113,8 +113,14 @@ pub(super) fn kill(globals: &Globals, given: &Given) -> Result<i32> {
     };
     let number =
         signal::number(signal).ok_or_else(|| Error::invalid(format!("unknown signal {signal:?}")))?;
-    let record = Home::of(&globals.root, id)?.record()?;
-    if given.on("all")
+    let home = Home::of(&globals.root, id)?;
+    let record = home.record()?;
+    // With pids of its own, a container ends with its first process; else nothing ends the others but this.
+    let own_pids = home.spec()?.linux.iter().flat_map(|linux| &linux.namespaces).any(|namespace| {
+        namespace.kind == oci::runtime::NamespaceKind::Pid
+            && namespace.path.as_deref().unwrap_or("").is_empty()
+    });
+    if (given.on("all") || number == 9 && !own_pids)
         && let Some(group) = record.cgroup()?
     {
         group.signal(number)?;

@@ -51,6 +51,8 @@ pub struct Plan {
     pub user_maps: Option<IdMaps>,
     /// The out-of-memory killer's adjustment.
     pub oom_score_adj: Option<i32>,
+    /// Network interfaces of the host that are moved into the container: (name, name inside).
+    pub net_devices: Vec<(String, String)>,
     /// Id maps of mounts.
     pub id_maps: Vec<IdMaps>,
     /// Opened on the host.
@@ -106,6 +108,7 @@ pub fn plan_start(input: Input<'_>, facts: &Facts) -> Result<Plan> {
     refuse_unsupported(linux, facts)?;
     let mut plan = Plan { oom_score_adj: process.oom_score_adj, ..Plan::default() };
     plan_namespaces(&mut plan, linux, facts)?;
+    plan_net_devices(&mut plan, linux)?;
     plan.ops.push(Op::AnyCpu);
     if !input.no_new_keyring {
         plan.ops.push(Op::NewKeyring(format!("_ses.{}", input.id)));
@@ -142,11 +145,6 @@ fn refuse_unsupported(linux: &Linux, facts: &Facts) -> Result<()> {
     if !linux.mount_label.is_empty() && !facts.selinux {
         return Err(Error::invalid("linux.mountLabel requested, but SELinux is not enabled"));
     }
-    if !linux.net_devices.is_empty() {
-        return Err(Error::invalid(
-            "linux.netDevices is not supported: give the container its devices by its network",
-        ));
-    }
     Ok(())
 }
 
@@ -160,11 +158,6 @@ fn plan_namespaces(plan: &mut Plan, linux: &Linux, facts: &Facts) -> Result<()> 
         seen |= kind;
         match namespace.path.as_deref().filter(|path| !path.is_empty()) {
             None => plan.new |= kind,
-            Some(_) if namespace.kind == NamespaceKind::User => {
-                return Err(Error::invalid(
-                    "linux.namespaces: a user namespace by path is not supported: make a new one with the same maps",
-                ));
-            }
             Some(path) if Path::new(path).is_absolute() => plan.joins.push(Join { kind, path: path.into() }),
             Some(path) => {
                 return Err(Error::invalid(format!("linux.namespaces: path {path:?} is not absolute")));
@@ -193,8 +186,35 @@ fn plan_namespaces(plan: &mut Plan, linux: &Linux, facts: &Facts) -> Result<()> 
     Ok(())
 }
 
+/// Interfaces to move, each under its own name or another (config-linux, "Network Devices").
+fn plan_net_devices(plan: &mut Plan, linux: &Linux) -> Result<()> {
+    let kinds = plan.joins.iter().fold(plan.new, |all, join| all | join.kind);
+    if !linux.net_devices.is_empty() && kinds & namespace::NETWORK == 0 {
+        return Err(Error::invalid("linux.netDevices needs a network namespace of the container's own"));
+    }
+    for (name, device) in &linux.net_devices {
+        let inside = if device.name.is_empty() { name } else { &device.name };
+        for name in [name, inside] {
+            let plain = |c: char| !c.is_whitespace() && c != '/' && c != ':' && c != '\0';
+            if name.is_empty() || name.len() > 15 || name == "." || name == ".." || !name.chars().all(plain) {
+                return Err(Error::invalid(format!("linux.netDevices: {name:?} is no name of an interface")));
+            }
+        }
+        if inside.contains('%') && !inside.ends_with("%d") {
+            return Err(Error::invalid(format!(
+                "linux.netDevices: {inside:?}: only %d at the end can be used"
+            )));
+        }
+        if !inside.contains('%') && plan.net_devices.iter().any(|(_, taken)| taken == inside) {
+            return Err(Error::invalid(format!("linux.netDevices: name {inside:?} is given twice")));
+        }
+        plan.net_devices.push((name.clone(), inside.clone()));
+    }
+    Ok(())
+}
+
 fn in_user_namespace(plan: &Plan) -> bool {
-    plan.new & namespace::USER != 0
+    plan.new & namespace::USER != 0 || plan.joins.iter().any(|join| join.kind == namespace::USER)
 }
 
 /// Without id maps to wait for, mounts are made while the host's side does its part; before anything of the
@@ -217,7 +237,7 @@ fn enter_cgroup_namespace(plan: &mut Plan, facts: &Facts) {
 fn plan_user_maps(plan: &mut Plan, linux: &Linux) -> Result<()> {
     let mapped = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
     if plan.new & namespace::USER == 0 {
-        if mapped {
+        if mapped && !in_user_namespace(plan) {
             return Err(Error::invalid("linux.uidMappings and gidMappings need a user namespace"));
         }
         return Ok(());
@@ -327,6 +347,9 @@ impl fmt::Display for Plan {
         }
         if let Some(adjustment) = self.oom_score_adj {
             writeln!(f, "  oom_score_adj {adjustment}")?;
+        }
+        for (name, inside) in &self.net_devices {
+            writeln!(f, "  move interface {name} in as {inside}")?;
         }
         writeln!(f, "container:")?;
         for op in &self.ops {

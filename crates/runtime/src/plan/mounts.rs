@@ -116,13 +116,7 @@ fn plan_bind(
     if asked.source.is_empty() {
         return Err(Error::invalid(format!("bind mount onto {:?} has no source", asked.destination)));
     }
-    if let Some((key, _)) = options.parameters.iter().find(|(key, _)| !super::options::known().contains(key))
-    {
-        return Err(Error::invalid(format!(
-            "bind mount onto {:?}: option {key:?} is not known",
-            asked.destination
-        )));
-    }
+    // What is left of the options is for a new file system: as with mount(8), it says nothing about a bind.
     let map = if asked.uid_mappings.is_empty() && asked.gid_mappings.is_empty() {
         match (options.id_map, &plan.user_maps) {
             (None, _) => None,
@@ -177,10 +171,15 @@ fn plan_file_system(
         parameters.push(("context".to_owned(), Some(linux.mount_label.clone())));
     }
     let source = if asked.source.is_empty() { asked.kind.clone() } else { asked.source.clone() };
+    let mut attributes = options.attributes;
+    if asked.kind == "tmpfs" && target == Path::new("/dev") {
+        // Devices come into it first: plan_dev makes it read-only.
+        attributes.set &= !attribute::READ_ONLY;
+    }
     let mount = Mount {
         what: What::New(NewFileSystem { kind: asked.kind.clone(), source, parameters }),
         target,
-        attributes: options.attributes,
+        attributes,
         propagation: options.propagation,
         copy_up: options.copy_up,
     };
@@ -248,6 +247,11 @@ fn plan_dev(plan: &mut Plan, input: Input<'_>, linux: &Linux) -> Result<()> {
             .console_size
             .and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
         plan.ops.extend([Op::OpenTerminal(size), Op::BindConsole]);
+    }
+    let dev = |mount: &&Asked| Path::new("/").join(&mount.destination) == Path::new("/dev");
+    let dev = input.spec.mounts.iter().rfind(dev).filter(|mount| mount.kind == "tmpfs");
+    if dev.is_some_and(|mount| Options::parse(&mount.options).attributes.set & attribute::READ_ONLY != 0) {
+        plan.ops.push(Op::ReadOnlyMount("/dev".into()));
     }
     Ok(())
 }

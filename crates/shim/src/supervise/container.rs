@@ -171,7 +171,7 @@ fn rootfs(root: &Root) -> Rootfs {
 fn descriptors(stdio: Option<&Stdio>) -> runtime::Stdio<'_> {
     let Some(stdio) = stdio else { return runtime::Stdio::default() };
     let [input, output, error] = stdio.descriptors();
-    runtime::Stdio { input: Some(input), output: Some(output), error: Some(error) }
+    runtime::Stdio { input: Some(input), output: Some(output), error: Some(error), plain_newlines: false }
 }
 
 fn write_config(path: &Path, spec: &Spec) -> Result<(), Error> {
