@@ -39,6 +39,7 @@ pub(crate) struct Reply {
 /// Answers requests until the connection ends; what goes wrong with it is the other side's to notice.
 pub(crate) fn serve(stream: TcpStream, shared: &Shared) {
     let Ok(mut writer) = stream.try_clone() else { return };
+    let _as_it_is = stream.set_nodelay(true);
     let mut reader = BufReader::new(stream);
     if speaks_tls(&mut reader) {
         // What a Go server answers to whoever takes it for one with TLS.
@@ -153,12 +154,12 @@ fn write_reply(
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
-    writer.write_all(head.as_bytes())?;
+    let mut whole = head.into_bytes();
     if !is_head {
         let end = sent.unwrap_or(reply.body.len()).min(reply.body.len());
-        writer.write_all(&reply.body[..end])?;
+        whole.extend_from_slice(&reply.body[..end]);
     }
-    writer.flush()?;
+    writer.write_all(&whole)?;
     if stalls {
         // Ends when the other side gives up, or the registry is dropped.
         let _closed = writer.read(&mut [0]);

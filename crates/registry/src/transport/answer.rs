@@ -1,5 +1,7 @@
 //! An answer: its head, and its body piece by piece, each within a limited time.
 
+use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -80,9 +82,7 @@ impl Answer {
                     }
                 }
                 Ok(Some(Err(error))) => {
-                    let cut = error.is_incomplete_message();
-                    let words = if cut { "unexpected EOF".to_owned() } else { chain(&error) };
-                    return Err(self.fail(Cause::Broken(words)));
+                    return Err(self.fail(Cause::Broken(broken_words(&error))));
                 }
             }
         }
@@ -134,4 +134,17 @@ impl Answer {
             self.transport.put_idle(&key, sender);
         }
     }
+}
+
+/// Why a body ended too early, in the words of Go's library where it has some.
+fn broken_words(error: &hyper::Error) -> String {
+    let mut next = error.source();
+    while let Some(inner) = next {
+        match inner.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::UnexpectedEof) => return "unexpected EOF".to_owned(),
+            Some(io::ErrorKind::ConnectionReset) => return "read: connection reset by peer".to_owned(),
+            _ => next = inner.source(),
+        }
+    }
+    if error.is_incomplete_message() { "unexpected EOF".to_owned() } else { chain(error) }
 }
