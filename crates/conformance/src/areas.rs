@@ -17,6 +17,7 @@ mod protocol;
 mod recovery;
 mod refusals;
 mod run;
+mod sharing;
 mod terminals;
 mod websocket;
 
@@ -41,6 +42,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         isolation::checks,
         limits::checks,
         network::checks,
+        sharing::checks,
         refusals::checks,
         bundles::checks,
         recovery::checks,

@@ -7,7 +7,7 @@ use image::{Runnable, Silent, User, Users};
 use oci::{Digest, Platform};
 
 use crate::container::record::Record;
-use crate::container::spec::RootSource;
+use crate::container::spec::{MountSource, RootSource};
 use crate::engine::Engine;
 use crate::{Error, Result};
 
@@ -118,6 +118,12 @@ pub(crate) fn lower_size(engine: &Engine, id: &str) -> Result<i64> {
     Ok(i64::try_from(size).unwrap_or(i64::MAX))
 }
 
+/// Whether a container has the files of an image mounted.
+fn mounts(record: &Record, image: &str) -> bool {
+    let mut mounts = record.spec.mounts.iter();
+    mounts.any(|mount| matches!(&mount.source, MountSource::Image { id, .. } if id == image))
+}
+
 /// Tells the image store which containers use an image.
 pub(crate) struct Containers<'a>(pub(crate) &'a Engine);
 
@@ -126,7 +132,7 @@ impl Users for Containers<'_> {
         let image = image.to_string();
         let views = self.0.containers.all().into_iter().map(|handle| handle.view());
         views
-            .filter(|view| view.record.image_id == image)
+            .filter(|view| view.record.image_id == image || mounts(&view.record, &image))
             .map(|view| User { id: view.record.id.clone(), running: view.state().running().is_some() })
             .collect()
     }

@@ -135,6 +135,11 @@ fn users(engine: &Engine) -> BTreeMap<String, Vec<String>> {
     users
 }
 
+/// Whether another container than this one uses a volume.
+pub(crate) fn is_used_beside(engine: &Engine, name: &str, container_id: &str) -> bool {
+    users(engine).get(name).is_some_and(|users| users.iter().any(|user| user != container_id))
+}
+
 /// Volumes by filter: `dangling`, `driver`, `label`, `name`.
 pub async fn list(engine: &Engine, filters: &Filters) -> Result<ListResponse> {
     let bad = |error: api::filters::FilterError| Error::invalid(error.to_string());

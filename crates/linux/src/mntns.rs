@@ -45,15 +45,16 @@ pub fn run_in_copy<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     })?
 }
 
-/// A detached copy of the mount that is the root of a mount namespace, without what is mounted in it.
+/// A detached copy of what is at `path` in another mount namespace (`/` is its root mount), without what is mounted in
+/// it. Links are followed as that namespace has them.
 ///
 /// # Errors
 /// The call that failed.
-pub fn clone_root_of(namespace_file: impl AsFd + Sync) -> Result<OwnedFd> {
+pub fn clone_from(namespace_file: impl AsFd + Sync, path: &Path) -> Result<OwnedFd> {
     on_thread(|| {
         unshare(FILE_SYSTEM_STATE)?;
         set_namespace(&namespace_file, namespace::MOUNT)?;
-        crate::mount::clone_path(Path::new("/"), false)
+        crate::mount::clone_path(path, false)
     })?
 }
 

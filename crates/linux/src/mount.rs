@@ -114,6 +114,13 @@ pub fn clone_fd(fd: impl AsFd, recursive: bool) -> Result<OwnedFd> {
         .named(|| format!("open_tree({}, \"\", OPEN_TREE_CLONE|AT_EMPTY_PATH)", fd.as_fd().as_raw_fd()))
 }
 
+/// A handle on what is at `path`, links followed, also those of procfs to another process's descriptors. A handle on a
+/// mount that is attached nowhere can be attached itself.
+pub fn open_path(path: &Path) -> Result<OwnedFd> {
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, rustix::fs::Mode::empty()).named(|| format!("open({path:?}, O_PATH)"))
+}
+
 fn clone_flags(recursive: bool) -> OpenTreeFlags {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }

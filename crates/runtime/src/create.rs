@@ -173,7 +173,7 @@ fn open_sources(
 
 fn open_source(source: &Source, cgroup: Option<&cgroup::Cgroup>) -> Result<OwnedFd> {
     match source {
-        Source::Path { path, recursive } => mount::clone_path(path, *recursive).during(|| "bind source"),
+        Source::Path { path, recursive } => clone_or_take(path, *recursive).during(|| "bind source"),
         Source::Device { path, block, major, minor } => {
             let device = mount::clone_path(path, false)?;
             let stat = linux::file::stat(&device)?;
@@ -193,6 +193,15 @@ fn open_source(source: &Source, cgroup: Option<&cgroup::Cgroup>) -> Result<Owned
             })?;
             Ok(mount::clone_fd(directory, false)?)
         }
+    }
+}
+
+/// A copy of the mount at a path. A mount that is attached nowhere, which the caller holds open and names through
+/// procfs, can only be copied since Linux 6.15; before, it is taken itself.
+fn clone_or_take(path: &Path, recursive: bool) -> linux::Result<OwnedFd> {
+    match mount::clone_path(path, recursive) {
+        Err(error) if error.name() == Some("EINVAL") => mount::open_path(path),
+        result => result,
     }
 }
 

@@ -93,6 +93,8 @@ fn make(
         containers: donors(engine, &host)?,
         root: image.root.clone(),
         existing_paths: existing_paths(&host),
+        mounted_images: mounted_images(engine, &host)?,
+        lent_mounts: lent_mounts(engine, &host)?,
         volume_names: (0..count).map(|_| id::new_id()).collect::<Result<_>>()?,
     };
     let mac = mac_address(&config.mac_address, &endpoints);
@@ -284,6 +286,24 @@ fn donors(engine: &Engine, host: &HostConfig) -> Result<BTreeMap<String, Donor>>
         }
     }
     Ok(donors)
+}
+
+/// Digests of the images that are to be mounted, by the name the request uses.
+fn mounted_images(engine: &Engine, host: &HostConfig) -> Result<BTreeMap<String, String>> {
+    let mounts = host.mounts.iter().filter(|mount| mount.kind == api::mount::kind::IMAGE);
+    let names = mounts.map(|mount| &mount.source).filter(|name| !name.is_empty());
+    names.map(|name| Ok((name.clone(), image_use::id_of(engine, name)?))).collect()
+}
+
+/// Mounts that other containers lend.
+fn lent_mounts(engine: &Engine, host: &HostConfig) -> Result<Vec<super::spec::MountSpec>> {
+    let mut lent = Vec::new();
+    for text in host.volumes_from.iter().flatten() {
+        let (container, writable) = resolve::parse_lender(text)?;
+        let lender = engine.containers.find(container)?.view();
+        lent.extend(resolve::lend(&lender.record.spec.mounts, writable));
+    }
+    Ok(lent)
 }
 
 fn existing_paths(host: &HostConfig) -> Vec<String> {

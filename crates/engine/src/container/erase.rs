@@ -19,7 +19,10 @@ pub(crate) fn erase(engine: &Engine, record: &Record) -> Result<()> {
     if record.remove_volumes || record.host_config.auto_remove {
         for mount in &record.spec.mounts {
             if let MountSource::Volume { name, anonymous: true, .. } = &mount.source {
-                crate::volume::erase(engine, name)?;
+                // One that another container took over with `--volumes-from` stays with that one.
+                if !crate::volume::is_used_beside(engine, name, &record.id) {
+                    crate::volume::erase(engine, name)?;
+                }
             }
         }
     }

@@ -157,6 +157,9 @@ pub(crate) fn mount_points(view: &View) -> Vec<MountPoint> {
                     mode: if mount.mode.is_empty() { "z".to_owned() } else { mount.mode.clone() },
                     ..point
                 },
+                MountSource::Image { name, .. } => {
+                    MountPoint { kind: kind::IMAGE.to_owned(), name: name.clone(), ..point }
+                }
                 MountSource::Tmpfs { .. } => MountPoint { kind: kind::TMPFS.to_owned(), ..point },
             }
         })

@@ -10,6 +10,7 @@ use shim::protocol::{self, CgroupDriver, CgroupPlace, Create, Descriptor, ErrorK
 use tokio::sync::mpsc;
 
 use super::facts;
+use super::held::Held;
 use super::owner::Adopted;
 use super::plan::plan_spec;
 use super::record::{Attachment, Record};
@@ -125,7 +126,8 @@ async fn run(
     waiting: Vec<Attach>,
 ) -> std::result::Result<Launched, Failure> {
     let places = Places::of(engine, &record.id);
-    let create = prepare(engine, record, attachment).await?;
+    // What the shim is to mount is named by descriptors that are held until it has.
+    let (create, _held) = prepare(engine, record, attachment).await?;
     let (owned, exec_dir) = (engine.clone(), places.exec_dir.clone());
     let spawned = crate::blocking(move || {
         make_private(&exec_dir)?;
@@ -154,20 +156,21 @@ async fn prepare(
     engine: &Engine,
     record: &Record,
     attachment: Option<&Attachment>,
-) -> std::result::Result<Create, Failure> {
+) -> std::result::Result<(Create, Held), Failure> {
     let (engine, record, attachment) = (engine.clone(), record.clone(), attachment.cloned());
-    let create = crate::blocking(move || {
+    let prepared = crate::blocking(move || {
         let places = Places::of(&engine, &record.id);
         facts::ensure_bind_sources(&record.spec)?;
         write_files(&engine, &record, attachment.as_ref(), &places.data_dir)?;
         let root = root(&engine, &record)?;
-        let facts = facts::gather(&engine, &record, &layers(&root))?;
+        let mut facts = facts::gather(&engine, &record, &layers(&root))?;
+        let held = Held::gather(&engine, &record, &mut facts)?;
         let plan = plan_spec(&record.spec, &facts)?;
         tracing::debug!(container = crate::id::short(&record.id), plan = %serde_json::to_string(&plan).unwrap_or_default());
-        create_request(&record, &places, root, plan, facts.cgroup_path)
+        Ok((create_request(&record, &places, root, plan, facts.cgroup_path)?, held))
     })
     .await?;
-    Ok(create)
+    Ok(prepared)
 }
 
 fn create_request(

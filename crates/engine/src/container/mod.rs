@@ -12,6 +12,7 @@ pub mod export;
 mod facts;
 pub mod files;
 pub mod health;
+mod held;
 pub mod inspect;
 pub mod kill;
 mod launch;

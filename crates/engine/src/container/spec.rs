@@ -168,6 +168,15 @@ pub enum MountSource {
         /// Only this part of it; empty: the whole.
         subpath: String,
     },
+    /// The files of an image, read-only.
+    Image {
+        /// As the user wrote it.
+        name: String,
+        /// Its digest.
+        id: String,
+        /// Only this part of it; empty: the whole.
+        subpath: String,
+    },
     /// Memory.
     Tmpfs {
         /// Mount options: `size=1m`, `mode=1777`, `noexec` …

@@ -44,7 +44,7 @@ pub(super) fn plan(record: &Record, data_dir: &Path) -> Vec<Bind> {
             MountSource::Volume { name, subpath, .. } => {
                 (PathBuf::from(record.volume_paths.get(name)?), subpath.clone())
             }
-            MountSource::Tmpfs { .. } => return None,
+            MountSource::Tmpfs { .. } | MountSource::Image { .. } => return None,
         };
         let (destination, writable) = (mount.destination.clone(), mount.writable);
         Some(Bind { source, subpath, destination, writable, is_own: false, recursive: mount.recursive })

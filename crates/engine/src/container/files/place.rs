@@ -143,7 +143,7 @@ fn living_root(view: &View) -> Result<Option<OwnedFd>> {
     if !live.pidfd.send(0).map_err(failed)? {
         return Ok(None);
     }
-    linux::mntns::clone_root_of(&namespace).map(Some).map_err(failed)
+    linux::mntns::clone_from(&namespace, Path::new("/")).map(Some).map_err(failed)
 }
 
 /// A detached copy of a bind's source, private and read-only as the container has it.

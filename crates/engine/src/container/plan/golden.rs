@@ -39,6 +39,8 @@ fn plan(request: &str) -> String {
         containers: BTreeMap::new(),
         root: RootSource::Image,
         existing_paths: vec!["/srv".to_owned()],
+        mounted_images: BTreeMap::new(),
+        lent_mounts: Vec::new(),
         volume_names: vec!["v1".to_owned(), "v2".to_owned()],
     };
     let (spec, warnings) = match resolve::resolve(&request.config, &host, "", &facts) {
@@ -51,6 +53,7 @@ fn plan(request: &str) -> String {
         volume_paths: ["v1", "v2", "data"]
             .map(|name| (name.to_owned(), format!("/data/volumes/{name}/_data")))
             .into(),
+        held: BTreeMap::new(),
         user: User { uid: 1000, gid: 1000, additional_gids: vec![1000], ..User::default() },
         home: "/home/me".to_owned(),
         devices: Vec::new(),

@@ -29,6 +29,8 @@ pub(crate) struct StartFacts {
     pub(crate) data_dir: PathBuf,
     /// Where volumes are, by name.
     pub(crate) volume_paths: BTreeMap<String, String>,
+    /// Sources of mounts that are no plain path, by destination.
+    pub(crate) held: BTreeMap<String, String>,
     /// User and group numbers of the program.
     pub(crate) user: User,
     /// Its home directory.

@@ -28,7 +28,7 @@ fn bind(source: &str, destination: &str, options: &[&str]) -> Mount {
 pub(super) fn plan_mounts(spec: &ContainerSpec, facts: &StartFacts) -> Result<Vec<Mount>> {
     let asked: Vec<Mount> =
         spec.mounts.iter().map(|mount| plan_mount(mount, facts)).collect::<Result<_>>()?;
-    let mut mounts = default_mounts(spec);
+    let mut mounts = default_mounts(spec, facts)?;
     mounts.extend(own_files(spec, facts));
     mounts.retain(|default| !asked.iter().any(|mount| mount.destination == default.destination));
     mounts.extend(asked);
@@ -40,7 +40,7 @@ pub(super) fn plan_mounts(spec: &ContainerSpec, facts: &StartFacts) -> Result<Ve
     Ok(mounts)
 }
 
-fn default_mounts(spec: &ContainerSpec) -> Vec<Mount> {
+fn default_mounts(spec: &ContainerSpec, facts: &StartFacts) -> Result<Vec<Mount>> {
     let ro = if spec.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         mount("proc", "/proc", &["nosuid", "noexec", "nodev"]),
@@ -63,10 +63,15 @@ fn default_mounts(spec: &ContainerSpec) -> Vec<Mount> {
             let size = format!("size={}", spec.shm_size);
             mounts.push(mount("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
         }
-        // Refused when the container is made: the donor's memory is mounted in its own mount namespace only.
-        Share::Container(_) => {}
+        Share::Container(_) => mounts.push(bind(held(facts, "/dev/shm")?, "/dev/shm", SHM)),
     }
-    mounts
+    Ok(mounts)
+}
+
+/// The source of a mount that is no plain path.
+fn held<'a>(facts: &'a StartFacts, destination: &str) -> Result<&'a str> {
+    let source = facts.held.get(destination).map(String::as_str);
+    source.ok_or_else(|| Error::system(format!("the source of the mount at {destination} was not opened")))
 }
 
 /// `hosts`, `hostname` and `resolv.conf`, which the engine writes. A container that shares another's network uses
@@ -98,10 +103,11 @@ fn plan_mount(mount: &MountSpec, facts: &StartFacts) -> Result<Mount> {
                 .volume_paths
                 .get(name)
                 .ok_or_else(|| Error::system(format!("volume {name} has no place on this machine")))?;
-            if !subpath.is_empty() {
-                return Err(Error::not_implemented("volume subpaths are not supported yet"));
-            }
-            Ok(bind(root, &mount.destination, &options))
+            let source = if subpath.is_empty() { root } else { held(facts, &mount.destination)? };
+            Ok(bind(source, &mount.destination, &options))
+        }
+        MountSource::Image { .. } => {
+            Ok(bind(held(facts, &mount.destination)?, &mount.destination, &["bind", propagation, "ro"]))
         }
         MountSource::Tmpfs { options: given } => {
             let mut options: Vec<String> = given.clone();

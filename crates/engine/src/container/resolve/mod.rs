@@ -13,11 +13,11 @@ use api::config::Config;
 use api::host_config::HostConfig;
 
 use super::logging;
-use super::spec::{ContainerSpec, LogSpec, RootSource, RootSpec};
+use super::spec::{ContainerSpec, LogSpec, MountSpec, RootSource, RootSpec};
 use super::state::{Policy, Restart};
 use crate::{Error, Result};
 
-pub(crate) use mounts::anonymous_volumes;
+pub(crate) use mounts::{anonymous_volumes, lend, parse_lender};
 pub(crate) use namespaces::refuse_conflicts;
 pub(crate) use process::{merge_image, stop_signal_of};
 
@@ -42,6 +42,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) root: RootSource,
     /// Host paths of bind sources that exist.
     pub(crate) existing_paths: Vec<String>,
+    /// Digests of the images that are to be mounted, by the name the request uses.
+    pub(crate) mounted_images: BTreeMap<String, String>,
+    /// Mounts that other containers lend (`--volumes-from`).
+    pub(crate) lent_mounts: Vec<MountSpec>,
     /// Names for anonymous volumes, as many as [`anonymous_volumes`] says.
     pub(crate) volume_names: Vec<String>,
 }
@@ -107,23 +111,19 @@ fn refuse_unsupported(host: &HostConfig) -> Result<()> {
     {
         return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
     }
-    if host.volumes_from.as_ref().is_some_and(|list| !list.is_empty()) {
-        return Err(Error::invalid("--volumes-from is not supported yet: name the volumes with --volume"));
-    }
-    if host.ipc_mode.strip_prefix("container:").is_some_and(|donor| !donor.is_empty()) {
-        return Err(Error::invalid(
-            "sharing another container's IPC namespace is not supported yet: its /dev/shm could not be shared",
-        ));
-    }
     if host.links.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(Error::invalid("--link is not supported yet: use a user-defined network"));
     }
     if host.resources.device_requests.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(Error::invalid("device requests (--gpus, CDI) are not supported yet"));
     }
+    if let Some(unknown) = host.storage_opt.keys().find(|key| !key.eq_ignore_ascii_case("size")) {
+        return Err(Error::invalid(format!("Unknown option {unknown}")));
+    }
     if !host.storage_opt.is_empty() {
+        // No file system is asked: this engine sets no project quota on any of them.
         return Err(Error::invalid(
-            "--storage-opt is not supported yet: this engine sets no quota on a container's layer",
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
         ));
     }
     if !host.userns_mode.is_empty() && host.userns_mode != "host" {

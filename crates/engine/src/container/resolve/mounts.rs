@@ -66,6 +66,16 @@ pub(super) fn resolve(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> 
     for (destination, options) in &host.tmpfs {
         add(parse_tmpfs(destination, options)?)?;
     }
+    // What another container lends gives way to what this one asks for, and goes before what the image declares.
+    let mut lent: Vec<MountSpec> = Vec::new();
+    for mount in &facts.lent_mounts {
+        if !taken.contains(&mount.destination) {
+            lent.retain(|other| other.destination != mount.destination);
+            lent.push(mount.clone());
+        }
+    }
+    taken.extend(lent.iter().map(|mount| mount.destination.clone()));
+    mounts.extend(lent);
     for destination in config.volumes.iter().flatten().map(|(destination, _)| clean(destination)) {
         if taken.contains(&destination) {
             continue;
@@ -77,6 +87,32 @@ pub(super) fn resolve(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> 
     }
     mounts.sort_by_key(|mount| mount.destination.matches('/').count());
     Ok(mounts)
+}
+
+/// `container[:mode]` of `--volumes-from`: the container, and whether its volumes may be written.
+pub(crate) fn parse_lender(text: &str) -> Result<(&str, bool)> {
+    if text.is_empty() {
+        return Err(Error::invalid("volumes-from specification cannot be an empty string"));
+    }
+    let (container, mode) = text.split_once(':').unwrap_or((text, "rw"));
+    let mut words = mode.split(',');
+    if !words.all(|word| matches!(word, "ro" | "rw" | "z" | "Z")) {
+        return Err(Error::invalid(format!("invalid mode: {mode}")));
+    }
+    Ok((container, !mode.split(',').any(|word| word == "ro")))
+}
+
+/// The mounts that a container lends: its volumes and binds, which keep what they are and hold.
+pub(crate) fn lend(mounts: &[MountSpec], writable: bool) -> impl Iterator<Item = MountSpec> {
+    mounts.iter().filter(|mount| !matches!(mount.source, MountSource::Tmpfs { .. })).map(move |mount| {
+        let mut lent = mount.clone();
+        lent.writable &= writable;
+        lent.recursive_readonly |= !lent.writable;
+        if let MountSource::Volume { copy, .. } = &mut lent.source {
+            *copy = false;
+        }
+        lent
+    })
 }
 
 fn plain(destination: String, source: MountSource) -> MountSpec {
@@ -182,7 +218,8 @@ fn parse_mount(
             }
             MountSource::Tmpfs { options: tmpfs_options(mount, &invalid)? }
         }
-        kind::IMAGE | kind::CLUSTER | kind::NAMED_PIPE => {
+        kind::IMAGE => image_source(mount, facts, &invalid)?,
+        kind::CLUSTER | kind::NAMED_PIPE => {
             return Err(invalid("this type of mount is not supported by this engine"));
         }
         other => return Err(Error::invalid(format!("mount type unknown: \"{other}\""))),
@@ -195,10 +232,11 @@ fn parse_mount(
         "" | "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {}
         other => return Err(invalid(&format!("invalid propagation mode: {other}"))),
     }
+    let is_image = matches!(source, MountSource::Image { .. });
     Ok(MountSpec {
         destination: clean(&mount.target),
         source,
-        writable: !mount.read_only,
+        writable: !mount.read_only && !is_image,
         recursive_readonly: mount.read_only && !bind.read_only_non_recursive && !bind.non_recursive,
         recursive: !bind.non_recursive,
         propagation: bind.propagation,
@@ -257,6 +295,27 @@ fn volume_source(
         false => mount.source.clone(),
     };
     Ok(MountSource::Volume { name, anonymous, copy: !options.no_copy, subpath: options.subpath })
+}
+
+fn image_source(mount: &Mount, facts: &Facts<'_>, invalid: &dyn Fn(&str) -> Error) -> Result<MountSource> {
+    let others = [
+        ("BindOptions", mount.bind_options.is_some()),
+        ("VolumeOptions", mount.volume_options.is_some()),
+        ("TmpfsOptions", mount.tmpfs_options.is_some()),
+    ];
+    if let Some((field, _)) = others.iter().find(|(_, given)| *given) {
+        return Err(invalid(&format!("field {field} must not be specified")));
+    }
+    if mount.source.is_empty() {
+        return Err(invalid("field Source must not be empty"));
+    }
+    let subpath = mount.image_options.clone().unwrap_or_default().subpath;
+    if subpath.starts_with('/') || subpath.split('/').any(|part| part == "..") {
+        return Err(invalid("subpath must be a relative path within the image"));
+    }
+    let id = facts.mounted_images.get(&mount.source).cloned();
+    let id = id.ok_or_else(|| Error::not_found(format!("No such image: {}", mount.source)))?;
+    Ok(MountSource::Image { name: mount.source.clone(), id, subpath })
 }
 
 fn tmpfs_options(mount: &Mount, invalid: &dyn Fn(&str) -> Error) -> Result<Vec<String>> {

@@ -1,0 +1,100 @@
+//! Sources of a container's mounts that only a descriptor names: a part of a volume, an image's files, another
+//! container's shared memory.
+//!
+//! The shim opens them through `/proc/<daemon>/fd/<number>`, so what it mounts is what was found here, whatever a
+//! container does to paths meanwhile. They are held until the shim has mounted them.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use image::Silent;
+use linux::root::Root;
+
+use super::plan::StartFacts;
+use super::record::Record;
+use super::spec::{MountSource, Share};
+use crate::engine::Engine;
+use crate::{Error, Result};
+
+/// `statfs` type of tmpfs.
+const TMPFS: i64 = 0x0102_1994;
+
+/// Open sources.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Vec<OwnedFd>);
+
+impl Held {
+    /// Opens what a start needs, and notes in `facts` by which path the shim finds it.
+    pub(crate) fn gather(engine: &Engine, record: &Record, facts: &mut StartFacts) -> Result<Held> {
+        let mut held = Held::default();
+        for mount in &record.spec.mounts {
+            let source = match &mount.source {
+                MountSource::Volume { name, subpath, .. } if !subpath.is_empty() => {
+                    part(Path::new(record.volume_paths.get(name).map_or("", String::as_str)), subpath)?
+                }
+                MountSource::Image { name, id, subpath } => held.image(engine, name, id, subpath)?,
+                _ => continue,
+            };
+            facts.held.insert(mount.destination.clone(), held.hold(source));
+        }
+        if let Share::Container(id) = &record.spec.namespaces.ipc {
+            let memory = shared_memory(id, facts.donors.get(id).copied())?;
+            facts.held.insert("/dev/shm".to_owned(), held.hold(memory));
+        }
+        Ok(held)
+    }
+
+    /// Keeps a descriptor; the path by which another process of root reaches it.
+    fn hold(&mut self, descriptor: OwnedFd) -> String {
+        let path = format!("/proc/{}/fd/{}", std::process::id(), descriptor.as_raw_fd());
+        self.0.push(descriptor);
+        path
+    }
+
+    /// The files of an image, or a part of them, mounted nowhere.
+    fn image(&mut self, engine: &Engine, name: &str, id: &str, subpath: &str) -> Result<OwnedFd> {
+        let failed = |error: linux::Error| Error::system(format!("mount the image {name}: {error}"));
+        let runnable = engine.images.runnable(id, None).map_err(crate::image_use::error)?;
+        let layers = engine.images.lower_dirs(&runnable, &Silent).map_err(crate::image_use::error)?;
+        let paths: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
+        let whole = match paths.as_slice() {
+            [] => return Err(Error::invalid(format!("the image {name} has no files to mount"))),
+            [one] => linux::mount::clone_path(one, false).map_err(failed)?,
+            several => linux::overlay::detached(several, None).map_err(failed)?,
+        };
+        if subpath.is_empty() {
+            return Ok(whole);
+        }
+        let root = Root::from(whole);
+        let found = root.handle(Path::new(subpath)).map_err(|error| missing(subpath, &error))?;
+        // A part of a mount that is attached nowhere lives no longer than that mount.
+        self.0.push(root.into());
+        Ok(found)
+    }
+}
+
+/// A file or directory of a volume, looked up inside it.
+fn part(volume: &Path, subpath: &str) -> Result<OwnedFd> {
+    let root = Root::open(volume).map_err(|error| missing(&volume.display().to_string(), &error))?;
+    let whole = volume.join(subpath).display().to_string();
+    root.handle(Path::new(subpath)).map_err(|error| missing(&whole, &error))
+}
+
+fn missing(path: &str, error: &linux::Error) -> Error {
+    let words = error.words().to_lowercase();
+    Error::invalid(format!("cannot access path {path}: lstat {path}: {words}"))
+}
+
+/// The `/dev/shm` of a running container, as a mount of its own.
+fn shared_memory(id: &str, pid: Option<i32>) -> Result<OwnedFd> {
+    let failed = |error: linux::Error| Error::system(format!("share the memory of container {id}: {error}"));
+    let pid = pid.and_then(|pid| u32::try_from(pid).ok());
+    let pid = pid.ok_or_else(|| Error::conflict(format!("container {id} is not running")))?;
+    let namespace = linux::mntns::of_process(pid).map_err(failed)?;
+    let memory = linux::mntns::clone_from(&namespace, Path::new("/dev/shm")).map_err(failed)?;
+    // The donor may have put anything else there.
+    if linux::file::file_system_type(&memory).map_err(failed)? != TMPFS {
+        return Err(Error::conflict(format!("/dev/shm of container {id} is no shared memory")));
+    }
+    Ok(memory)
+}
