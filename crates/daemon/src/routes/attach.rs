@@ -3,7 +3,7 @@
 use api::detach_keys;
 use bytes::Bytes;
 use engine::container::attach::{self, Attached, Streams};
-use engine::container::logs::{self, LogOptions, Logs};
+use engine::container::logs::{self, LogOptions};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
@@ -32,7 +32,7 @@ pub(super) async fn attach(call: Request) -> Outcome {
 struct Opening {
     engine: engine::Engine,
     name: String,
-    past: Option<Logs>,
+    past: Option<LogOptions>,
     live: Option<Attached>,
     tty: bool,
     keys: Vec<u8>,
@@ -46,18 +46,19 @@ async fn open(call: &Request, streams: Streams, framed: bool) -> Result<Opening,
     let Streams { stdout, stderr, .. } = streams;
     let engine = call.state.engine.clone();
     let name = call.param("name").to_string();
-    let past = match call.query.flag("logs") && (stdout || stderr) {
-        true => {
-            let options = LogOptions { stdout, stderr, ..LogOptions::default() };
-            Some(logs::logs(&engine, &name, options).await?)
-        }
-        false => None,
-    };
+    let mut past = None;
+    let mut past_tty = None;
+    if call.query.flag("logs") && (stdout || stderr) {
+        let options = LogOptions { stdout, stderr, ..LogOptions::default() };
+        // Asked now for what can go wrong, which is a status only before the connection is taken over.
+        past_tty = Some(logs::logs(&engine, &name, options.clone()).await?.tty);
+        past = Some(options);
+    }
     let live = match call.query.flag("stream") {
         true => Some(attach::attach(&engine, &name, streams, framed).await?),
         false => None,
     };
-    let tty = live.as_ref().map(|live| live.tty).or(past.as_ref().map(|past| past.tty)).unwrap_or(false);
+    let tty = live.as_ref().map(|live| live.tty).or(past_tty).unwrap_or(false);
     Ok(Opening { engine, name, past, live, tty, keys })
 }
 
@@ -69,7 +70,12 @@ async fn serve(
     framed: bool,
 ) {
     let Opening { engine, name, past, live, tty, keys } = opening;
-    if let Some(mut past) = past {
+    if let Some(options) = past {
+        // Read after the head of the answer has gone: docker-py loses what comes together with it.
+        let mut past = match logs::logs(&engine, &name, options).await {
+            Ok(past) => past,
+            Err(error) => return tracing::debug!(container = name, %error, "its log is gone"),
+        };
         let print = Print { framed: framed && !tty, ..Print::default() };
         while let Some(Ok(entry)) = past.entries.recv().await {
             if client.write_all(&print.entry(&entry)).await.is_err() {

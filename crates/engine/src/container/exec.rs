@@ -233,7 +233,7 @@ pub(crate) async fn start_as(
     engine.execs.set(exec_id, Phase::Starting);
     let mut request = exec.request;
     request.console_size = start.console_size.or(request.console_size);
-    let launched = launch(engine, &handle, exec_id, &request, start.detach, how).await;
+    let launched = launch(engine, &handle, exec_id, &request, &start, how).await;
     match launched {
         Ok((pid, attached)) => {
             engine.execs.set(exec_id, Phase::Running { pid });
@@ -258,7 +258,7 @@ async fn launch(
     handle: &Handle,
     exec_id: &str,
     request: &ExecCreateRequest,
-    detach: bool,
+    start: &ExecStartRequest,
     with: How,
 ) -> Result<(i32, Option<Attached>)> {
     let view = handle.view();
@@ -279,10 +279,10 @@ async fn launch(
     let io = Io {
         terminal: request.tty,
         console_size: console_size(request.console_size.unwrap_or_default()),
-        stdin: request.attach_stdin && !detach,
+        stdin: request.attach_stdin && !start.detach,
         stdin_once: true,
     };
-    let (attach, stream, descriptors) = if detach {
+    let (attach, stream, descriptors) = if start.detach {
         (None, None, Vec::new())
     } else {
         let (ours, theirs) = stream_pair()?;
@@ -291,7 +291,8 @@ async fn launch(
             stdin: request.attach_stdin,
             stdout: request.attach_stdout || request.tty,
             stderr: request.attach_stderr,
-            framing: if request.tty || with.raw { Framing::Raw } else { Framing::Mux },
+            // What the client expects decides, as in Docker, not what the program has.
+            framing: if start.tty || with.raw { Framing::Raw } else { Framing::Mux },
         };
         (Some(how), Some(Attached { stream: ours, tty: request.tty }), vec![theirs])
     };

@@ -36,13 +36,19 @@ fn known(driver: &str) -> Option<&'static [&'static str]> {
     })
 }
 
+/// Drivers of Docker's that send elsewhere.
+const REMOTE: &[&str] =
+    &["awslogs", "fluentd", "gcplogs", "gelf", "journald", "splunk", "syslog", "etwlogs", "logentries"];
+
 /// Refuses a driver that is not there, options that it does not take, and modes that are none.
 pub(crate) fn validate(log: &LogSpec) -> Result<()> {
     let LogSpec { driver, options } = log;
     let known = known(driver).ok_or_else(|| {
-        Error::invalid(format!(
-            "logger: no log driver named '{driver}' is registered (this engine has json-file, local and none)"
-        ))
+        let words = format!("logger: no log driver named '{driver}' is registered");
+        if REMOTE.contains(&driver.as_str()) {
+            return Error::invalid(format!("{words}: this engine has json-file, local and none"));
+        }
+        Error::invalid(words)
     })?;
     if driver == "none" {
         return Ok(());
@@ -84,8 +90,7 @@ pub(crate) fn config(record: &Record, log: &LogSpec, data_dir: &Path) -> Result<
         // `max-size=-1` takes the limit away.
         Some("-1") => None,
         Some(text) => Some(parse_size(text)?),
-        None if is_local || option("max-file").is_none() => Some(usual_size),
-        None => None,
+        None => Some(usual_size),
     };
     let max_file = match option("max-file") {
         None if is_local || option("max-size").is_none() => usual_files,
@@ -102,9 +107,6 @@ pub(crate) fn config(record: &Record, log: &LogSpec, data_dir: &Path) -> Result<
         Some("true") => true,
         Some(text) => return Err(Error::invalid(format!("invalid value for compress: \"{text}\""))),
     };
-    if max_file > 1 && max_size.is_none() {
-        return Err(Error::invalid("max-file cannot be set without max-size"));
-    }
     if compress && (max_file < 2 || max_size.is_none()) {
         return Err(Error::invalid(
             "compress cannot be true when max-file is less than 2 or max-size is not set",
@@ -231,8 +233,9 @@ mod tests {
             (
                 "splunk",
                 &[],
-                "logger: no log driver named 'splunk' is registered (this engine has json-file, local and none)",
+                "logger: no log driver named 'splunk' is registered: this engine has json-file, local and none",
             ),
+            ("asdf", &[], "logger: no log driver named 'asdf' is registered"),
         ];
         for (driver, options, words) in cases {
             let said =

@@ -25,8 +25,10 @@ pub fn wait(
 async fn until(handle: Handle, condition: WaitCondition, exits: u64) -> Result<WaitResponse> {
     let met = |view: &View| match condition {
         WaitCondition::NotRunning => {
-            view.state().running().is_none()
-                && !matches!(view.state(), State::Starting { .. } | State::Restarting { .. })
+            // An end counts even when the restart policy has made another run of it before anybody looked.
+            view.exits > exits
+                || view.state().running().is_none()
+                    && !matches!(view.state(), State::Starting { .. } | State::Restarting { .. })
         }
         WaitCondition::NextExit => {
             view.exits > exits || matches!(view.state(), State::Gone { .. } | State::Removing { .. })
