@@ -212,7 +212,7 @@ fn rotation(scope: &Scope<'_>) -> Result<()> {
 }
 
 fn follow_rotation(scope: &Scope<'_>) -> Result<()> {
-    let flags = ["-i", "--log-opt", "max-size=40k", "--log-opt", "max-file=5"];
+    let flags = ["-i", "--log-opt", "max-size=40k", "--log-opt", "max-file=20"];
     let name = scope.start("rotating", &flags, &["sh", "-c", "echo begin; read go; seq 4000"])?;
     scope.logged(&name, "begin")?;
     let path = format!("/containers/{name}/logs?stdout=1&follow=1");
