@@ -29,12 +29,15 @@ pub struct Blob {
     /// How often in a row the connection was cut without a byte.
     fruitless: u32,
     ignores_ranges: bool,
+    /// The endpoint that sent it last, as [`Repository::describe`] has it.
+    sender: String,
 }
 
 struct Open {
     answer: Answer,
     /// How many bytes come before those wanted, because the registry knows no ranges.
     skip: u64,
+    sender: String,
 }
 
 impl Repository {
@@ -59,6 +62,7 @@ impl Repository {
             open: None,
             fruitless: 0,
             ignores_ranges: false,
+            sender: String::new(),
         };
         if !blob.left.is_empty() {
             blob.reopen().await?;
@@ -146,7 +150,7 @@ impl Repository {
             None => check(session.send(&call).await?, asked, session.authorizer.uses_tokens().await).await?,
         };
         let skip = placed(&answer, descriptor, &range)?;
-        Ok(Open { answer, skip })
+        Ok(Open { answer, skip, sender: session.endpoint.to_string() })
     }
 }
 
@@ -232,6 +236,13 @@ impl Blob {
         self.left.start
     }
 
+    /// Says that the content is not what its digest says: the endpoint that sent it is not asked again in this operation.
+    /// Whether there is another one that may have it right: a mirror that is broken need not keep an image from coming.
+    #[must_use]
+    pub fn distrust(self) -> bool {
+        self.repository.distrust(&self.sender)
+    }
+
     /// Whether the registry sent the blob from its beginning although a part was asked for: several parts at once then
     /// cost more than they bring.
     #[must_use]
@@ -290,6 +301,7 @@ impl Blob {
             match opened {
                 Ok(open) => {
                     self.ignores_ranges |= open.skip > 0;
+                    self.sender.clone_from(&open.sender);
                     self.open = Some(open);
                     return Ok(());
                 }

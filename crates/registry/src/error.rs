@@ -203,6 +203,9 @@ pub enum Cause {
     /// The registry wants name and secret, and there are none.
     #[error("no basic auth credentials")]
     NoCredentials,
+    /// The other side does not finish a TLS handshake; not worth another try.
+    #[error("net/http: TLS handshake timeout")]
+    HandshakeTimedOut,
     /// It took too long.
     #[error("{0}")]
     TimedOut(&'static str),

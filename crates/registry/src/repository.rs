@@ -90,6 +90,16 @@ impl Repository {
         Err(failure.unwrap_or_else(|| self.incapable(need)))
     }
 
+    /// Stops asking the endpoint that `describe` has in this line, unless it is the only one. Whether another is left.
+    pub(crate) fn distrust(&self, line: &str) -> bool {
+        for place in self.places.iter().filter(|place| place.session.endpoint.to_string() == line) {
+            place.is_dead.store(true, Ordering::Relaxed);
+        }
+        self.places
+            .iter()
+            .any(|place| place.session.endpoint.can.pull && !place.is_dead.load(Ordering::Relaxed))
+    }
+
     /// The endpoint that takes content. Pushes do not fail over: half an image here and half there helps nobody.
     pub(crate) fn push_session(&self) -> Result<&Session> {
         let place = self.capable(Need::Push).next();

@@ -49,6 +49,8 @@ pub(crate) struct Call {
     pub(crate) pinned: bool,
     /// Whether nothing of the user's is shown, whatever the registry asks for.
     pub(crate) is_anonymous: bool,
+    /// Whether it may be sent again when the answer got lost: the registry then has the same as if it was sent once.
+    pub(crate) is_repeatable: bool,
 }
 
 /// Where a request goes.
@@ -65,12 +67,16 @@ pub(crate) enum Target {
 impl Call {
     pub(crate) fn new(method: Method, target: Target, scope: String) -> Self {
         let (headers, payload) = (HeaderMap::new(), Payload::Empty);
-        Self { method, target, headers, payload, scope, pinned: false, is_anonymous: false }
-    }
-
-    /// What may be sent twice without a trace: nothing, or the same again.
-    fn is_repeatable(&self) -> bool {
-        self.method != Method::POST && self.method != Method::PATCH
+        Self {
+            method,
+            target,
+            headers,
+            payload,
+            scope,
+            pinned: false,
+            is_anonymous: false,
+            is_repeatable: true,
+        }
     }
 }
 
@@ -92,7 +98,7 @@ impl Session {
             let tried = self.send_once(call).await;
             let wait = match &tried {
                 Ok(answer) if is_passing(answer.status, call) => Some(problem::wait(answer).unwrap_or(pause)),
-                Err(error) if error.is_interruption() && call.is_repeatable() => Some(pause),
+                Err(error) if error.is_interruption() && call.is_repeatable => Some(pause),
                 _ => None,
             };
             match wait {
@@ -201,11 +207,7 @@ impl Session {
     }
 }
 
-/// A status that passes. A POST is repeated only when the registry has refused to look at it.
+/// A status that passes.
 fn is_passing(status: StatusCode, call: &Call) -> bool {
-    match status.as_u16() {
-        429 | 503 => true,
-        408 | 500 | 502 | 504 => call.is_repeatable(),
-        _ => false,
-    }
+    call.is_repeatable && matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }

@@ -79,7 +79,7 @@ impl Default for Patience {
         Self {
             connect: Duration::from_secs(30),
             handshake: Duration::from_secs(10),
-            answer: Duration::from_secs(60),
+            answer: Duration::from_secs(30),
             commit: Duration::from_secs(600),
             idle: Duration::from_secs(60),
             retries: 4,

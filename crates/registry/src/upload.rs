@@ -54,8 +54,8 @@ impl Repository {
         })
     }
 
-    /// Uploads a blob of known length and digest in one request. When the connection breaks on the way, it begins again
-    /// from the start, a few times.
+    /// Uploads a blob of known length and digest in one request. When the connection breaks on the way and the registry
+    /// does not have the blob by then, it begins again from the start, a few times.
     ///
     /// # Errors
     /// As [`Upload::put`].
@@ -149,6 +149,8 @@ impl Upload {
     fn call(&self, method: Method, url: Uri) -> Call {
         let mut call = Call::new(method, Target::Absolute(url), self.scope.clone());
         call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        // What of it the registry has taken when the answer gets lost, nobody knows without asking.
+        call.is_repeatable = method_is_harmless(&call.method);
         call
     }
 
@@ -164,7 +166,17 @@ impl Upload {
 
     async fn close(&self, call: &Call, digest: &Digest) -> Result<()> {
         let session = self.repository.push_session()?;
-        let answer = checked(session, session.send(call).await?).await?;
+        let sent = match session.send(call).await {
+            Err(error) if error.is_interruption() => {
+                // The answer was lost; the blob may not be.
+                return match self.repository.has_blob(digest).await {
+                    Ok(Some(_)) => Ok(()),
+                    _ => Err(error),
+                };
+            }
+            sent => sent?,
+        };
+        let answer = checked(session, sent).await?;
         let named = answer.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
         if let Some(named) = named.filter(|named| named != digest) {
             return Err(answer.strange(format!("took {digest} for {named}")));
@@ -186,7 +198,12 @@ impl Upload {
 
 /// Whether the whole upload is worth another try.
 fn may_pass(error: &Error) -> bool {
-    error.is_interruption() || matches!(error, Error::Refused { status: 500..=599, .. })
+    error.is_interruption()
+        || matches!(error, Error::Refused { status: 500..=599, .. } | Error::TooManyRequests { .. })
+}
+
+fn method_is_harmless(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::DELETE
 }
 
 /// How many bytes `0-9` are. A registry that has none says `0-0`, which is also what it says of one.

@@ -316,13 +316,54 @@ async fn an_interrupted_upload_begins_again() {
     let registry = Registry::start();
     let content = layer(300_000);
     let descriptor = setting::descriptor(LAYER, &content);
-    registry.misbehave("PUT", "/blobs/uploads/", 1, Fault::NoAnswer);
-    registry.misbehave("PUT", "/blobs/uploads/", 1, Fault::Status(404, vec![], vec![]));
+    registry.misbehave("PUT", "/blobs/uploads/", 1, Fault::Status(502, vec![], vec![]));
+    registry.misbehave("POST", "/blobs/uploads/", 1, Fault::NoAnswer);
     let repository = repository(&registry, "app").await;
     let source = std::sync::Arc::new(bytes::Bytes::from(content.clone()));
-    repository.put_blob(&descriptor, source.clone()).await.expect_err("an upload that is gone");
-    repository.put_blob(&descriptor, source).await.expect("an upload");
+    repository.put_blob(&descriptor, source.clone()).await.expect("an upload");
+    assert_eq!(registry.count("PUT", "/blobs/uploads/"), 2);
     assert!(registry.stored_blob("app", &descriptor.digest.to_string()) == Some(content));
+}
+
+#[tokio::test]
+async fn an_upload_whose_answer_was_lost_is_found() {
+    let registry = Registry::start();
+    let content = layer(1000);
+    let descriptor = setting::descriptor(LAYER, &content);
+    registry.misbehave("PUT", "/blobs/uploads/", 1, Fault::NoAnswer);
+    let repository = repository(&registry, "app").await;
+    repository
+        .put_blob(&descriptor, std::sync::Arc::new(bytes::Bytes::from(content)))
+        .await
+        .expect("an upload");
+    assert_eq!(registry.count("PUT", "/blobs/uploads/"), 1);
+}
+
+#[tokio::test]
+async fn a_mirror_with_wrong_content_is_not_asked_again() {
+    let (mirror, origin) = (Registry::start(), Registry::start());
+    let content = layer(100_000);
+    mirror.blob("app", content.clone());
+    origin.blob("app", content.clone());
+    mirror.misbehave("GET", "/blobs/", 99, Fault::WrongBytes);
+    let certs = setting::Directory::new("distrust");
+    certs.write(
+        &format!("{}/hosts.toml", origin.host()),
+        &format!("server = \"http://{}\"\n[host.\"http://{}\"]\n", origin.host(), mirror.host()),
+    );
+    let client = client_with(|settings| settings.certs_dirs = vec![certs.path().to_owned()]);
+    let reference = setting::reference(&origin, "app");
+    let repository = client.repository(&reference, &Default::default()).await.expect("a repository");
+    let descriptor = setting::descriptor(LAYER, &content);
+    let small = repository.blob_bytes(&descriptor, 1 << 20).await.expect("from the origin");
+    assert!(small == content, "verified, so that the mirror was passed over");
+    let mut blob = repository.blob(&descriptor, 0..100_000).await.expect("from the mirror");
+    while blob.next().await.expect("a piece").is_some() {}
+    assert!(blob.distrust(), "the origin is left");
+    let right = read_all(&repository, &descriptor, 0..100_000).await.expect("from the origin");
+    assert!(right == content);
+    let blob = repository.blob(&descriptor, 0..100_000).await.expect("from the origin");
+    assert!(!blob.distrust(), "nobody is left");
 }
 
 #[tokio::test]

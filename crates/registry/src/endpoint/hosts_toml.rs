@@ -181,4 +181,13 @@ mod tests {
         check(&"[".repeat(100_000), "");
         check(&format!("a = {}", "[".repeat(100_000)), "");
     }
+
+    #[test]
+    fn no_change_of_a_file_makes_the_reader_fail() {
+        let whole = "server = \"https://r\"\n[host.\"https://m:5/v2\"]\ncapabilities = [\"pull\"]\nclient = [[\"a\", \"b\"]]\n[host.\"https://m:5/v2\".header]\nx = [\"1\"]\n";
+        for text in crate::endpoint::changed(whole) {
+            // An error or a value; what must not come is a panic.
+            let _either = HostsToml::parse(&text);
+        }
+    }
 }

@@ -118,3 +118,26 @@ impl std::fmt::Display for Endpoint {
         Ok(())
     }
 }
+
+/// Texts like `whole` with a few letters changed, for tests of readers: cuts at every place, and 2000 seeded changes.
+#[cfg(test)]
+pub(crate) fn changed(whole: &str) -> Vec<String> {
+    const LETTERS: &[u8] = b"\"'[]{}=#,.*:/\\\n x0\0";
+    let mut texts: Vec<String> = (0..whole.len()).map(|end| whole[..end].to_owned()).collect();
+    let mut seed = 0x2545_f491_u32;
+    let mut random = |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 17;
+        seed ^= seed << 5;
+        usize::try_from(seed).unwrap_or(0) % below
+    };
+    for _ in 0..2000 {
+        let mut bytes = whole.as_bytes().to_vec();
+        for _ in 0..1 + random(4) {
+            let at = random(bytes.len());
+            bytes[at] = LETTERS[random(LETTERS.len())];
+        }
+        texts.push(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    texts
+}

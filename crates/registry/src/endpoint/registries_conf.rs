@@ -223,4 +223,13 @@ mod tests {
             "pull-from-mirror",
         );
     }
+
+    #[test]
+    fn no_change_of_a_file_makes_the_reader_fail() {
+        let whole = "[[registry]]\nprefix = \"*.e\"\nlocation = \"l/p\"\n[[registry.mirror]]\nlocation = \"m:1/x\"\npull-from-mirror = \"tag-only\"\n";
+        for text in crate::endpoint::changed(whole) {
+            // An error or a value; what must not come is a panic.
+            let _either = RegistriesConf::parse(Path::new("x"), &text);
+        }
+    }
 }

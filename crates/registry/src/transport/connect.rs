@@ -104,7 +104,7 @@ async fn encrypt(
         ServerName::try_from(bare).map_err(|_| Cause::Tls(format!("{host} is not a server's name")))?;
     let handshake = TlsConnector::from(config.clone()).connect(name, stream);
     match timeout(patience.handshake, handshake).await {
-        Err(_) => Err(Cause::TimedOut("net/http: TLS handshake timeout")),
+        Err(_) => Err(Cause::HandshakeTimedOut),
         Ok(Err(error)) => Err(tls::cause(&error)),
         Ok(Ok(stream)) => Ok(Box::new(stream)),
     }
