@@ -305,3 +305,68 @@ async fn a_registry_in_the_clear_where_tls_is_wanted() {
     );
     assert_eq!(error.to_string(), words);
 }
+
+fn base64url(bytes: &[u8]) -> String {
+    api::registry::base64_encode(bytes).replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned()
+}
+
+/// A token for docker-registry: a JWT that the key of `token.pem` has signed (distribution, "token authentication: JWT").
+fn token(directory: &Directory, access: &str) -> String {
+    let certificate = directory.read("token.pem");
+    let lines = certificate.lines().filter(|line| !line.starts_with("---"));
+    let chain: String = lines.collect();
+    let now = jiff::Timestamp::now().as_second();
+    let head = format!(r#"{{"typ":"JWT","alg":"RS256","x5c":["{chain}"]}}"#);
+    let claims = format!(
+        r#"{{"iss":"kit","sub":"me","aud":"debian","exp":{},"nbf":{},"iat":{now},"jti":"1","access":[{access}]}}"#,
+        now + 600,
+        now - 600
+    );
+    let signed = format!("{}.{}", base64url(head.as_bytes()), base64url(claims.as_bytes()));
+    directory.write("signed", &signed);
+    openssl(directory, "dgst -sha256 -sign token.key -out signature signed");
+    let signature = std::fs::read(directory.path().join("signature")).expect("a signature");
+    format!("{signed}.{}", base64url(&signature))
+}
+
+#[tokio::test]
+async fn with_tokens_of_a_realm() {
+    let realm = testkit::Registry::start();
+    let address = realm.host();
+    let with_realm = |directory: &Directory| {
+        openssl(
+            directory,
+            "req -x509 -newkey rsa:2048 -nodes -keyout token.key -out token.pem -days 30 -subj /CN=kit",
+        );
+        let bundle = directory.path().join("token.pem").display().to_string();
+        let auth = format!(
+            "auth:\n  token:\n    realm: http://{address}/token\n    service: debian\n    issuer: kit\n    rootcertbundle: {bundle}\n"
+        );
+        (String::new(), auth)
+    };
+    let Some(debian) = Debian::start("token", with_realm) else { return };
+    let gives = |scope: &str, actions: &str| {
+        let access = format!(r#"{{"type":"repository","name":"app","actions":[{actions}]}}"#);
+        let body = format!(r#"{{"token":"{}","expires_in":600}}"#, token(&debian.directory, &access));
+        let answer = testkit::Fault::Status(200, Vec::new(), body.into_bytes());
+        realm.misbehave("GET", scope, u32::MAX, answer);
+    };
+    gives("scope=repository%3Aapp%3Apull%2Cpush", r#""pull","push""#);
+    gives("scope=repository%3Aapp%3Apull", r#""pull""#);
+    let repository = debian.repository(&client(), "app", &auth("me", "secret")).await;
+    there_and_back(&repository).await.expect("push and pull");
+    let shown = realm.seen();
+    assert_eq!(shown.len(), 2, "one token for each scope");
+    assert!(shown.iter().all(|seen| seen.header("authorization") == Some("Basic bWU6c2VjcmV0")));
+    assert!(shown.iter().all(|seen| seen.target.contains("service=debian")));
+    // A token that does not allow it is how a registry says that a repository is not for this user.
+    let other = debian.repository(&client(), "other", &auth("me", "secret")).await;
+    gives("scope=repository%3Aother%3Apull", r#""pull""#);
+    let error = other.resolve(&Which::Tag("1".to_owned())).await.expect_err("not for this user");
+    let host = debian.host();
+    let words = format!(
+        "pull access denied for {host}/other, repository does not exist or may require 'docker login'"
+    );
+    assert!(error.to_string().starts_with(&words), "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}

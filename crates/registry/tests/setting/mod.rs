@@ -86,6 +86,10 @@ impl Directory {
         &self.0
     }
 
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.join(name)).expect("a file")
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let file = self.0.join(name);
         std::fs::create_dir_all(file.parent().expect("a parent")).expect("a directory");
