@@ -16,9 +16,6 @@ use crate::records::Records;
 use crate::volume::Volumes;
 use crate::{Error, Result, id};
 
-/// How often the firewall is compared with what it should be.
-const RECONCILE: Duration = Duration::from_millis(900);
-
 /// Our own binary, by a path that nobody can change: what shims are started from.
 #[derive(Debug)]
 pub struct Program {
@@ -55,7 +52,7 @@ pub async fn open(config: Config) -> Result<Engine> {
     recover::settle(settling).await;
     let owned = engine.clone();
     crate::blocking(move || sweep(&owned)).await?;
-    tokio::spawn(keep_firewall(engine.clone()));
+    tokio::spawn(crate::network::keep_firewall(engine.clone()));
     tokio::spawn(collect_garbage(engine.clone()));
     Ok(engine)
 }
@@ -80,7 +77,7 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
             "a record cannot be read; it is kept as it is"
         );
     }
-    let networks = Networks::open(&config, &records)?;
+    let networks = Networks::open(&config, &records, &containers)?;
     let volumes = Volumes::new(&config.data_root.join("volumes"), volumes);
     let parts = Parts {
         host,
@@ -124,6 +121,7 @@ fn sweep(engine: &Engine) -> Result<()> {
             end_stray(engine, &found)?;
         }
     }
+    engine.networks.sweep()?;
     if let Some(difference) = engine.networks.reconcile()? {
         tracing::info!(difference, "the firewall was made what the running containers need");
     }
@@ -157,23 +155,6 @@ async fn collect_garbage(engine: Engine) {
     match collected {
         Ok(collected) => tracing::debug!(?collected, "collected what the last daemon left"),
         Err(error) => tracing::error!(%error, "what the last daemon left cannot be freed"),
-    }
-}
-
-/// Puts the firewall right within a second when somebody flushes it.
-async fn keep_firewall(engine: Engine) {
-    let mut ticks = tokio::time::interval(RECONCILE);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let owned = engine.clone();
-        match crate::blocking(move || owned.networks.reconcile()).await {
-            Ok(None) => {}
-            Ok(Some(difference)) => {
-                tracing::warn!(difference, "somebody changed our firewall rules: they are restored")
-            }
-            Err(error) => tracing::error!(%error, "the firewall cannot be compared with what it should be"),
-        }
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Config {
     pub cgroup_parent: String,
     /// The default bridge.
     pub bridge: Bridge,
+    /// Where subnets come from that nobody chose.
+    pub address_pools: Vec<network::ipam::AddressPool>,
     /// Size of /dev/shm in bytes when a container does not say.
     pub default_shm_size: i64,
     /// Seconds between the stop signal and SIGKILL when a container does not say.
@@ -132,6 +134,7 @@ impl Default for Config {
             exec_root: PathBuf::from("/run/berth"),
             cgroup_parent: "/berth".to_owned(),
             bridge: Bridge::default(),
+            address_pools: network::ipam::default_pools(),
             default_shm_size: 64 * 1024 * 1024,
             default_stop_timeout: 10,
             log_driver: "json-file".to_owned(),

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use store::{BadRecord, Store, Table};
 
 use crate::container::record::Record;
+use crate::network::record::NetworkRecord;
 use crate::{Error, Result};
 
 const CONTAINERS: Table<String, Record> = Table::new("containers");
 const VOLUMES: Table<String, VolumeRecord> = Table::new("volumes");
+const NETWORKS: Table<String, NetworkRecord> = Table::new("networks");
 const ABOUT: Table<String, String> = Table::new("about");
 
 /// One volume's record.
@@ -88,6 +90,23 @@ impl Records {
     /// All volumes, and the records that could not be read.
     pub(crate) fn volumes(&self) -> Result<(Vec<VolumeRecord>, Vec<BadRecord>)> {
         let scan = self.store.read()?.scan(&VOLUMES)?;
+        Ok((scan.records.into_iter().map(|(_, record)| record).collect(), scan.bad))
+    }
+
+    /// Writes a network's record.
+    pub(crate) fn save_network(&self, record: &NetworkRecord) -> Result<()> {
+        Ok(self.store.write(|transaction| transaction.put(&NETWORKS, &record.id, record))?)
+    }
+
+    /// Forgets a network.
+    pub(crate) fn forget_network(&self, id: &str) -> Result<()> {
+        self.store.write(|transaction| transaction.delete(&NETWORKS, &id.to_owned()).map(drop))?;
+        Ok(())
+    }
+
+    /// All networks that were made, and the records that could not be read.
+    pub(crate) fn networks(&self) -> Result<(Vec<NetworkRecord>, Vec<BadRecord>)> {
+        let scan = self.store.read()?.scan(&NETWORKS)?;
         Ok((scan.records.into_iter().map(|(_, record)| record).collect(), scan.bad))
     }
 

@@ -17,7 +17,12 @@ fn serve(sockets: ResolverSockets) -> Vec<std::thread::JoinHandle<()>> {
     names.set("q", NamedEndpoint { names: vec!["quit".into()], addresses: vec![[10, 0, 0, 1].into()] });
     let reply = move |query: &[u8], transport| {
         let networks = [&names];
-        let server = Server { networks: &networks, forwards: false, forwards_single_labels: true };
+        let server = Server {
+            networks: &networks,
+            links: &std::collections::BTreeMap::new(),
+            forwards: false,
+            forwards_single_labels: true,
+        };
         match answer(query, &server, transport, 0) {
             Outcome::Answer(message) | Outcome::Forward { failure: message } => message,
             Outcome::Drop => Vec::new(),

@@ -1,7 +1,8 @@
 //! `/networks…`.
 
-use api::network::{ConnectRequest, CreateRequest};
-use http::Method;
+use api::network::{ConnectRequest, CreateRequest, DisconnectRequest};
+use engine::network::{connect, create, list, remove};
+use http::{Method, StatusCode};
 
 use super::system::shaped;
 use super::{Request, State, no_content};
@@ -11,17 +12,17 @@ use crate::server::router::{Outcome, Router};
 use crate::shape;
 
 pub(super) fn add(router: &mut Router<State>) {
-    router.add(Method::GET, "/networks", list);
-    router.add(Method::POST, "/networks/create", create);
+    router.add(Method::GET, "/networks", all);
+    router.add(Method::POST, "/networks/create", make);
     router.add(Method::POST, "/networks/prune", prune);
-    router.add(Method::POST, "/networks/{id*}/connect", connect);
-    router.add(Method::POST, "/networks/{id*}/disconnect", disconnect);
+    router.add(Method::POST, "/networks/{id*}/connect", join);
+    router.add(Method::POST, "/networks/{id*}/disconnect", leave);
     router.add(Method::GET, "/networks/{id*}", inspect);
-    router.add(Method::DELETE, "/networks/{id*}", remove);
+    router.add(Method::DELETE, "/networks/{id*}", unmake);
 }
 
-async fn list(call: Request) -> Outcome {
-    reply::ok(&engine::network::list::list(&call.state.engine, &call.query.filters()?).await?)
+async fn all(call: Request) -> Outcome {
+    reply::ok(&list::list(&call.state.engine, &call.query.filters()?).await?)
 }
 
 async fn inspect(call: Request) -> Outcome {
@@ -31,36 +32,39 @@ async fn inspect(call: Request) -> Outcome {
             "invalid value for verbose: {verbose}: strconv.ParseBool: parsing {verbose:?}: invalid syntax"
         )));
     }
-    let network = engine::network::list::inspect(&call.state.engine, call.param("id")).await?;
+    let network = list::inspect(&call.state.engine, call.param("id")).await?;
     shaped(&call, shape::Answer::NetworkInspect, &network)
 }
 
-async fn remove(call: Request) -> Outcome {
-    engine::network::list::remove(&call.state.engine, call.param("id")).await?;
+async fn unmake(call: Request) -> Outcome {
+    remove::remove(&call.state.engine, call.param("id")).await?;
     no_content()
 }
 
-async fn create(mut call: Request) -> Outcome {
+async fn make(mut call: Request) -> Outcome {
     let mut request: CreateRequest = call.json().await?;
     if !call.is_at_least(48) {
         shape::v1_48::create_network(&mut request);
     }
-    Err(Failure::not_implemented("making a network"))
+    let made = create::create(&call.state.engine, request).await?;
+    reply::json(StatusCode::CREATED, &made)
 }
 
 async fn prune(call: Request) -> Outcome {
-    call.query.filters()?;
-    Err(Failure::not_implemented("pruning networks"))
+    reply::ok(&remove::prune(&call.state.engine, &call.query.filters()?).await?)
 }
 
-async fn connect(mut call: Request) -> Outcome {
+async fn join(mut call: Request) -> Outcome {
     let mut request: ConnectRequest = call.json().await?;
     if !call.is_at_least(54) {
         shape::v1_54::connect(&mut request);
     }
-    Err(Failure::not_implemented("connecting a container to a network"))
+    connect::connect(&call.state.engine, call.param("id"), request).await?;
+    Ok(reply::empty(StatusCode::OK))
 }
 
-async fn disconnect(_: Request) -> Outcome {
-    Err(Failure::not_implemented("disconnecting a container from a network"))
+async fn leave(mut call: Request) -> Outcome {
+    let request: DisconnectRequest = call.json().await?;
+    connect::disconnect(&call.state.engine, call.param("id"), request).await?;
+    Ok(reply::empty(StatusCode::OK))
 }

@@ -79,10 +79,16 @@ fn make(
     let host = defaults(&current, engine.host.cgroup_v2(), request.host_config.unwrap_or_default())?;
     let networking =
         request.networking_config.and_then(|networking| networking.endpoints_config).unwrap_or_default();
-    let endpoints = endpoints(&host, networking)?;
     let count = resolve::anonymous_volumes(&config, &host);
     resolve::refuse_conflicts(&config, &host)?;
     health::validate(&config)?;
+    let endpoints = crate::network::endpoints(
+        &engine.networks,
+        &host,
+        config.network_disabled,
+        &config.mac_address,
+        networking,
+    )?;
     let facts = Facts {
         config: &current,
         id: &container_id,
@@ -100,7 +106,6 @@ fn make(
     let mac = mac_address(&config.mac_address, &endpoints);
     let (spec, warnings) = resolve::resolve(&config, &host, &mac, &facts)?;
     resolve::policy(&host)?;
-    let network_id = engine.networks.id_of(&spec.network.mode)?;
     let name = reserve_name(engine, name, &container_id)?;
     let record = Record {
         id: container_id.clone(),
@@ -111,13 +116,12 @@ fn make(
         config,
         host_config: host,
         endpoints,
-        network_id,
         volume_paths: BTreeMap::new(),
         spec,
         state: State::Created(Ended::default()),
         health: None,
         remove_volumes: false,
-        attachment: None,
+        attachments: Vec::new(),
     };
     commit(engine, record, image.runnable.as_ref())
         .map(|record| (record, warnings))
@@ -233,41 +237,6 @@ fn add_ulimits(host: &mut HostConfig, defaults: &[api::host_config::Ulimit]) {
     if !missing.is_empty() {
         host.resources.ulimits.get_or_insert_default().extend(missing);
     }
-}
-
-fn endpoints(
-    host: &HostConfig,
-    given: BTreeMap<String, Option<EndpointSettings>>,
-) -> Result<BTreeMap<String, EndpointSettings>> {
-    if given.len() > 1 {
-        return Err(Error::invalid(
-            "more than one network at creation is not supported yet: connect the others afterwards",
-        ));
-    }
-    let mode = if host.network_mode == "default" { "bridge" } else { &host.network_mode };
-    let endpoints: BTreeMap<String, EndpointSettings> = given
-        .into_iter()
-        .map(|(name, settings)| {
-            let name = if name == "default" { "bridge".to_owned() } else { name };
-            (name, settings.unwrap_or_default())
-        })
-        .collect();
-    for (name, settings) in &endpoints {
-        let asks = settings.ipam_config.as_ref();
-        if asks.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty())
-            && mode == "bridge"
-        {
-            return Err(Error::invalid(format!(
-                "invalid config for network {name}: invalid endpoint settings:\nuser specified IP address is supported on user defined networks only"
-            )));
-        }
-        if settings.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) && mode == "bridge" {
-            return Err(Error::invalid(format!(
-                "invalid config for network {name}: invalid endpoint settings:\nnetwork-scoped aliases are only supported for user-defined networks"
-            )));
-        }
-    }
-    Ok(endpoints)
 }
 
 fn mac_address(config: &str, endpoints: &BTreeMap<String, EndpointSettings>) -> String {

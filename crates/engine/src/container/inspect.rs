@@ -71,7 +71,7 @@ fn from_view(engine: &Engine, view: &View) -> Inspect {
         mounts: mount_points(view),
         config: Some(shown_config(record)),
         network_settings: Some(NetworkSettings {
-            sandbox_id: record.attachment.as_ref().map(|held| held.endpoint_id.clone()).unwrap_or_default(),
+            sandbox_id: record.attachments.first().map(|held| held.endpoint_id.clone()).unwrap_or_default(),
             sandbox_key: view
                 .state()
                 .running()
@@ -174,22 +174,36 @@ pub(crate) fn mount_points(view: &View) -> Vec<MountPoint> {
 /// Endpoints by network name: as asked for, and as they are while it runs.
 pub(crate) fn network_endpoints(view: &View) -> BTreeMap<String, EndpointSettings> {
     let record = &view.record;
-    let mode = record.spec.network.mode.as_str();
-    if mode.starts_with("container:") {
-        return BTreeMap::new();
-    }
-    let mut endpoint = record.endpoints.get(mode).cloned().unwrap_or_default();
-    endpoint.network_id = record.network_id.clone();
-    if let Some(held) = record.attachment.as_ref().filter(|_| view.state().running().is_some()) {
-        endpoint.endpoint_id.clone_from(&held.endpoint_id);
-        endpoint.gateway = held.endpoint.gateways.first().map(ToString::to_string).unwrap_or_default();
-        if let Some(prefix) = held.endpoint.addresses.first() {
-            endpoint.ip_address = prefix.address().to_string();
-            endpoint.ip_prefix_len = prefix.length();
+    let running = view.state().running().is_some();
+    let shown = |(name, asked): (&String, &EndpointSettings)| {
+        let mut endpoint = asked.clone();
+        let held = record.attachments.iter().find(|held| held.network_name == *name);
+        if let Some(held) = held.filter(|_| running) {
+            fill(&mut endpoint, held);
         }
-        endpoint.mac_address = held.endpoint.mac.to_string();
+        if !crate::network::PREDEFINED.contains(&name.as_str()) {
+            endpoint.dns_names = Some(crate::network::names_of(record, asked));
+        }
+        (name.clone(), endpoint)
+    };
+    record.endpoints.iter().map(shown).collect()
+}
+
+/// What an endpoint has while its container runs.
+fn fill(endpoint: &mut EndpointSettings, held: &super::record::Attachment) {
+    endpoint.endpoint_id.clone_from(&held.endpoint_id);
+    endpoint.mac_address = held.endpoint.mac.to_string();
+    let gateway = |ipv6: bool| held.gateways.iter().find(|gateway| gateway.is_ipv6() == ipv6);
+    endpoint.gateway = gateway(false).map(ToString::to_string).unwrap_or_default();
+    endpoint.ipv6_gateway = gateway(true).map(ToString::to_string).unwrap_or_default();
+    if let Some(prefix) = held.prefix(false) {
+        endpoint.ip_address = prefix.address().to_string();
+        endpoint.ip_prefix_len = prefix.length();
     }
-    BTreeMap::from([(mode.to_owned(), endpoint)])
+    if let Some(prefix) = held.prefix(true) {
+        endpoint.global_ipv6_address = prefix.address().to_string();
+        endpoint.global_ipv6_prefix_len = prefix.length();
+    }
 }
 
 fn protocol(word: &str) -> Protocol {
@@ -209,10 +223,10 @@ fn port_map(view: &View) -> PortMap {
     for port in view.record.config.exposed_ports.keys().filter_map(|text| text.parse::<Port>().ok()) {
         map.insert(port, None);
     }
-    for held in view.record.attachment.iter().flat_map(|held| &held.published) {
+    for held in view.record.attachments.iter().flat_map(|held| &held.published) {
         let port = Port { number: held.container_port, protocol: protocol(&held.protocol) };
-        let binding =
-            PortBinding { host_ip: held.host_address.to_string(), host_port: held.host_port.to_string() };
+        let host_port = if held.routed { String::new() } else { held.host_port.to_string() };
+        let binding = PortBinding { host_ip: held.host_address.to_string(), host_port };
         map.entry(port).or_default().get_or_insert_default().push(binding);
     }
     map

@@ -19,7 +19,6 @@ use super::spec::{ContainerSpec, RootSource};
 use super::state::{Input, Nanos};
 use super::view::Live;
 use crate::engine::Engine;
-use crate::network::Files;
 use crate::shim_link::{Attach, Link, Notice};
 use crate::{Error, Result, time};
 
@@ -94,7 +93,7 @@ pub(crate) async fn launch(
 ) -> std::result::Result<Launched, Failure> {
     let _layer = handle.layer.lock().await;
     let reserved = reserve(engine, handle, &record).await?;
-    let attempt = run(engine, &record, reserved.as_ref(), waiting).await;
+    let attempt = run(engine, &record, &reserved, waiting).await;
     if attempt.is_err() {
         // The owner's teardown, which follows a failure, frees what was reserved.
         tracing::debug!(container = crate::id::short(&record.id), "launch failed");
@@ -103,31 +102,31 @@ pub(crate) async fn launch(
 }
 
 /// Takes an address and host ports, and makes that known durably before anything is done with them.
-async fn reserve(engine: &Engine, handle: &Handle, record: &Record) -> Result<Option<Attachment>> {
+async fn reserve(engine: &Engine, handle: &Handle, record: &Record) -> Result<Vec<Attachment>> {
     let (owned, copy) = (engine.clone(), record.clone());
-    let attachment = crate::blocking(move || owned.networks.reserve(&copy)).await?;
-    let kept = attachment.clone();
+    let attachments = crate::blocking(move || owned.networks.reserve(&copy)).await?;
+    let kept = attachments.clone();
     let saved = handle
         .change(move |record| {
-            record.attachment = kept;
+            record.attachments = kept;
             Ok(())
         })
         .await;
-    if let (Err(_), Some(held)) = (&saved, &attachment) {
-        engine.networks.free(&record.id, held);
+    if saved.is_err() {
+        engine.networks.free(&record.id);
     }
-    saved.map(|()| attachment)
+    saved.map(|()| attachments)
 }
 
 async fn run(
     engine: &Engine,
     record: &Record,
-    attachment: Option<&Attachment>,
+    attachments: &[Attachment],
     waiting: Vec<Attach>,
 ) -> std::result::Result<Launched, Failure> {
     let places = Places::of(engine, &record.id);
     // What the shim is to mount is named by descriptors that are held until it has.
-    let (create, _held) = prepare(engine, record, attachment).await?;
+    let (create, _held) = prepare(engine, record, attachments).await?;
     let (owned, exec_dir) = (engine.clone(), places.exec_dir.clone());
     let spawned = crate::blocking(move || {
         make_private(&exec_dir)?;
@@ -136,7 +135,7 @@ async fn run(
     .await?;
     crate::shim_process::reap_later(spawned.child);
     let (link, notices) = Link::new(spawned.socket)?;
-    let started = drive(engine, record, attachment, waiting, &link, create).await;
+    let started = drive(engine, record, attachments, waiting, &link, create).await;
     match started {
         Ok((live, pid, start_time_ticks, started_at)) => {
             Ok(Launched { live, notices, pid, start_time_ticks, started_at })
@@ -155,13 +154,14 @@ async fn run(
 async fn prepare(
     engine: &Engine,
     record: &Record,
-    attachment: Option<&Attachment>,
+    attachments: &[Attachment],
 ) -> std::result::Result<(Create, Held), Failure> {
-    let (engine, record, attachment) = (engine.clone(), record.clone(), attachment.cloned());
+    let (engine, record, attachments) = (engine.clone(), record.clone(), attachments.to_vec());
     let prepared = crate::blocking(move || {
         let places = Places::of(&engine, &record.id);
         facts::ensure_bind_sources(&record.spec)?;
-        write_files(&engine, &record, attachment.as_ref(), &places.data_dir)?;
+        forget_exit(&places.data_dir)?;
+        super::net_files::write(&engine, &record, &attachments)?;
         let root = root(&engine, &record)?;
         let mut facts = facts::gather(&engine, &record, &layers(&root))?;
         let held = Held::gather(&engine, &record, &mut facts)?;
@@ -235,34 +235,23 @@ fn make_private(path: &Path) -> Result<()> {
         .map_err(|error| Error::system(format!("make {}: {error}", path.display())))
 }
 
-/// Writes `hosts`, `hostname` and `resolv.conf`. A container that shares another's network uses that one's.
-fn write_files(engine: &Engine, record: &Record, attachment: Option<&Attachment>, dir: &Path) -> Result<()> {
+/// What the last run left must not be taken for the end of this one.
+fn forget_exit(dir: &Path) -> Result<()> {
     make_private(dir)?;
-    // What the last run left must not be taken for the end of this one.
     let last = shim::exit_record::path(dir);
     match std::fs::remove_file(&last) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::system(format!("remove {}: {error}", last.display())));
+            Err(Error::system(format!("remove {}: {error}", last.display())))
         }
-        _ => {}
+        _ => Ok(()),
     }
-    if matches!(record.spec.namespaces.network, super::spec::Share::Container(_)) {
-        return Ok(());
-    }
-    let Files { hosts, hostname, resolv_conf } = engine.networks.files(record, attachment)?;
-    for (name, text) in [("hosts", hosts), ("hostname", hostname), ("resolv.conf", resolv_conf)] {
-        let path = dir.join(name);
-        std::fs::write(&path, text)
-            .map_err(|error| Error::system(format!("write {}: {error}", path.display())))?;
-    }
-    Ok(())
 }
 
 /// The two messages, with the network furnished between them.
 async fn drive(
     engine: &Engine,
     record: &Record,
-    attachment: Option<&Attachment>,
+    attachments: &[Attachment],
     waiting: Vec<Attach>,
     link: &Link,
     create: Create,
@@ -273,8 +262,8 @@ async fn drive(
     };
     let (pidfd, netns) = sort(named, descriptors)?;
     if let Some(netns) = netns.clone() {
-        let (engine, record, attachment) = (engine.clone(), record.clone(), attachment.cloned());
-        crate::blocking(move || engine.networks.furnish(&record, attachment.as_ref(), netns.as_fd())).await?;
+        let (engine, record, attachments) = (engine.clone(), record.clone(), attachments.to_vec());
+        crate::blocking(move || engine.networks.furnish(&record, &attachments, netns.as_fd())).await?;
     }
     for attach in waiting {
         link.attach(attach).await?;

@@ -20,6 +20,7 @@ pub mod list;
 mod logging;
 pub mod logs;
 mod merged;
+pub(crate) mod net_files;
 mod owner;
 pub mod pause;
 mod plan;

@@ -19,6 +19,7 @@ use super::step::step;
 use super::view::{Live, View};
 use super::{erase, resolve, teardown, vigil};
 use crate::engine::Engine;
+use crate::network::connect::announce_all;
 use crate::shim_link::{Attach, Notice};
 use crate::{Error, Outcome, Result, id};
 
@@ -38,8 +39,10 @@ pub(crate) enum Command {
     Attach { attach: Attach, reply: oneshot::Sender<Result<()>> },
     /// A health probe has an answer; the reply says that it was taken.
     Probed { finding: Finding, reply: oneshot::Sender<()> },
-    /// Change the record (rename, update, connect). The closure may refuse.
+    /// Change the record (rename, update). The closure may refuse.
     Change { change: Change, reply: oneshot::Sender<Result<()>> },
+    /// Change the record and the world (connect). The closure may refuse, and may block.
+    Work { work: Work, reply: oneshot::Sender<Result<()>> },
 }
 
 type Edit = Box<dyn FnOnce(&mut Record) -> Result<()> + Send>;
@@ -50,6 +53,17 @@ pub(crate) struct Change(pub(crate) Edit);
 impl std::fmt::Debug for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Change")
+    }
+}
+
+type Job = Box<dyn FnOnce(&mut Record, Option<&Live>) -> Result<()> + Send>;
+
+/// A change to a record and to the world that is no step of its life.
+pub(crate) struct Work(pub(crate) Job);
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Work")
     }
 }
 
@@ -180,6 +194,9 @@ impl Owner {
             }
             Command::Change { change, reply } => {
                 let _ = reply.send(self.change(change).await);
+            }
+            Command::Work { work, reply } => {
+                let _ = reply.send(self.work(work).await);
             }
         }
     }
@@ -359,7 +376,7 @@ impl Owner {
         self.notices = None;
         self.engine.execs.container_ended(&self.record.id);
         let (engine, record) = (self.engine.clone(), self.record.clone());
-        self.record.attachment = None;
+        self.record.attachments.clear();
         let done = crate::blocking(move || teardown::teardown(&engine, &record)).await;
         if let Err(error) = done {
             tracing::error!(container = id::short(&self.record.id), %error, "teardown is incomplete");
@@ -388,7 +405,10 @@ impl Owner {
             attributes.insert(key.to_owned(), value);
         };
         let name = match action {
-            Action::Start => "start",
+            Action::Start => {
+                announce_all(&self.engine, &self.record, "connect");
+                "start"
+            }
             Action::Die { code, ran } => {
                 with("exitCode", code.to_string());
                 with("execDuration", (ran / 1_000_000_000).to_string());
@@ -409,6 +429,9 @@ impl Owner {
             }
         };
         self.engine.events.publish("container", name, &self.record.id, attributes);
+        if matches!(action, Action::Die { .. }) {
+            announce_all(&self.engine, &self.record, "disconnect");
+        }
     }
 
     async fn attach(&mut self, attach: Attach) -> Result<()> {
@@ -444,6 +467,17 @@ impl Owner {
         }
         self.publish();
         Ok(())
+    }
+
+    /// A failure leaves the record as it was; what the work holds by then is given back at the end of the run.
+    async fn work(&mut self, work: Work) -> Result<()> {
+        let (mut record, live) = (self.record.clone(), self.live.clone());
+        let changed = crate::blocking(move || (work.0)(&mut record, live.as_ref()).map(|()| record)).await?;
+        self.change(Change(Box::new(move |record| {
+            *record = changed;
+            Ok(())
+        })))
+        .await
     }
 }
 

@@ -29,10 +29,9 @@ pub struct Record {
     pub config: Config,
     /// The request's host configuration with defaults filled in.
     pub host_config: HostConfig,
-    /// Endpoints as asked for, by network name.
+    /// Endpoints as asked for, by network name, each with its network's identifier; none when it shares another
+    /// container's network.
     pub endpoints: BTreeMap<String, EndpointSettings>,
-    /// Identifier of the network it belongs to; empty when it shares another container's.
-    pub network_id: String,
     /// Where its volumes are on the host, by volume name.
     pub volume_paths: BTreeMap<String, String>,
     /// What all that means.
@@ -44,17 +43,30 @@ pub struct Record {
     pub health: Option<Health>,
     /// Its anonymous volumes go with it.
     pub remove_volumes: bool,
-    /// Network resources that belong to the current run; freed at its end.
-    pub attachment: Option<Attachment>,
+    /// Network resources that belong to the current run, in the order of its interfaces; freed at its end.
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
 }
 
-/// What a run holds in networks.
+/// What a run holds in one network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
+    /// The network.
+    pub network_id: String,
+    /// Its name.
+    pub network_name: String,
     /// Identifier of the endpoint: 64 hexadecimal digits.
     pub endpoint_id: String,
-    /// Its interface.
+    /// Its interface. It has default routes only when no other attachment has them.
     pub endpoint: network::Endpoint,
+    /// Next hops that the network offers: at most one of each family.
+    pub gateways: Vec<IpAddr>,
+    /// The highest of all attachments has the default routes.
+    pub priority: i64,
+    /// First part of the name of an interface that nobody named.
+    pub interface_prefix: String,
+    /// Names by which others in the network find the container; none in the default network.
+    pub names: Vec<String>,
     /// Published ports as they were reserved.
     pub published: Vec<Published>,
 }
@@ -72,13 +84,16 @@ pub struct Published {
     pub container_address: IpAddr,
     /// Inside.
     pub container_port: u16,
+    /// Reached by the container's own address only: the host has no port for it.
+    #[serde(default)]
+    pub routed: bool,
 }
 
 impl Attachment {
-    /// The container's first address.
+    /// The container's address of a family with its prefix length.
     #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
-        self.endpoint.addresses.first().map(network::Prefix::address)
+    pub fn prefix(&self, ipv6: bool) -> Option<network::Prefix> {
+        self.endpoint.addresses.iter().find(|prefix| prefix.is_ipv6() == ipv6).copied()
     }
 }
 

@@ -1,6 +1,6 @@
 //! At boot: what each container was when the daemon went, and what is found of it, decide what happens next.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -163,7 +163,10 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record) -> Result<Settl
     tracing::debug!(container = id::short(&record.id), state = %record.state, ?found, ?plan, "recovered");
     let (handle, taken) = match (plan, adopted) {
         (Plan::Adopt, Some(adopted)) => {
-            engine.networks.restore(&record);
+            let netns = adopted.live.netns.as_ref().map(|netns| netns.as_fd());
+            if let Err(error) = engine.networks.restore(&record, netns) {
+                tracing::error!(container = id::short(&record.id), %error, "its networks are not what they should be");
+            }
             let process = super::state::Process {
                 started_at: record
                     .state

@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::owner::{Change, Command};
+use super::owner::{Change, Command, Work};
 use super::record::Record;
 use super::state::Input;
-use super::view::View;
+use super::view::{Live, View};
 use crate::{Error, Outcome, Result};
 
 /// A container as others see it: the latest snapshot, and its owner's mailbox.
@@ -59,6 +59,17 @@ impl Handle {
     ) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Change { change: Change(Box::new(change)), reply }).await?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// Has work done that changes the record and the world, on a thread that may block, while nothing else happens to
+    /// the container. Waits until that is done and recorded.
+    pub(crate) async fn work(
+        &self,
+        work: impl FnOnce(&mut Record, Option<&Live>) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Work { work: Work(Box::new(work)), reply }).await?;
         answer.await.map_err(|_| self.gone())?
     }
 

@@ -22,9 +22,10 @@ pub async fn rename(engine: &Engine, reference: &str, new_name: &str) -> Result<
     }
     engine.containers.reserve(&name, &handle.id)?;
     let wanted = name.clone();
-    let changed = handle.change(move |record| {
+    let owned = engine.clone();
+    let changed = handle.work(move |record, _| {
         record.name = wanted;
-        Ok(())
+        owned.networks.renamed(record)
     });
     if let Err(error) = changed.await {
         engine.containers.release(&name);

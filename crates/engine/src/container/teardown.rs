@@ -13,9 +13,7 @@ const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// Gives back addresses, ports and links, and removes the directory of the shim. Does all it can; says what failed.
 pub(crate) fn teardown(engine: &Engine, record: &Record) -> Result<()> {
     let mut failures = Vec::new();
-    if let Some(attachment) = &record.attachment
-        && let Err(error) = engine.networks.detach(record, attachment)
-    {
+    if let Err(error) = engine.networks.detach(record) {
         failures.push(error.message);
     }
     let exec_dir = Places::of(engine, &record.id).exec_dir;

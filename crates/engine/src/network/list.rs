@@ -1,51 +1,43 @@
 //! Networks as the API shows them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::filters::Filters;
-use api::network::{EndpointResource, Inspect, Ipam, IpamConfig, Network};
+use api::network::{
+    ConfigReference, EndpointResource, Inspect, Ipam, IpamStatus, Network, NetworkStatus, SubnetStatus,
+};
 
-use super::{Networks, PREDEFINED};
+use super::plan::shown_subnet;
+use super::record::NetworkRecord;
+use crate::container::view::View;
 use crate::engine::Engine;
 use crate::{Error, Result};
 
-fn shown(networks: &Networks, index: usize) -> Network {
-    let name = PREDEFINED[index];
-    let bridge = networks.bridge.as_ref().filter(|_| name == "bridge");
-    let config = bridge.map(|bridge| {
-        vec![IpamConfig {
-            subnet: bridge.gateway.network().to_string(),
-            gateway: bridge.gateway.address().to_string(),
-            ..IpamConfig::default()
-        }]
-    });
-    let flag = |value: bool| value.to_string();
-    let options = bridge.map_or_else(BTreeMap::new, |bridge| {
-        let entries = [
-            ("com.docker.network.bridge.default_bridge", flag(true)),
-            ("com.docker.network.bridge.enable_icc", flag(bridge.communication)),
-            ("com.docker.network.bridge.enable_ip_masquerade", flag(bridge.masquerade)),
-            ("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0".to_owned()),
-            ("com.docker.network.bridge.name", bridge.config.interface.to_string()),
-            ("com.docker.network.driver.mtu", bridge.mtu.unwrap_or(1500).to_string()),
-        ];
-        entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-    });
+fn shown(record: &NetworkRecord) -> Network {
+    let config: Vec<_> = record.subnets.iter().map(shown_subnet).collect();
+    let bare = matches!(record.driver.as_str(), "host" | "null");
     Network {
-        name: name.to_owned(),
-        id: networks.ids[index].clone(),
-        created: crate::time::rfc3339(networks.created),
+        name: record.name.clone(),
+        id: record.id.clone(),
+        created: crate::time::rfc3339(record.created),
         scope: "local".to_owned(),
-        driver: if name == "none" { "null".to_owned() } else { name.to_owned() },
-        enable_ipv4: true,
-        ipam: Ipam { driver: "default".to_owned(), options: None, config },
-        options,
-        ..Network::default()
+        driver: record.driver.clone(),
+        enable_ipv4: record.enable_ipv4,
+        enable_ipv6: record.enable_ipv6,
+        ipam: Ipam {
+            driver: "default".to_owned(),
+            options: record.ipam_options.clone(),
+            config: (!bare).then_some(config),
+        },
+        internal: record.internal,
+        attachable: record.attachable,
+        ingress: false,
+        config_from: ConfigReference { network: record.config_from.clone() },
+        config_only: record.config_only,
+        options: record.options.clone(),
+        labels: record.labels.clone(),
     }
-}
-
-fn indexes(networks: &Networks) -> impl Iterator<Item = usize> + '_ {
-    (0..PREDEFINED.len()).filter(|index| PREDEFINED[*index] != "bridge" || networks.bridge.is_some())
 }
 
 /// Networks by filter.
@@ -53,48 +45,82 @@ pub async fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Network>> {
     let bad = |error: api::filters::FilterError| Error::invalid(error.to_string());
     filters.validate(&["dangling", "driver", "id", "label", "name", "scope", "type"]).map_err(bad)?;
     let dangling = filters.bool_value("dangling").map_err(bad)?;
+    for kind in filters.get("type") {
+        if !matches!(kind, "builtin" | "custom") {
+            return Err(Error::invalid(format!("invalid filter: type={kind}: it must be builtin or custom")));
+        }
+    }
+    let used: Vec<String> = match dangling {
+        None => Vec::new(),
+        Some(_) => engine.containers.all().iter().flat_map(|handle| networks_of(&handle.view())).collect(),
+    };
     let any =
         |key: &str, matches: &dyn Fn(&str) -> bool| !filters.contains(key) || filters.get(key).any(matches);
-    let networks = &engine.networks;
-    Ok(indexes(networks)
-        .map(|index| shown(networks, index))
-        .filter(|network| {
-            any("driver", &|driver| network.driver == driver)
-                && any("id", &|id| network.id.starts_with(id))
-                && any("name", &|name| network.name.contains(name))
-                && any("scope", &|scope| network.scope == scope)
-                && any("type", &|kind| kind == "builtin")
-                && filters.labels_match("label", &network.labels)
-                && dangling != Some(true)
-        })
-        .collect())
+    let accept = |record: &Arc<NetworkRecord>| {
+        let kind = if record.is_predefined() { "builtin" } else { "custom" };
+        any("driver", &|driver| record.driver == driver)
+            && any("id", &|id| record.id.starts_with(id))
+            && any("name", &|name| record.name.contains(name))
+            && any("scope", &|scope| scope == "local")
+            && any("type", &|wanted| wanted == kind)
+            && filters.labels_match("label", &record.labels)
+            && dangling.is_none_or(|wanted| (!record.is_predefined() && !used.contains(&record.id)) == wanted)
+    };
+    Ok(engine.networks.all().iter().filter(|record| accept(record)).map(|record| shown(record)).collect())
+}
+
+/// Identifiers of the networks of a running container.
+fn networks_of(view: &View) -> Vec<String> {
+    if view.state().running().is_none() {
+        return Vec::new();
+    }
+    view.record.endpoints.values().map(|settings| settings.network_id.clone()).collect()
 }
 
 /// One network with the containers that run in it.
-pub async fn inspect(engine: &Engine, name: &str) -> Result<Inspect> {
-    let networks = &engine.networks;
-    let index = networks.find(name)?;
-    let network = shown(networks, index);
+pub async fn inspect(engine: &Engine, reference: &str) -> Result<Inspect> {
+    let record = engine.networks.find(reference)?;
     let mut containers = BTreeMap::new();
     for handle in engine.containers.all() {
         let view = handle.view();
-        if view.record.network_id != network.id || view.state().running().is_none() {
+        if !networks_of(&view).contains(&record.id) {
             continue;
         }
         let mut resource = EndpointResource { name: view.record.name.clone(), ..EndpointResource::default() };
-        if let Some(held) = &view.record.attachment {
+        let held = view.record.attachments.iter().find(|held| held.network_id == record.id);
+        if let Some(held) = held {
+            let text = |ipv6| held.prefix(ipv6).map(|prefix| prefix.to_string()).unwrap_or_default();
             resource.endpoint_id.clone_from(&held.endpoint_id);
             resource.mac_address = held.endpoint.mac.to_string();
-            resource.ipv4_address =
-                held.endpoint.addresses.first().map(ToString::to_string).unwrap_or_default();
+            (resource.ipv4_address, resource.ipv6_address) = (text(false), text(true));
         }
         containers.insert(handle.id.to_string(), resource);
     }
-    Ok(Inspect { network, containers, status: None })
+    let (owned, shared) = (engine.clone(), Arc::clone(&record));
+    let status = crate::blocking(move || Ok(status(&owned, &shared))).await?;
+    Ok(Inspect { network: shown(&record), containers, status })
 }
 
-/// Only predefined networks exist yet, and those cannot be removed.
-pub async fn remove(engine: &Engine, name: &str) -> Result<()> {
-    let index = engine.networks.find(name)?;
-    Err(Error::forbidden(format!("{} is a pre-defined network and cannot be removed", PREDEFINED[index])))
+/// How full its subnets are.
+fn status(engine: &Engine, record: &NetworkRecord) -> Option<NetworkStatus> {
+    let state = engine.networks.lock();
+    let known = state.networks.get(&record.id)?;
+    let subnets: BTreeMap<String, SubnetStatus> = record
+        .subnets
+        .iter()
+        .map(|subnet| {
+            let config = &subnet.config;
+            let leases = known.leases(config.subnet);
+            // The network's own address and the broadcast address, the gateway, those of others.
+            let fixed = if config.subnet.last_offset() <= 1 { 1 } else { 3 } + config.auxiliary.len() as u64;
+            let range = config.range.unwrap_or(config.subnet);
+            let all = u64::try_from(range.last_offset()).unwrap_or(u64::MAX).saturating_add(1);
+            let status = SubnetStatus {
+                ips_in_use: leases.saturating_add(fixed),
+                dynamic_ips_available: all.saturating_sub(leases.saturating_add(fixed)),
+            };
+            (config.subnet.to_string(), status)
+        })
+        .collect();
+    (!subnets.is_empty()).then_some(NetworkStatus { ipam: IpamStatus { subnets } })
 }

@@ -1,5 +1,6 @@
 //! From a query to what becomes of it.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::message::{Data, Question, code, kind, parse_query, refusal, write};
@@ -19,6 +20,8 @@ pub enum Transport {
 pub struct Server<'a> {
     /// The names of the container's networks, the one with the default route first.
     pub networks: &'a [&'a NetworkNames],
+    /// Names that this container alone knows others by, in lower case, with what they stand for.
+    pub links: &'a BTreeMap<String, String>,
     /// Whether names that none of the networks has may be asked elsewhere: not when all of them are internal.
     pub forwards: bool,
     /// Whether a name without a dot may be asked elsewhere: not when the user set `ndots` above 0.
@@ -51,7 +54,7 @@ pub fn answer(query: &[u8], server: &Server<'_>, transport: Transport, turn: usi
         Transport::Tcp => usize::from(u16::MAX),
     };
     let reply = |code, records: &[Data]| write(query, &question, code, records, limit);
-    if let Some(records) = find(&question, server.networks, turn) {
+    if let Some(records) = find(&question, server, turn) {
         return Outcome::Answer(reply(code::SUCCESS, &records));
     }
     let failure = reply(code::SERVER_FAILURE, &[]);
@@ -64,7 +67,8 @@ pub fn answer(query: &[u8], server: &Server<'_>, transport: Transport, turn: usi
 
 /// The records of a name that one of the networks has, which are none for other types than addresses: it exists, and
 /// nobody else is to be asked about it. `None` for every other name.
-fn find(question: &Question, networks: &[&NetworkNames], turn: usize) -> Option<Vec<Data>> {
+fn find(question: &Question, server: &Server<'_>, turn: usize) -> Option<Vec<Data>> {
+    let networks = server.networks;
     if question.class != 1 {
         return None;
     }
@@ -72,7 +76,8 @@ fn find(question: &Question, networks: &[&NetworkNames], turn: usize) -> Option<
         let name = networks.iter().find_map(|network| network.name_of(address))?;
         return Some(if question.kind == kind::PTR { vec![Data::Name(name)] } else { Vec::new() });
     }
-    let all = networks.iter().find_map(|network| network.addresses_of(&question.name))?;
+    let name = server.links.get(&question.name).unwrap_or(&question.name);
+    let all = networks.iter().find_map(|network| network.addresses_of(name))?;
     let wanted = |address: &&IpAddr| match question.kind {
         kind::A => address.is_ipv4(),
         kind::AAAA => address.is_ipv6(),
@@ -108,6 +113,21 @@ mod tests {
     use super::super::names::NamedEndpoint;
     use super::*;
 
+    static NO_LINKS: BTreeMap<String, String> = BTreeMap::new();
+
+    #[test]
+    fn a_link_is_another_name_for_one_container_alone() {
+        let (front, _) = networks();
+        let networks = [&front];
+        let links = [("shop".to_owned(), "web1".to_owned())].into();
+        let server =
+            Server { networks: &networks, links: &links, forwards: true, forwards_single_labels: true };
+        let ask = |name| text(&answer(&query(name, kind::A, false), &server, Transport::Udp, 0));
+        assert_eq!(ask("Shop"), "0 172.18.0.2");
+        assert_eq!(ask("web1"), "0 172.18.0.2");
+        assert_eq!(ask("other"), "forward");
+    }
+
     fn networks() -> (NetworkNames, NetworkNames) {
         let endpoint = |names: &[&str], addresses: &[&str]| NamedEndpoint {
             names: names.iter().map(|&name| name.to_owned()).collect(),
@@ -139,7 +159,8 @@ mod tests {
     fn ask(name: &str, kind: u16) -> String {
         let (front, back) = networks();
         let networks = [&front, &back];
-        let server = Server { networks: &networks, forwards: true, forwards_single_labels: true };
+        let server =
+            Server { networks: &networks, links: &NO_LINKS, forwards: true, forwards_single_labels: true };
         text(&answer(&query(name, kind, false), &server, Transport::Udp, 0))
     }
 
@@ -189,7 +210,8 @@ mod tests {
     fn several_addresses_take_turns() {
         let (front, _) = networks();
         let networks = [&front];
-        let server = Server { networks: &networks, forwards: true, forwards_single_labels: true };
+        let server =
+            Server { networks: &networks, links: &NO_LINKS, forwards: true, forwards_single_labels: true };
         let ask = |turn| text(&answer(&query("web", kind::A, false), &server, Transport::Udp, turn));
         assert_eq!(ask(0), "0 172.18.0.2 172.18.0.3");
         assert_eq!(ask(1), "0 172.18.0.3 172.18.0.2");
@@ -210,7 +232,8 @@ mod tests {
     fn what_may_not_leave_fails() {
         let (front, _) = networks();
         let networks = [&front];
-        let mut server = Server { networks: &networks, forwards: false, forwards_single_labels: true };
+        let mut server =
+            Server { networks: &networks, links: &NO_LINKS, forwards: false, forwards_single_labels: true };
         let ask = |server: &Server<'_>, name| {
             text(&answer(&query(name, kind::A, false), server, Transport::Udp, 0))
         };
@@ -229,7 +252,8 @@ mod tests {
             many.set(&number.to_string(), NamedEndpoint { names: vec!["all".into()], addresses });
         }
         let networks = [&many];
-        let server = Server { networks: &networks, forwards: true, forwards_single_labels: true };
+        let server =
+            Server { networks: &networks, links: &NO_LINKS, forwards: true, forwards_single_labels: true };
         let ask = |extended, transport| match answer(&query("all", kind::A, extended), &server, transport, 0)
         {
             Outcome::Answer(message) => {
@@ -246,7 +270,8 @@ mod tests {
     fn messages_that_are_no_queries_get_no_names() {
         let (front, _) = networks();
         let networks = [&front];
-        let server = Server { networks: &networks, forwards: true, forwards_single_labels: true };
+        let server =
+            Server { networks: &networks, links: &NO_LINKS, forwards: true, forwards_single_labels: true };
         let check = |message: &[u8], expected: &str| {
             assert_eq!(text(&answer(message, &server, Transport::Udp, 0)), expected, "{message:?}");
         };
@@ -279,7 +304,8 @@ mod tests {
     fn a_broken_message_is_answered_or_dropped_but_never_breaks_the_server() {
         let (front, _) = networks();
         let networks = [&front];
-        let server = Server { networks: &networks, forwards: true, forwards_single_labels: true };
+        let server =
+            Server { networks: &networks, links: &NO_LINKS, forwards: true, forwards_single_labels: true };
         let good = query("web1.front", kind::A, true);
         for at in 0..good.len() {
             for byte in [0, 1, 0x3f, 0x40, 0x80, 0xc0, 0xff] {

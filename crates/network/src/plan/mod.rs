@@ -2,6 +2,7 @@
 
 mod bridge;
 mod endpoint;
+mod parent;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use crate::sysctl::Sysctl;
 
 pub use bridge::{plan_bridge, plan_remove_bridge, plan_sweep};
 pub use endpoint::{plan_attach, plan_default_route, plan_detach, plan_loopback, plan_release};
+pub use parent::plan_parent;
 
 /// One operation; prints as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,299 @@
+//! From a network and a container's wishes to an endpoint: addresses leased, nothing done in the kernel yet.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api::endpoint::EndpointSettings;
+use network::ipam::{Subnet, SubnetConfig};
+use network::{
+    BridgeConfig, Endpoint, EndpointSysctl, GatewayMode, InterfaceName, IpvlanMode, MacAddress, NetworkRules,
+    Prefix, Route,
+};
+
+use super::record::{BridgeSettings, CommonSettings, Driver, NetworkRecord};
+use crate::container::record::{Attachment, Record};
+use crate::{Error, Result, id};
+
+/// Option of an endpoint: the name of its interface.
+const IFNAME: &str = "com.docker.network.endpoint.ifname";
+/// Option of an endpoint: kernel parameters of its interface.
+const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+
+/// A network with its leases.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) record: Arc<NetworkRecord>,
+    pub(super) driver: Driver,
+    common: CommonSettings,
+    subnets: Vec<Subnet>,
+}
+
+impl Known {
+    pub(super) fn new(record: NetworkRecord) -> Result<Self> {
+        let subnet = |config: &SubnetConfig| {
+            Subnet::new(config.clone()).map_err(|error| Error::invalid(error.to_string()))
+        };
+        let subnets =
+            record.subnets.iter().map(|subnet_of| subnet(&subnet_of.config)).collect::<Result<_>>()?;
+        Ok(Self { driver: record.driver()?, common: record.common()?, subnets, record: Arc::new(record) })
+    }
+
+    /// The subnets.
+    pub(super) fn prefixes(&self) -> Vec<Prefix> {
+        self.subnets.iter().map(|subnet| subnet.config().subnet).collect()
+    }
+
+    /// Addresses that are leased, gateways apart.
+    pub(super) fn leases(&self, subnet: Prefix) -> u64 {
+        let found = self.subnets.iter().find(|known| known.config().subnet == subnet);
+        found.map_or(0, |known| known.leases().count() as u64)
+    }
+
+    fn bridge_mode(bridge: &BridgeSettings, ipv6: bool) -> GatewayMode {
+        if ipv6 { bridge.gateway_mode_ipv6 } else { bridge.gateway_mode_ipv4 }
+    }
+
+    /// The bridge on the host; `None` for other drivers.
+    pub(super) fn bridge(&self) -> Option<BridgeConfig> {
+        let Driver::Bridge(bridge) = &self.driver else { return None };
+        let has_address = |prefix: &Prefix| {
+            Self::bridge_mode(bridge, prefix.is_ipv6()) != GatewayMode::Isolated
+                && (prefix.is_ipv6() || !bridge.inhibit_ipv4)
+        };
+        Some(BridgeConfig {
+            interface: bridge.interface.clone(),
+            mac: self.record.mac,
+            addresses: self.subnets.iter().map(Subnet::gateway_prefix).filter(has_address).collect(),
+            mtu: self.common.mtu,
+            forwarding: !self.record.internal,
+            foreign: false,
+        })
+    }
+
+    /// What the firewall is to do for it; `None` for drivers whose packets it does not see.
+    pub(super) fn rules(&self) -> Option<NetworkRules> {
+        let Driver::Bridge(bridge) = &self.driver else { return None };
+        let mut rules = NetworkRules::new(bridge.interface.clone(), self.prefixes());
+        rules.communication = bridge.communication;
+        rules.internal = self.record.internal;
+        rules.masquerade = bridge.masquerade;
+        rules.gateway_mode_ipv4 = bridge.gateway_mode_ipv4;
+        rules.gateway_mode_ipv6 = bridge.gateway_mode_ipv6;
+        (rules.host_ipv4, rules.host_ipv6) = bridge.host_addresses;
+        rules.trusted_interfaces.clone_from(&bridge.trusted);
+        Some(rules)
+    }
+
+    /// The interface of the host that a macvlan or ipvlan hangs on.
+    pub(super) fn parent(&self) -> Option<InterfaceName> {
+        match &self.driver {
+            Driver::Macvlan { parent, .. } | Driver::Ipvlan { parent, .. } => {
+                let own = || format!("dm-{}", id::short(&self.record.id)).parse().ok();
+                parent.clone().or_else(own)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the driver gives containers an interface.
+    pub(super) fn has_interfaces(&self) -> bool {
+        !matches!(self.driver, Driver::Host | Driver::Null) && !self.record.config_only
+    }
+
+    /// Leases addresses for a container and says what its endpoint is. The interface's name is given afterwards.
+    pub(super) fn reserve(&mut self, record: &Record, settings: &EndpointSettings) -> Result<Attachment> {
+        let endpoint_id = id::new_id()?;
+        let mac = match settings.mac_address.as_str() {
+            "" => MacAddress::from_random(id::random()?),
+            given => {
+                given.parse().map_err(|_| Error::invalid(format!("{given} is not a valid mac address")))?
+            }
+        };
+        let option = |key: &str| {
+            settings
+                .driver_opts
+                .iter()
+                .flatten()
+                .find(|(name, _)| *name == key)
+                .map(|(_, text)| text.as_str())
+        };
+        let sysctls = EndpointSysctl::parse_list(option(SYSCTLS).unwrap_or_default())
+            .map_err(|error| Error::invalid(error.to_string()))?;
+        let interface = option(IFNAME).map_or_else(|| Ok(InterfaceName::loopback()), str::parse);
+        let interface = interface.map_err(|error: network::InvalidName| Error::invalid(error.to_string()))?;
+        let attachment = self.kind(&endpoint_id)?;
+        let addresses = self.lease(settings)?;
+        let (gateways, routes) = self.ways_out();
+        let endpoint = Endpoint {
+            attachment,
+            interface,
+            mac,
+            addresses,
+            gateways: Vec::new(),
+            routes,
+            mtu: self.common.mtu,
+            sysctls,
+        };
+        Ok(Attachment {
+            network_id: self.record.id.clone(),
+            network_name: self.record.name.clone(),
+            endpoint_id,
+            endpoint,
+            gateways,
+            priority: settings.gw_priority,
+            interface_prefix: self.common.interface_prefix.clone(),
+            names: if self.record.has_names() { names(record, settings) } else { Vec::new() },
+            published: Vec::new(),
+        })
+    }
+
+    fn kind(&self, endpoint_id: &str) -> Result<network::Attachment> {
+        let parent =
+            || self.parent().ok_or_else(|| Error::system("a network without an interface of the host"));
+        Ok(match &self.driver {
+            Driver::Bridge(bridge) => network::Attachment::Bridge {
+                bridge: bridge.interface.clone(),
+                host_interface: InterfaceName::for_endpoint(endpoint_id)
+                    .map_err(|error| Error::system(error.to_string()))?,
+                isolated: !bridge.communication,
+            },
+            Driver::Macvlan { mode, .. } => network::Attachment::Macvlan { parent: parent()?, mode: *mode },
+            Driver::Ipvlan { mode, flag, .. } => {
+                network::Attachment::Ipvlan { parent: parent()?, mode: *mode, flag: *flag }
+            }
+            Driver::Host | Driver::Null => return Err(Error::system("this network has no interfaces")),
+        })
+    }
+
+    /// One address of each subnet's family: the one asked for, or a free one.
+    fn lease(&mut self, settings: &EndpointSettings) -> Result<Vec<Prefix>> {
+        let asks = settings.ipam_config.clone().unwrap_or_default();
+        let wanted = |ipv6: bool| -> Result<Option<IpAddr>> {
+            let text = if ipv6 { &asks.ipv6_address } else { &asks.ipv4_address };
+            let parsed = (!text.is_empty()).then(|| text.parse::<IpAddr>()).transpose();
+            parsed.map_err(|_| Error::invalid(format!("invalid IP address: {text}")))
+        };
+        let mut leased: Vec<Prefix> = Vec::new();
+        for ipv6 in [false, true] {
+            let requested = wanted(ipv6)?;
+            let mut subnets =
+                self.subnets.iter_mut().filter(|subnet| subnet.config().subnet.is_ipv6() == ipv6);
+            let chosen = match requested {
+                Some(address) => subnets.find(|subnet| subnet.config().subnet.contains(address)),
+                None => subnets.next(),
+            };
+            let outcome = match (chosen, requested) {
+                (Some(subnet), _) => subnet.lease(requested).map_err(|error| match error {
+                    network::ipam::LeaseError::Outside(_) => Error::invalid(error.to_string()),
+                    network::ipam::LeaseError::InUse(_) => Error::forbidden(error.to_string()),
+                    network::ipam::LeaseError::Exhausted(_) => Error::system(format!(
+                        "no available IPv{} addresses on this network's address pools: {} ({})",
+                        if ipv6 { 6 } else { 4 },
+                        self.record.name,
+                        self.record.id
+                    )),
+                }),
+                (None, Some(address)) => {
+                    Err(Error::invalid(format!("no configured subnet contains IP address {address}")))
+                }
+                (None, None) => continue,
+            };
+            match outcome {
+                Ok(prefix) => leased.push(prefix),
+                Err(error) => {
+                    leased.iter().for_each(|prefix| self.release(prefix.address()));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(leased)
+    }
+
+    /// Next hops of default routes, and routes of an endpoint without next hops.
+    fn ways_out(&self) -> (Vec<IpAddr>, Vec<Route>) {
+        if self.record.internal {
+            return (Vec::new(), Vec::new());
+        }
+        if let Driver::Ipvlan { mode: IpvlanMode::L3 | IpvlanMode::L3s, .. } = self.driver {
+            let everywhere = self.subnets.iter().filter_map(|subnet| {
+                let prefix = subnet.config().subnet;
+                let any = if prefix.is_ipv6() { IpAddr::from([0; 16]) } else { IpAddr::from([0; 4]) };
+                Prefix::new(any, 0).map(|destination| Route { destination, gateway: None })
+            });
+            return (Vec::new(), everywhere.collect());
+        }
+        (self.subnets.iter().map(Subnet::gateway).collect(), Vec::new())
+    }
+
+    /// Takes up the addresses of a container that was found running.
+    pub(super) fn adopt(&mut self, addresses: &[Prefix]) {
+        for address in addresses {
+            let subnet =
+                self.subnets.iter_mut().find(|subnet| subnet.config().subnet.contains(address.address()));
+            if let Some(Err(error)) = subnet.map(|subnet| subnet.adopt(address.address())) {
+                tracing::error!(%address, %error, "a running container's address is not one of its network");
+            }
+        }
+    }
+
+    pub(super) fn release(&mut self, address: IpAddr) {
+        self.subnets.iter_mut().for_each(|subnet| subnet.release(address));
+    }
+}
+
+/// The names of a container in a network: its own, its aliases, its short identifier, its host name.
+pub(crate) fn names(record: &Record, settings: &EndpointSettings) -> Vec<String> {
+    let mut names = vec![record.name.clone()];
+    let more = settings.aliases.iter().flatten().cloned();
+    let own = [id::short(&record.id).to_owned(), record.spec.hostname.clone()];
+    for name in more.chain(own).filter(|name| !name.is_empty()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Names the interfaces that have no name yet: `eth0`, `eth1` …, the lowest that is free.
+pub(super) fn name_interfaces(attachments: &mut [Attachment], taken: &[InterfaceName]) -> Result<()> {
+    let unnamed = |attachment: &Attachment| attachment.endpoint.interface == InterfaceName::loopback();
+    let mut used: BTreeSet<InterfaceName> = taken.iter().cloned().collect();
+    for attachment in attachments.iter().filter(|attachment| !unnamed(attachment)) {
+        if !used.insert(attachment.endpoint.interface.clone()) {
+            return Err(Error::invalid(format!(
+                "interface name {:?} is given twice",
+                attachment.endpoint.interface.as_str()
+            )));
+        }
+    }
+    for attachment in attachments.iter_mut().filter(|attachment| unnamed(attachment)) {
+        let mut names =
+            (0..1000).filter_map(|number| format!("{}{number}", attachment.interface_prefix).parse().ok());
+        let name: InterfaceName = names
+            .find(|name| !used.contains(name))
+            .ok_or_else(|| Error::system("no name is left for another interface"))?;
+        used.insert(name.clone());
+        attachment.endpoint.interface = name;
+    }
+    Ok(())
+}
+
+/// Which attachments have the default routes, by family: the highest priority, then the first name.
+pub(super) fn choose_gateways(attachments: &mut [Attachment]) {
+    let mut order: Vec<usize> = (0..attachments.len()).collect();
+    order.sort_by_key(|index| {
+        let attachment = &attachments[*index];
+        (std::cmp::Reverse(attachment.priority), attachment.network_name.clone())
+    });
+    attachments.iter_mut().for_each(|attachment| attachment.endpoint.gateways.clear());
+    for ipv6 in [false, true] {
+        let gateway = |index: &usize| {
+            let found = attachments[*index].gateways.iter().find(|gateway| gateway.is_ipv6() == ipv6);
+            found.map(|gateway| (*index, *gateway))
+        };
+        if let Some((index, gateway)) = order.iter().find_map(gateway) {
+            attachments[index].endpoint.gateways.push(gateway);
+        }
+    }
+}

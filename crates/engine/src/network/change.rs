@@ -1,0 +1,111 @@
+//! Endpoints that come to running containers, and go.
+
+use std::os::fd::BorrowedFd;
+
+use api::endpoint::EndpointSettings;
+use network::{Connections, InterfaceName, plan};
+
+use super::attachment::{choose_gateways, name_interfaces};
+use super::state::{State, rules_of};
+use super::{failed, publish};
+use crate::container::record::{Attachment, Published, Record};
+use crate::{Error, Result};
+
+impl State {
+    /// Adds an endpoint to a running container. Returns all of its attachments.
+    pub(super) fn connect(
+        &mut self,
+        record: &Record,
+        name: &str,
+        settings: &EndpointSettings,
+        netns: BorrowedFd<'_>,
+    ) -> Result<Vec<Attachment>> {
+        let before = self.held(&record.id);
+        let added = self.network_of(name, settings)?.reserve(record, settings)?;
+        let mut after = before.clone();
+        after.push(added);
+        let taken: Vec<InterfaceName> = before.iter().map(|held| held.endpoint.interface.clone()).collect();
+        let last = after.len() - 1;
+        let prepared = name_interfaces(after.get_mut(last..).unwrap_or_default(), &taken);
+        choose_gateways(&mut after);
+        let made = prepared.and_then(|()| self.attach(&after[last], netns));
+        if let Err(error) = made {
+            self.free_one(&after[last]);
+            return Err(error);
+        }
+        if let Err(error) = self.move_ways(record, &before, &mut after, netns) {
+            let undone = self.kernel.detach(Some(netns), &after[last].endpoint).map_err(failed);
+            self.free_one(&after[last]);
+            return Err(undone.err().map_or(error.clone(), |undo| error.context(undo)));
+        }
+        self.held.insert(record.id.clone(), after.clone());
+        Ok(after)
+    }
+
+    /// Takes an endpoint from a running container. Returns the attachments that stay.
+    pub(super) fn disconnect(
+        &mut self,
+        record: &Record,
+        network_id: &str,
+        netns: BorrowedFd<'_>,
+    ) -> Result<Vec<Attachment>> {
+        let before = self.held(&record.id);
+        let (gone, mut after): (Vec<_>, Vec<_>) =
+            before.iter().cloned().partition(|held| held.network_id == network_id);
+        choose_gateways(&mut after);
+        for attachment in &gone {
+            self.kernel.detach(Some(netns), &attachment.endpoint).map_err(failed)?;
+        }
+        let moved = self.move_ways(record, &before, &mut after, netns);
+        for attachment in &gone {
+            if let Some(known) = self.networks.get_mut(&attachment.network_id) {
+                attachment.endpoint.addresses.iter().for_each(|prefix| known.release(prefix.address()));
+            }
+            for address in attachment.endpoint.addresses.iter().map(network::Prefix::address) {
+                self.kernel.forget_connections(&Connections::Of(address)).map_err(failed)?;
+            }
+        }
+        self.held.insert(record.id.clone(), after.clone());
+        moved.map(|()| after)
+    }
+
+    /// Has default routes and published ports go where the attachments `after` say. Ports keep their numbers.
+    fn move_ways(
+        &mut self,
+        record: &Record,
+        before: &[Attachment],
+        after: &mut [Attachment],
+        netns: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let old_of =
+            |attachment: &Attachment| before.iter().find(|held| held.endpoint_id == attachment.endpoint_id);
+        let same = |one: &Attachment, other: &Attachment| {
+            one.endpoint_id == other.endpoint_id && one.endpoint.gateways == other.endpoint.gateways
+        };
+        let moved = before.iter().filter(|held| !after.iter().any(|attachment| same(held, attachment)));
+        let freed: Vec<Published> = moved.flat_map(|held| held.published.iter().cloned()).collect();
+        publish::give_back(&mut self.ports, &freed);
+        for attachment in after.iter_mut() {
+            let old = old_of(attachment);
+            if old.is_some_and(|old| same(old, attachment)) {
+                continue;
+            }
+            if old.is_some() && !attachment.endpoint.gateways.is_empty() {
+                let routes =
+                    plan::plan_default_route(&attachment.endpoint.interface, &attachment.endpoint.gateways);
+                self.kernel.apply(&routes, Some(netns)).map_err(failed)?;
+            }
+            attachment.published.clear();
+            if let Some(known) = self.networks.get(&attachment.network_id) {
+                let wanted = publish::as_before(&record.spec.network.ports, &freed);
+                attachment.published = publish::take(&mut self.ports, &wanted, attachment, known)?;
+            }
+        }
+        let mut wanted = self.rules.clone();
+        rules_of(before).for_each(|port| wanted.unpublish(&port));
+        for port in rules_of(after) {
+            wanted.publish(port).map_err(|conflict| Error::system(conflict.to_string()))?;
+        }
+        if wanted == self.rules { Ok(()) } else { self.change(wanted) }
+    }
+}

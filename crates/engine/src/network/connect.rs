@@ -1,0 +1,164 @@
+//! Connect containers to networks and disconnect them, whether or not they run.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use api::network::{ConnectRequest, DisconnectRequest};
+
+use super::record::NetworkRecord;
+use super::wishes;
+use crate::container::record::{Attachment, Record};
+use crate::container::registry::Handle;
+use crate::container::spec::Share;
+use crate::container::state::State as Life;
+use crate::container::view::Live;
+use crate::engine::Engine;
+use crate::{Error, Result};
+
+/// Adds an endpoint to a container.
+pub async fn connect(engine: &Engine, reference: &str, request: ConnectRequest) -> Result<()> {
+    let network = engine.networks.find(reference)?;
+    let handle = engine.containers.find(&request.container)?;
+    let settings = request.endpoint_config.unwrap_or_default();
+    wishes::check(&network, &settings)?;
+    let settings = wishes::asked(&network, settings);
+    settle(&handle).await?;
+    let (owned, joined) = (engine.clone(), Arc::clone(&network));
+    handle
+        .work(move |record, live| {
+            refuse_connect(record, &joined)?;
+            if let Some(netns) = live.and_then(|live| live.netns.as_ref()) {
+                let mut future = record.clone();
+                future.endpoints.insert(joined.name.clone(), settings.clone());
+                let attachments =
+                    owned.networks.lock().connect(&future, &joined.name, &settings, netns.as_fd())?;
+                owned.networks.introduce(&future, &attachments, Some(netns.as_fd()))?;
+                record.attachments = attachments;
+            }
+            record.endpoints.insert(joined.name.clone(), settings);
+            rewrite_files(&owned, record, live)
+        })
+        .await?;
+    announce(engine, &handle, &network, "connect");
+    Ok(())
+}
+
+/// A launch under way knows its endpoints already: it is waited for.
+async fn settle(handle: &Handle) -> Result<()> {
+    handle.until(|view| !matches!(view.state(), Life::Starting { .. })).await.map(drop)
+}
+
+fn refuse_connect(record: &Record, network: &NetworkRecord) -> Result<()> {
+    match &record.spec.namespaces.network {
+        Share::Container(_) => {
+            return Err(Error::invalid(
+                "container sharing network namespace with another container or host cannot be connected to any other network",
+            ));
+        }
+        Share::Host => {
+            return Err(Error::invalid(
+                "container cannot be disconnected from host network or connected to host network",
+            ));
+        }
+        Share::Private => {}
+    }
+    match network.name.as_str() {
+        "host" => {
+            return Err(Error::invalid(
+                "container cannot be disconnected from host network or connected to host network",
+            ));
+        }
+        "none" if !record.endpoints.is_empty() => return Err(no_network()),
+        _ => {}
+    }
+    if record.endpoints.contains_key("none") {
+        return Err(no_network());
+    }
+    if matches!(record.state, Life::Starting { .. }) {
+        return Err(Error::conflict(format!("container {} is being started", record.id)));
+    }
+    if matches!(record.state, Life::Dead { .. }) {
+        return Err(Error::conflict(
+            "container is marked for removal and cannot be connected or disconnected",
+        ));
+    }
+    if record.endpoints.contains_key(&network.name) {
+        return Err(Error::forbidden(format!(
+            "endpoint with name {} already exists in network {}",
+            record.name, network.name
+        )));
+    }
+    Ok(())
+}
+
+fn no_network() -> Error {
+    Error::invalid(
+        "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+    )
+}
+
+/// Takes an endpoint from a container.
+pub async fn disconnect(engine: &Engine, reference: &str, request: DisconnectRequest) -> Result<()> {
+    let network = engine.networks.find(reference)?;
+    let handle = match engine.containers.find(&request.container) {
+        // What is left of a container that has gone holds nothing: boot and teardown see to that.
+        Err(error) if request.force && error.kind == crate::Kind::NotFound => return Ok(()),
+        found => found?,
+    };
+    settle(&handle).await?;
+    let (owned, left) = (engine.clone(), Arc::clone(&network));
+    handle
+        .work(move |record, live| {
+            if record.spec.namespaces.network == Share::Host || left.name == "host" {
+                return Err(Error::invalid(
+                    "container cannot be disconnected from host network or connected to host network",
+                ));
+            }
+            if matches!(record.state, Life::Starting { .. }) {
+                return Err(Error::conflict(format!("container {} is being started", record.id)));
+            }
+            if record.endpoints.remove(&left.name).is_none() {
+                return Err(Error::forbidden(format!(
+                    "container {} is not connected to network {}",
+                    record.id, left.name
+                )));
+            }
+            if let Some(netns) = live.and_then(|live| live.netns.as_ref()) {
+                let attachments = owned.networks.lock().disconnect(record, &left.id, netns.as_fd())?;
+                owned.networks.introduce(record, &attachments, None)?;
+                record.attachments = attachments;
+            }
+            rewrite_files(&owned, record, live)
+        })
+        .await?;
+    announce(engine, &handle, &network, "disconnect");
+    Ok(())
+}
+
+/// The files of a running container follow its networks.
+fn rewrite_files(engine: &Engine, record: &Record, live: Option<&Live>) -> Result<()> {
+    match live {
+        Some(_) => crate::container::net_files::rewrite(engine, record),
+        None => Ok(()),
+    }
+}
+
+fn announce(engine: &Engine, handle: &Handle, network: &NetworkRecord, action: &str) {
+    let mut attributes = super::attributes(network);
+    attributes.insert("container".to_owned(), handle.id.to_string());
+    engine.events.publish("network", action, &network.id, attributes);
+}
+
+/// Tells that a starting or ended container came to its networks, or left them.
+pub(crate) fn announce_all(engine: &Engine, record: &Record, action: &str) {
+    let by_name: BTreeMap<&String, &Attachment> =
+        record.attachments.iter().map(|attachment| (&attachment.network_name, attachment)).collect();
+    for (name, settings) in &record.endpoints {
+        let id = by_name.get(name).map_or(&settings.network_id, |attachment| &attachment.network_id);
+        let Ok(network) = engine.networks.find(id) else { continue };
+        let mut attributes = super::attributes(&network);
+        attributes.insert("container".to_owned(), record.id.clone());
+        engine.events.publish("network", action, &network.id, attributes);
+    }
+}

@@ -1,0 +1,89 @@
+//! The three networks that every engine has, from its configuration.
+
+use std::collections::BTreeMap;
+
+use network::ipam::{SubnetConfig, choose_subnet};
+use network::{InterfaceName, MacAddress, Network, Prefix};
+
+use super::record::{NetworkRecord, NetworkSubnet};
+use super::{PREDEFINED, failed};
+use crate::config::Config;
+use crate::records::Records;
+use crate::{Error, Result, id};
+
+/// Their records, the default bridge first; without that when it is disabled.
+pub(super) fn networks(
+    config: &Config,
+    records: &Records,
+    kernel: &mut Network,
+) -> Result<Vec<NetworkRecord>> {
+    let created = records.lasting("networks-created", || Ok(crate::time::now().to_string()))?;
+    let mac = records.lasting("bridge-mac", || Ok(MacAddress::from_random(id::random()?).to_string()))?;
+    let mac: MacAddress =
+        mac.parse().map_err(|_| Error::system("the recorded address of the bridge is damaged"))?;
+    let record = |name: &str, driver: &str| -> Result<NetworkRecord> {
+        Ok(NetworkRecord {
+            id: records.lasting(&format!("network-{name}"), id::new_id)?,
+            name: name.to_owned(),
+            created: created.parse().unwrap_or(0),
+            driver: driver.to_owned(),
+            enable_ipv4: true,
+            enable_ipv6: false,
+            internal: false,
+            attachable: false,
+            config_only: false,
+            config_from: String::new(),
+            ipam_options: None,
+            subnets: Vec::new(),
+            options: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            mac,
+        })
+    };
+    let mut networks = vec![record(PREDEFINED[1], "host")?, record(PREDEFINED[2], "null")?];
+    if let Some(name) = &config.bridge.name {
+        let mut bridge = record(PREDEFINED[0], "bridge")?;
+        let gateway = gateway(name, config, kernel)?;
+        let subnet =
+            SubnetConfig { gateway: Some(gateway.address()), ..SubnetConfig::new(gateway.network()) };
+        bridge.subnets.push(NetworkSubnet { config: subnet, configured: false });
+        bridge.options = options(name, config);
+        networks.insert(0, bridge);
+    }
+    Ok(networks)
+}
+
+fn options(name: &str, config: &Config) -> BTreeMap<String, String> {
+    let mtu = if config.bridge.mtu > 0 { config.bridge.mtu } else { 1500 };
+    let entries = [
+        ("com.docker.network.bridge.default_bridge", true.to_string()),
+        ("com.docker.network.bridge.enable_icc", config.bridge.inter_container.to_string()),
+        ("com.docker.network.bridge.enable_ip_masquerade", config.bridge.masquerade.to_string()),
+        ("com.docker.network.bridge.host_binding_ipv4", config.bridge.publish_address.clone()),
+        ("com.docker.network.bridge.name", name.to_owned()),
+        ("com.docker.network.driver.mtu", mtu.to_string()),
+    ];
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The bridge's address: what was asked for, what it has already, or one of a subnet nobody uses.
+fn gateway(name: &str, config: &Config, kernel: &mut Network) -> Result<Prefix> {
+    if let Some(text) = &config.bridge.address {
+        return text.parse().map_err(|_| {
+            Error::invalid(format!("--bip {text}: it must be an address with a prefix length"))
+        });
+    }
+    let interface: InterfaceName =
+        name.parse().map_err(|error: network::InvalidName| Error::invalid(error.to_string()))?;
+    let facts = kernel.gather_facts().map_err(failed)?;
+    let present = facts.link(&interface).map(|link| link.index);
+    let present = present.and_then(|index| facts.addresses_of(index).find(|address| !address.is_ipv6()));
+    if let Some(address) = present {
+        return Ok(address);
+    }
+    let pools: Vec<_> = config.address_pools.iter().filter(|pool| !pool.base.is_ipv6()).copied().collect();
+    let subnet = choose_subnet(&pools, None, &facts.used_networks(&[&interface]));
+    let gateway = subnet.and_then(|subnet| Prefix::new(subnet.nth(1)?, subnet.length()));
+    gateway
+        .ok_or_else(|| Error::system("no free subnet is left for the default bridge: choose one with --bip"))
+}
