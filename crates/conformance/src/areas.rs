@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod network;
+mod networks;
 mod ours;
 mod protocol;
 mod recovery;
@@ -43,6 +44,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         limits::checks,
         network::checks,
         sharing::checks,
+        networks::checks,
         refusals::checks,
         bundles::checks,
         recovery::checks,

@@ -171,6 +171,24 @@ impl<'a> Scope<'a> {
                 bail!("remove {id}: {} {}", answer.status, answer.message());
             }
         }
+        self.remove_networks()
+    }
+
+    fn remove_networks(&self) -> Result<()> {
+        let filters = percent_encode(&format!("{{\"name\":[\"{}-\"]}}", self.prefix));
+        let found = self.api("GET", &format!("/networks?filters={filters}"))?.expect(200)?.json()?;
+        for network in found.as_array().into_iter().flatten() {
+            let id = network["Id"].as_str().unwrap_or_default();
+            // A container that is being removed by others still has its endpoint for a moment.
+            self.eventually(&format!("the removal of network {id}"), || {
+                let answer = self.api("DELETE", &format!("/networks/{id}"))?;
+                match answer.status {
+                    204 | 404 => Ok(Some(())),
+                    403 => Ok(None),
+                    other => bail!("remove network {id}: {other} {}", answer.message()),
+                }
+            })?;
+        }
         Ok(())
     }
 

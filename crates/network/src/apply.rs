@@ -59,7 +59,6 @@ fn apply_on_host(route: &mut Connection, op: &NetOp, netns: Option<BorrowedFd<'_
             let parent = index(route, parent)?;
             create(route, NewLink::Vlan { name: interface.as_str(), parent, id: *id })
         }
-        NetOp::CreateDummy { interface } => create(route, NewLink::Dummy { name: interface.as_str() }),
         NetOp::ForgetNeighbour { interface, address } => forget_neighbour(route, interface, *address),
         NetOp::Host(op) => apply_link_op(route, op),
         NetOp::Container(_) => Err(Error::NoContainer),

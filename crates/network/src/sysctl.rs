@@ -99,13 +99,15 @@ impl TryFrom<String> for EndpointSysctl {
         };
         let parse = || {
             let (key, value) = text.split_once('=')?;
-            let ["net", protocol, group, "IFNAME", name] = key.split('.').collect::<Vec<_>>()[..] else {
+            let ["net", protocol, group, interface, name] = key.split('.').collect::<Vec<_>>()[..] else {
                 return None;
             };
+            // The client writes all of an option's value in lower case.
+            let own = interface.eq_ignore_ascii_case("IFNAME");
             let known = ["ipv4", "ipv6", "mpls"].contains(&protocol) && ["conf", "neigh"].contains(&group);
             let printable =
                 !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-            (known && plain(name) && printable).then(|| Self {
+            (own && known && plain(name) && printable).then(|| Self {
                 protocol: protocol.to_owned(),
                 group: group.to_owned(),
                 name: name.to_owned(),
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn endpoint_parameters_are_of_their_own_interface_only() {
-        let list = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.neigh.IFNAME.retrans_time_ms=500";
+        let list = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.neigh.ifname.retrans_time_ms=500";
         let eth0: InterfaceName = "eth0".parse().unwrap();
         let printed: Vec<String> = EndpointSysctl::parse_list(list)
             .unwrap()

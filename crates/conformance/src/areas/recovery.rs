@@ -24,6 +24,15 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "health is kept, and a container from before is asked again", health).alone(),
         Check::new(AREA, "ten kills in a row change nothing", many_kills).alone(),
         Check::new(AREA, "a daemon that is stopped and started keeps everything", stop_and_start).alone(),
+        Check::new(AREA, "networks and names are the same after a kill", networks_survive).alone(),
+        Check::new(
+            AREA,
+            "a published port never closes while the daemon is away and comes back",
+            port_stays_open,
+        )
+        .alone(),
+        Check::new(AREA, "firewall rules that somebody flushed are back within a second", flushed_rules)
+            .alone(),
     ]
 }
 
@@ -239,4 +248,84 @@ fn stop_and_start(scope: &Scope<'_>) -> Result<()> {
     revive(scope)?;
     same("process", pid(scope, &name)?, process)?;
     same("exec", scope.ok(&["exec", &name, "echo", "inside"])?, "inside")
+}
+
+fn networks_survive(scope: &Scope<'_>) -> Result<()> {
+    let network = scope.name("net");
+    scope.ok(&["network", "create", "--subnet", "10.212.0.0/24", "--label", "a=b", &network])?;
+    let before = scope.api("GET", &format!("/networks/{network}"))?.expect(200)?.json()?;
+    let flags = ["--network", &network, "--network-alias", "other"];
+    let one = scope.start("one", &flags, &["sleep", "300"])?;
+    let two = scope.start("two", &["--network", &network], &["sleep", "300"])?;
+    crash(scope)?;
+    revive(scope)?;
+    scope.ok(&["exec", &two, "nslookup", "other"])?;
+    scope.ok(&["exec", &two, "ping", "-c", "1", "-W", "5", &one])?;
+    // Its address is not given again.
+    let third = scope.start("three", &["--network", &network], &["sleep", "300"])?;
+    scope.ok(&["exec", &third, "ping", "-c", "1", "-W", "5", "other"])?;
+    scope.ok(&["rm", "-f", &one, &two, &third])?;
+    let after = scope.api("GET", &format!("/networks/{network}"))?.expect(200)?.json()?;
+    same("the network", after, before)
+}
+
+/// Connects without pause until told to end; how many connections were refused or not answered.
+fn knock(port: u16, stop: &std::sync::atomic::AtomicBool) -> (u32, Vec<String>) {
+    use std::io::Read;
+    let (mut served, mut failures) = (0, Vec::new());
+    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+        let place = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let outcome = std::net::TcpStream::connect_timeout(&place, std::time::Duration::from_secs(5));
+        let read = outcome.and_then(|mut stream| {
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+            stream.read(&mut [0; 16])
+        });
+        match read {
+            Ok(length) if length > 0 => served += 1,
+            other => failures.push(format!("{other:?}")),
+        }
+    }
+    (served, failures)
+}
+
+fn port_stays_open(scope: &Scope<'_>) -> Result<()> {
+    let server = "echo ready; exec nc -ll -p 80 -e echo hello";
+    let name = scope.start("open", &["-p", "127.0.0.1::80"], &["sh", "-c", server])?;
+    scope.logged(&name, "ready")?;
+    let port: u16 = scope.inspect(&name)?["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"]
+        .as_str()
+        .context("HostPort")?
+        .parse()?;
+    eventually("an answer", || Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(())))?;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let (served, failures) = std::thread::scope(|threads| {
+        let knocking = threads.spawn(|| knock(port, &stop));
+        let restarted = (0..3).try_for_each(|_| crash_and_revive(scope));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let knocked = knocking.join().map_err(|_| anyhow::anyhow!("the knocking thread panicked"));
+        restarted.and(knocked)
+    })?;
+    same("connections that failed", failures, Vec::<String>::new())?;
+    same("some were served", served > 0, true)
+}
+
+fn flushed_rules(scope: &Scope<'_>) -> Result<()> {
+    let server = "echo ready; exec nc -ll -p 80 -e echo hello";
+    let name = scope.start("flushed", &["-p", "127.0.0.1::80"], &["sh", "-c", server])?;
+    scope.logged(&name, "ready")?;
+    let rules = || -> Result<String> {
+        let output = std::process::Command::new("nft").args(["list", "table", "inet", "berth"]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let before = rules()?;
+    for script in
+        ["flush ruleset", "flush chain inet berth forward", "flush map inet berth published4_on_address"]
+    {
+        let begun = std::time::Instant::now();
+        let status = std::process::Command::new("nft").arg(script).status()?;
+        same(script, status.success(), true)?;
+        eventually("the rules are back", || Ok((rules()? == before).then_some(())))?;
+        same("within a second", begun.elapsed() < std::time::Duration::from_millis(1500), true)?;
+    }
+    Ok(())
 }

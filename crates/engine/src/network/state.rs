@@ -213,7 +213,11 @@ impl State {
             return Ok(());
         }
         let facts = self.kernel.gather_facts().map_err(failed)?;
-        let ops = plan::plan_parent(&parent, &facts).map_err(|error| Error::invalid(error.to_string()))?;
+        let mac = self.networks.get(&attachment.network_id).map(|known| known.record.mac);
+        let mac =
+            mac.ok_or_else(|| Error::not_found(format!("network {} not found", attachment.network_name)))?;
+        let ops =
+            plan::plan_parent(&parent, mac, &facts).map_err(|error| Error::invalid(error.to_string()))?;
         self.kernel.apply(&ops, None).map_err(failed)
     }
 

@@ -86,11 +86,6 @@ pub enum NetOp {
         /// The VLAN.
         id: u16,
     },
-    /// On the host: creates a dummy, up.
-    CreateDummy {
-        /// The dummy.
-        interface: InterfaceName,
-    },
     /// On the host: forgets the hardware address of a neighbour.
     ForgetNeighbour {
         /// The link.
@@ -223,7 +218,6 @@ impl fmt::Display for NetOp {
             Self::CreateVlan { interface, parent, id } => {
                 write!(f, "host: vlan {interface} on {parent} id {id}")
             }
-            Self::CreateDummy { interface } => write!(f, "host: dummy {interface}"),
             Self::ForgetNeighbour { interface, address } => {
                 write!(f, "host: forget neighbour {address} on {interface}")
             }

@@ -136,13 +136,11 @@ pub(crate) enum NewLink<'a> {
     },
     /// A VLAN sub-interface of the link with index `parent`, up.
     Vlan { name: &'a str, parent: u32, id: u16 },
-    /// A dummy, up.
-    Dummy { name: &'a str },
 }
 
 /// Creates a link; EEXIST when the name is taken.
 pub(crate) fn create(link: NewLink<'_>) -> Message {
-    let up = matches!(link, NewLink::Veth { .. } | NewLink::Vlan { .. } | NewLink::Dummy { .. });
+    let up = matches!(link, NewLink::Veth { .. } | NewLink::Vlan { .. });
     let header = header(0, 0, if up { IFF_UP } else { 0 });
     let mut message =
         Message::new(RTM_NEWLINK, flag::CREATE | flag::EXCLUSIVE, &header, format!("RTM_NEWLINK({link})"));
@@ -187,10 +185,6 @@ pub(crate) fn create(link: NewLink<'_>) -> Message {
             push_kind(attributes, "vlan", |data| {
                 data.u16(IFLA_VLAN_ID, id);
             });
-        }
-        NewLink::Dummy { name } => {
-            push_identity(attributes, name, None, None);
-            push_kind(attributes, "dummy", |_| {});
         }
     }
     message
@@ -274,7 +268,6 @@ impl fmt::Display for NewLink<'_> {
             }
             Self::Ipvlan { name, parent, .. } => write!(f, "ipvlan {name} on link {parent} in the container"),
             Self::Vlan { name, parent, id } => write!(f, "vlan {name} on link {parent} id {id}"),
-            Self::Dummy { name } => write!(f, "dummy {name}"),
         }
     }
 }
