@@ -19,6 +19,10 @@ pub struct Config {
     pub bridge: Bridge,
     /// Where subnets come from that nobody chose.
     pub address_pools: Vec<network::ipam::AddressPool>,
+    /// Options that new networks have, by driver.
+    pub network_options: BTreeMap<String, BTreeMap<String, String>>,
+    /// Packets between interfaces that are not ours are forwarded as well, although forwarding was off before.
+    pub forward_for_others: bool,
     /// Size of /dev/shm in bytes when a container does not say.
     pub default_shm_size: i64,
     /// Seconds between the stop signal and SIGKILL when a container does not say.
@@ -104,6 +108,14 @@ pub struct Bridge {
     pub name: Option<String>,
     /// Gateway address with prefix length (`--bip`); `None`: a free default.
     pub address: Option<String>,
+    /// The part of the subnet that containers get addresses from (`--fixed-cidr`).
+    pub range: Option<String>,
+    /// It has IPv6 too.
+    pub ipv6: bool,
+    /// IPv6 gateway address with prefix length (`--bip6`).
+    pub address_ipv6: Option<String>,
+    /// IPv6 subnet (`--fixed-cidr-v6`); `None`: a unique local one.
+    pub subnet_ipv6: Option<String>,
     /// MTU; 0: the kernel's default.
     pub mtu: u32,
     /// Containers may talk to each other (`--icc`).
@@ -119,6 +131,10 @@ impl Default for Bridge {
         Self {
             name: Some("docker0".to_owned()),
             address: None,
+            range: None,
+            ipv6: false,
+            address_ipv6: None,
+            subnet_ipv6: None,
             mtu: 0,
             inter_container: true,
             masquerade: true,
@@ -135,6 +151,8 @@ impl Default for Config {
             cgroup_parent: "/berth".to_owned(),
             bridge: Bridge::default(),
             address_pools: network::ipam::default_pools(),
+            network_options: BTreeMap::new(),
+            forward_for_others: false,
             default_shm_size: 64 * 1024 * 1024,
             default_stop_timeout: 10,
             log_driver: "json-file".to_owned(),
@@ -161,4 +179,14 @@ impl Default for Config {
             warnings: Vec::new(),
         }
     }
+}
+
+/// A pool of addresses: `base` such as `10.0.0.0/8`, cut into subnets of the prefix length `size`. `None` when that
+/// cannot be.
+#[must_use]
+pub fn address_pool(base: &str, size: u8) -> Option<network::ipam::AddressPool> {
+    let base: network::Prefix = base.parse().ok()?;
+    let longest = if base.is_ipv6() { 128 } else { 32 };
+    (size >= base.length() && size <= longest)
+        .then(|| network::ipam::AddressPool { base: base.network(), size })
 }

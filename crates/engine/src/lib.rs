@@ -23,8 +23,9 @@ pub mod system;
 mod time;
 pub mod volume;
 
+pub use ::network::ipam::AddressPool;
 pub use boot::{close, open as boot};
-pub use config::{Bridge, Config, Proxies, SeccompProfile};
+pub use config::{Bridge, Config, Proxies, SeccompProfile, address_pool};
 pub use engine::Engine;
 pub use error::{Error, Kind, Outcome, Result};
 pub use system::VERSION;

@@ -1,6 +1,6 @@
 //! Networks that users make: addresses, names, connecting and disconnecting, and what is kept apart.
 
-use crate::check::{Check, contains, same};
+use crate::check::{Check, contains, same, skip};
 use crate::scope::Scope;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "macvlan without a parent connects its containers", macvlan),
         Check::new(AREA, "filters and prune", filters_and_prune),
         Check::new(AREA, "events tell of networks", events),
+        Check::new(AREA, "docker-compose runs two services that find each other", compose),
     ]
 }
 
@@ -498,4 +499,54 @@ fn events(scope: &Scope<'_>) -> Result<()> {
     // The client's "now" is a whole second: the last event may be later.
     let expected = "create\nconnect\ndisconnect\nconnect\ndisconnect\ndestroy";
     scope.eventually("the events of the network", || Ok((scope.ok(&arguments)? == expected).then_some(())))
+}
+
+const COMPOSE_FILE: &str = "version: '3.8'
+services:
+  web:
+    image: IMAGE
+    command: sh -c 'until nc db 5432 < /dev/null; do sleep 0.1; done; exec nc -ll -p 80 -e echo hello'
+    ports: ['127.0.0.1::80']
+    depends_on: [db]
+    networks: [front, back]
+  db:
+    image: IMAGE
+    command: nc -ll -p 5432 -e echo ready
+    networks: {back: {aliases: [database]}}
+networks:
+  front: {}
+  back: {internal: true}
+";
+
+fn compose(scope: &Scope<'_>) -> Result<()> {
+    let directory = scope.directory()?.to_owned();
+    std::fs::write(
+        directory.join("docker-compose.yml"),
+        COMPOSE_FILE.replace("IMAGE", crate::fixture::BUSYBOX),
+    )?;
+    let project = scope.name("project");
+    let compose = |arguments: &[&str]| -> Result<String> {
+        let output = std::process::Command::new("docker-compose")
+            .current_dir(&directory)
+            .env("DOCKER_HOST", format!("unix://{}", scope.engine.socket.display()))
+            .args(["--project-name", &project])
+            .args(arguments)
+            .output();
+        let output = match output {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(skip("docker-compose is not installed"));
+            }
+            other => other?,
+        };
+        let errors = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "docker-compose {arguments:?}: {errors}");
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    compose(&["up", "--detach"])?;
+    let place = compose(&["port", "web", "80"])?;
+    answers(scope, place.parse().with_context(|| place.clone())?)?;
+    compose(&["exec", "-T", "web", "nslookup", "database"])?;
+    compose(&["down"])?;
+    let left = scope.ok(&["network", "ls", "-q", "--filter", &format!("name={project}")])?;
+    same("networks after down", left, "")
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::settings::Settings;
 use super::words::{absolute, addresses, bytes, number, one_of, pairs, positive, refused};
-use super::{ConfigError, resolve};
+use super::{ConfigError, network_part, resolve};
 
 /// Reads a file; `None` when there is none.
 pub(super) type Read<'a> = &'a dyn Fn(&str) -> std::io::Result<Option<Vec<u8>>>;
@@ -26,7 +26,10 @@ pub(super) fn resolve(
         data_root: absolute(settings, "data-root", resolve::DEFAULT_DATA_ROOT)?,
         exec_root: absolute(settings, "exec-root", resolve::DEFAULT_EXEC_ROOT)?,
         cgroup_parent: text("cgroup-parent", &default.cgroup_parent),
-        bridge: bridge(settings, &default.bridge)?,
+        bridge: network_part::bridge(settings, &default.bridge)?,
+        address_pools: network_part::address_pools(settings)?.unwrap_or(default.address_pools),
+        network_options: network_part::network_options(settings)?,
+        forward_for_others: settings.is_on("ip-forward-no-drop"),
         default_shm_size: bytes(settings, "default-shm-size", default.default_shm_size)?,
         default_stop_timeout: number(settings, "default-stop-timeout", default.default_stop_timeout)?,
         log_driver: text("log-driver", &default.log_driver),
@@ -59,22 +62,6 @@ pub(super) fn resolve(
         max_concurrent_uploads: positive(settings, "max-concurrent-uploads", default.max_concurrent_uploads)?,
         max_download_attempts: positive(settings, "max-download-attempts", default.max_download_attempts)?,
         ..engine::Config::default()
-    })
-}
-
-fn bridge(settings: &Settings, default: &engine::Bridge) -> Result<engine::Bridge, ConfigError> {
-    let on = |name: &str| settings.last(name).is_none_or(|word| word == "true");
-    Ok(engine::Bridge {
-        name: match settings.last("bridge") {
-            None | Some("") => default.name.clone(),
-            Some("none") => None,
-            Some(name) => Some(name.to_owned()),
-        },
-        address: settings.last("bip").map(str::to_owned),
-        mtu: number(settings, "mtu", 0)?,
-        inter_container: on("icc"),
-        masquerade: on("ip-masq"),
-        publish_address: settings.last("ip").unwrap_or(&default.publish_address).to_owned(),
     })
 }
 

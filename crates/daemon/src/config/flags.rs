@@ -103,7 +103,7 @@ pub const FLAGS: &[Flag] = &[
     flag("allow-direct-routing", "", "allow-direct-routing", Switch, Only("false"), ""),
     flag("authorization-plugin", "", "authorization-plugins", List, PLUGINS, ""),
     flag("bip", "", "bip", Text, Yes, "Address and prefix length of the default bridge"),
-    flag("bip6", "", "bip6", Text, BRIDGE, ""),
+    flag("bip6", "", "bip6", Text, Yes, "IPv6 address and prefix length of the default bridge"),
     flag(
         "bridge",
         "b",
@@ -150,8 +150,8 @@ pub const FLAGS: &[Flag] = &[
         "",
         "default-address-pools",
         List,
-        No("address pools cannot be set yet"),
-        "",
+        Yes,
+        "Where subnets come from that nobody chose: base=10.0.0.0/8,size=24",
     ),
     flag(
         "default-cgroupns-mode",
@@ -171,7 +171,14 @@ pub const FLAGS: &[Flag] = &[
         Yes,
         "IPC namespace of containers that do not say: private or shareable",
     ),
-    flag("default-network-opt", "", "default-network-opts", Map, DEFAULTS, ""),
+    flag(
+        "default-network-opt",
+        "",
+        "default-network-opts",
+        Map,
+        Yes,
+        "Option that new networks of a driver have: bridge=name=value",
+    ),
     flag("default-runtime", "", "default-runtime", Text, Only("runc"), ""),
     flag(
         "default-shm-size",
@@ -219,8 +226,15 @@ pub const FLAGS: &[Flag] = &[
         "Feature switch: name=true or name=false; none changes anything yet",
     ),
     flag("firewall-backend", "", "firewall-backend", Text, Only("nftables"), ""),
-    flag("fixed-cidr", "", "fixed-cidr", Text, BRIDGE, ""),
-    flag("fixed-cidr-v6", "", "fixed-cidr-v6", Text, BRIDGE, ""),
+    flag(
+        "fixed-cidr",
+        "",
+        "fixed-cidr",
+        Text,
+        Yes,
+        "Part of the default bridge's subnet that containers get addresses from",
+    ),
+    flag("fixed-cidr-v6", "", "fixed-cidr-v6", Text, Yes, "IPv6 subnet of the default bridge"),
     flag("group", "G", "group", Text, Yes, "Group that may use the unix socket (default docker)"),
     flag("help", "h", "", Switch, Yes, "Print this and exit"),
     flag(
@@ -261,7 +275,14 @@ pub const FLAGS: &[Flag] = &[
     ),
     flag("ip", "", "ip", Text, Yes, "Address that ports are published on (default 0.0.0.0)"),
     flag("ip-forward", "", "ip-forward", Switch, Only("true"), ""),
-    flag("ip-forward-no-drop", "", "ip-forward-no-drop", Switch, FIREWALL, ""),
+    flag(
+        "ip-forward-no-drop",
+        "",
+        "ip-forward-no-drop",
+        Switch,
+        Yes,
+        "Go on forwarding for others when this daemon switched forwarding on",
+    ),
     flag(
         "ip-masq",
         "",
@@ -272,7 +293,7 @@ pub const FLAGS: &[Flag] = &[
     ),
     flag("ip6tables", "", "ip6tables", Switch, Only("true"), ""),
     flag("iptables", "", "iptables", Switch, Only("true"), ""),
-    flag("ipv6", "", "ipv6", Switch, Only("false"), ""),
+    flag("ipv6", "", "ipv6", Switch, Yes, "IPv6 on the default bridge"),
     flag("label", "", "labels", List, Yes, "Label of the daemon, shown by info"),
     flag("live-restore", "", "live-restore", Switch, Yes, "Accepted: containers always outlive the daemon"),
     flag(

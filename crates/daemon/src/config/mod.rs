@@ -13,6 +13,7 @@ pub mod command_line;
 mod engine_part;
 pub mod file;
 pub mod flags;
+mod network_part;
 pub mod reload;
 pub mod resolve;
 pub mod settings;

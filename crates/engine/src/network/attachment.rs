@@ -7,8 +7,8 @@ use std::sync::Arc;
 use api::endpoint::EndpointSettings;
 use network::ipam::{Subnet, SubnetConfig};
 use network::{
-    BridgeConfig, Endpoint, EndpointSysctl, GatewayMode, InterfaceName, IpvlanMode, MacAddress, NetworkRules,
-    Prefix, Route,
+    BridgeConfig, Endpoint, EndpointSysctl, GatewayMode, InterfaceName, IpvlanFlag, IpvlanMode, MacAddress,
+    MacvlanMode, NetworkRules, Prefix, Route,
 };
 
 use super::record::{BridgeSettings, CommonSettings, Driver, NetworkRecord};
@@ -54,25 +54,48 @@ impl Known {
         if ipv6 { bridge.gateway_mode_ipv6 } else { bridge.gateway_mode_ipv4 }
     }
 
-    /// The bridge on the host; `None` for other drivers.
+    /// The bridge that stands in for the interface of the host that a macvlan or ipvlan without a parent would hang
+    /// on, and whether its ports are kept apart. Nothing of the host is on it, as on Docker's dummy; not every kernel
+    /// has dummies.
+    fn stand_in(&self) -> Option<(InterfaceName, bool)> {
+        let apart = match &self.driver {
+            Driver::Macvlan { parent: None, mode } => *mode == MacvlanMode::Private,
+            Driver::Ipvlan { parent: None, flag, .. } => *flag == IpvlanFlag::Private,
+            _ => return None,
+        };
+        let name = format!("dm-{}", id::short(&self.record.id)).parse().ok()?;
+        Some((name, apart))
+    }
+
+    /// The bridge on the host; `None` for networks without one.
     pub(super) fn bridge(&self) -> Option<BridgeConfig> {
+        let config = |interface: InterfaceName, addresses, forwarding| BridgeConfig {
+            interface,
+            mac: self.record.mac,
+            addresses,
+            mtu: self.common.mtu,
+            forwarding,
+            foreign: false,
+        };
+        if let Some((interface, _)) = self.stand_in() {
+            return Some(config(interface, Vec::new(), false));
+        }
         let Driver::Bridge(bridge) = &self.driver else { return None };
         let has_address = |prefix: &Prefix| {
             Self::bridge_mode(bridge, prefix.is_ipv6()) != GatewayMode::Isolated
                 && (prefix.is_ipv6() || !bridge.inhibit_ipv4)
         };
-        Some(BridgeConfig {
-            interface: bridge.interface.clone(),
-            mac: self.record.mac,
-            addresses: self.subnets.iter().map(Subnet::gateway_prefix).filter(has_address).collect(),
-            mtu: self.common.mtu,
-            forwarding: !self.record.internal,
-            foreign: false,
-        })
+        let addresses = self.subnets.iter().map(Subnet::gateway_prefix).filter(has_address).collect();
+        Some(config(bridge.interface.clone(), addresses, !self.record.internal))
     }
 
     /// What the firewall is to do for it; `None` for drivers whose packets it does not see.
     pub(super) fn rules(&self) -> Option<NetworkRules> {
+        if let Some((interface, apart)) = self.stand_in() {
+            let mut rules = NetworkRules::new(interface, self.prefixes());
+            (rules.communication, rules.internal, rules.masquerade) = (!apart, true, false);
+            return Some(rules);
+        }
         let Driver::Bridge(bridge) = &self.driver else { return None };
         let mut rules = NetworkRules::new(bridge.interface.clone(), self.prefixes());
         rules.communication = bridge.communication;
@@ -88,10 +111,7 @@ impl Known {
     /// The interface of the host that a macvlan or ipvlan hangs on.
     pub(super) fn parent(&self) -> Option<InterfaceName> {
         match &self.driver {
-            Driver::Macvlan { parent, .. } | Driver::Ipvlan { parent, .. } => {
-                let own = || format!("dm-{}", id::short(&self.record.id)).parse().ok();
-                parent.clone().or_else(own)
-            }
+            Driver::Macvlan { parent, .. } | Driver::Ipvlan { parent, .. } => parent.clone(),
             _ => None,
         }
     }
@@ -149,21 +169,27 @@ impl Known {
     }
 
     fn kind(&self, endpoint_id: &str) -> Result<network::Attachment> {
-        let parent =
-            || self.parent().ok_or_else(|| Error::system("a network without an interface of the host"));
-        Ok(match &self.driver {
-            Driver::Bridge(bridge) => network::Attachment::Bridge {
-                bridge: bridge.interface.clone(),
-                host_interface: InterfaceName::for_endpoint(endpoint_id)
-                    .map_err(|error| Error::system(error.to_string()))?,
-                isolated: !bridge.communication,
-            },
-            Driver::Macvlan { mode, .. } => network::Attachment::Macvlan { parent: parent()?, mode: *mode },
-            Driver::Ipvlan { mode, flag, .. } => {
-                network::Attachment::Ipvlan { parent: parent()?, mode: *mode, flag: *flag }
+        let parent = |parent: &Option<InterfaceName>| {
+            parent.clone().ok_or_else(|| Error::system("a network without an interface of the host"))
+        };
+        let port = |bridge: InterfaceName, isolated: bool| -> Result<network::Attachment> {
+            let host_interface =
+                InterfaceName::for_endpoint(endpoint_id).map_err(|error| Error::system(error.to_string()))?;
+            Ok(network::Attachment::Bridge { bridge, host_interface, isolated })
+        };
+        if let Some((bridge, apart)) = self.stand_in() {
+            return port(bridge, apart);
+        }
+        match &self.driver {
+            Driver::Bridge(bridge) => port(bridge.interface.clone(), !bridge.communication),
+            Driver::Macvlan { parent: on, mode } => {
+                Ok(network::Attachment::Macvlan { parent: parent(on)?, mode: *mode })
             }
-            Driver::Host | Driver::Null => return Err(Error::system("this network has no interfaces")),
-        })
+            Driver::Ipvlan { parent: on, mode, flag } => {
+                Ok(network::Attachment::Ipvlan { parent: parent(on)?, mode: *mode, flag: *flag })
+            }
+            Driver::Host | Driver::Null => Err(Error::system("this network has no interfaces")),
+        }
     }
 
     /// One address of each subnet's family: the one asked for, or a free one.
@@ -212,7 +238,7 @@ impl Known {
 
     /// Next hops of default routes, and routes of an endpoint without next hops.
     fn ways_out(&self) -> (Vec<IpAddr>, Vec<Route>) {
-        if self.record.internal {
+        if self.record.internal || self.stand_in().is_some() {
             return (Vec::new(), Vec::new());
         }
         if let Driver::Ipvlan { mode: IpvlanMode::L3 | IpvlanMode::L3s, .. } = self.driver {
@@ -295,5 +321,71 @@ pub(super) fn choose_gateways(attachments: &mut [Attachment]) {
         if let Some((index, gateway)) = order.iter().find_map(gateway) {
             attachments[index].endpoint.gateways.push(gateway);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attachment(network: &str, priority: i64, gateways: &[&str], interface: &str) -> Attachment {
+        let parse = |text: &&str| text.parse().expect("an address");
+        Attachment {
+            network_id: network.repeat(8),
+            network_name: network.to_owned(),
+            endpoint_id: "e".repeat(64),
+            endpoint: Endpoint {
+                attachment: network::Attachment::Bridge {
+                    bridge: "br0".parse().expect("a name"),
+                    host_interface: "veth0".parse().expect("a name"),
+                    isolated: false,
+                },
+                interface: interface.parse().expect("a name"),
+                mac: MacAddress([2, 0, 0, 0, 0, 1]),
+                addresses: Vec::new(),
+                gateways: Vec::new(),
+                routes: Vec::new(),
+                mtu: None,
+                sysctls: Vec::new(),
+            },
+            gateways: gateways.iter().map(parse).collect(),
+            priority,
+            interface_prefix: "eth".to_owned(),
+            names: Vec::new(),
+            published: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn default_routes_go_by_priority_then_by_name() {
+        let check = |mut attachments: Vec<Attachment>, expected: &[&str]| {
+            choose_gateways(&mut attachments);
+            let shown: Vec<String> = attachments
+                .iter()
+                .flat_map(|one| one.endpoint.gateways.iter().map(|way| format!("{} {way}", one.network_name)))
+                .collect();
+            assert_eq!(shown, expected);
+        };
+        let (a, b) =
+            (attachment("a", 0, &["10.0.0.1"], "lo"), attachment("b", 0, &["10.1.0.1", "fd00::1"], "lo"));
+        check(vec![b.clone(), a.clone()], &["b fd00::1", "a 10.0.0.1"]);
+        let c = attachment("c", 9, &["10.2.0.1"], "lo");
+        check(vec![a.clone(), b, c], &["b fd00::1", "c 10.2.0.1"]);
+        let inner = attachment("inner", 99, &[], "lo");
+        check(vec![inner, a], &["a 10.0.0.1"]);
+    }
+
+    #[test]
+    fn interfaces_get_the_lowest_free_names() {
+        let mut attachments = vec![
+            attachment("a", 0, &[], "lo"),
+            attachment("b", 0, &[], "eth0"),
+            attachment("c", 0, &[], "lo"),
+        ];
+        name_interfaces(&mut attachments, &["eth2".parse().expect("a name")]).expect("names");
+        let names: Vec<&str> = attachments.iter().map(|one| one.endpoint.interface.as_str()).collect();
+        assert_eq!(names, ["eth1", "eth0", "eth3"]);
+        let mut twice = vec![attachment("a", 0, &[], "lan"), attachment("b", 0, &[], "lan")];
+        assert!(name_interfaces(&mut twice, &[]).is_err());
     }
 }

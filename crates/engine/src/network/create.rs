@@ -33,6 +33,7 @@ fn make(engine: &Engine, request: &CreateRequest) -> Result<Arc<NetworkRecord>> 
         mac: MacAddress::from_random(id::random()?),
         random: id::random()?,
         pools: networks.pools.clone(),
+        options: networks.options.clone(),
         ours: state.networks.values().flat_map(Known::prefixes).collect(),
         hosts: host.used_networks(&bridges.iter().collect::<Vec<_>>()),
         existing: networks.all().iter().map(|record| (**record).clone()).collect(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use network::ipam::{SubnetConfig, choose_subnet};
+use network::ipam::{SubnetConfig, choose_subnet, unique_local_subnet};
 use network::{InterfaceName, MacAddress, Network, Prefix};
 
 use super::record::{NetworkRecord, NetworkSubnet};
@@ -43,14 +43,57 @@ pub(super) fn networks(
     let mut networks = vec![record(PREDEFINED[1], "host")?, record(PREDEFINED[2], "null")?];
     if let Some(name) = &config.bridge.name {
         let mut bridge = record(PREDEFINED[0], "bridge")?;
-        let gateway = gateway(name, config, kernel)?;
-        let subnet =
-            SubnetConfig { gateway: Some(gateway.address()), ..SubnetConfig::new(gateway.network()) };
-        bridge.subnets.push(NetworkSubnet { config: subnet, configured: false });
+        bridge.subnets = subnets(name, config, records, kernel)?;
+        bridge.enable_ipv6 = config.bridge.ipv6;
         bridge.options = options(name, config);
         networks.insert(0, bridge);
     }
     Ok(networks)
+}
+
+/// The bridge's subnets: that of its IPv4 address, and one of IPv6 when it is to have that.
+fn subnets(
+    name: &str,
+    config: &Config,
+    records: &Records,
+    kernel: &mut Network,
+) -> Result<Vec<NetworkSubnet>> {
+    let bad = |flag: &str, text: &str| {
+        Error::invalid(format!("--{flag} {text}: it must be an address with a prefix length"))
+    };
+    let parse = |flag: &'static str, text: &str| text.parse::<Prefix>().map_err(|_| bad(flag, text));
+    let subnet = |gateway: Prefix, range: Option<Prefix>| {
+        let config = SubnetConfig {
+            gateway: Some(gateway.address()),
+            range: range.map(|range| range.network()),
+            ..SubnetConfig::new(gateway.network())
+        };
+        match config.problems().into_iter().next() {
+            Some(problem) => Err(Error::invalid(format!("default bridge: {problem}"))),
+            None => Ok(NetworkSubnet { config, configured: false }),
+        }
+    };
+    let range = config.bridge.range.as_deref().map(|text| parse("fixed-cidr", text)).transpose()?;
+    let mut subnets = vec![subnet(gateway(name, config, kernel)?, range)?];
+    if config.bridge.ipv6 {
+        let given =
+            config.bridge.subnet_ipv6.as_deref().map(|text| parse("fixed-cidr-v6", text)).transpose()?;
+        let gateway = match &config.bridge.address_ipv6 {
+            Some(text) => parse("bip6", text)?,
+            None => {
+                let local = || Ok(unique_local_subnet(id::random()?).to_string());
+                let chosen = match given {
+                    Some(subnet) => subnet,
+                    None => parse("bip6", &records.lasting("bridge-subnet-v6", local)?)?,
+                };
+                let first = chosen.network().nth(1).and_then(|address| Prefix::new(address, chosen.length()));
+                first.ok_or_else(|| bad("fixed-cidr-v6", &chosen.to_string()))?
+            }
+        };
+        let range = given.filter(|given| given.network() != gateway.network());
+        subnets.push(subnet(gateway, range)?);
+    }
+    Ok(subnets)
 }
 
 fn options(name: &str, config: &Config) -> BTreeMap<String, String> {

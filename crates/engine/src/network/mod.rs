@@ -59,6 +59,7 @@ pub struct Networks {
     resolvers: Resolvers,
     gateway: Option<IpAddr>,
     pools: Vec<AddressPool>,
+    options: BTreeMap<String, BTreeMap<String, String>>,
     dns: Dns,
 }
 
@@ -91,7 +92,7 @@ impl Networks {
         known.extend(own);
         let gateway = known.first().filter(|record| record.name == PREDEFINED[0]);
         let gateway = gateway.and_then(|record| record.subnets.first()?.config.gateway);
-        state.open_networks(&known, containers)?;
+        state.open_networks(&known, containers, config.forward_for_others)?;
         let names = Arc::<Names>::default();
         Ok(Self {
             catalog: RwLock::new(
@@ -102,6 +103,7 @@ impl Networks {
             names,
             gateway,
             pools: config.address_pools.clone(),
+            options: config.network_options.clone(),
             dns: Dns {
                 servers: config.dns.clone(),
                 search: config.dns_search.clone(),
@@ -205,7 +207,7 @@ impl Networks {
         if record.attachments.is_empty() {
             return Ok(());
         }
-        self.lock().restore(&record.id, &record.attachments);
+        self.lock().hold(&record.id, &record.attachments);
         self.introduce(record, &record.attachments, netns)
     }
 

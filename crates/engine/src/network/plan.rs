@@ -23,6 +23,8 @@ pub(crate) struct CreateFacts {
     pub(crate) random: [u8; 5],
     /// Where subnets that nobody chose come from.
     pub(crate) pools: Vec<AddressPool>,
+    /// Options that networks have when nobody says, by driver.
+    pub(crate) options: BTreeMap<String, BTreeMap<String, String>>,
     /// Subnets of our networks.
     pub(crate) ours: Vec<Prefix>,
     /// Networks that the host itself uses.
@@ -55,10 +57,9 @@ pub(crate) fn plan_create(request: &CreateRequest, facts: &CreateFacts) -> Resul
             "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
         ));
     }
-    let switch = |key: &str| {
-        let text = request.options.iter().flatten().find(|(name, _)| *name == key).map(|(_, text)| text);
-        text.and_then(|text| api::query::strict_bool(text))
-    };
+    let mut options = facts.options.get(driver).cloned().unwrap_or_default();
+    options.extend(request.options.clone().unwrap_or_default());
+    let switch = |key: &str| options.get(key).and_then(|text| api::query::strict_bool(text));
     let mut record = NetworkRecord {
         id: facts.id.clone(),
         name: request.name.clone(),
@@ -75,7 +76,7 @@ pub(crate) fn plan_create(request: &CreateRequest, facts: &CreateFacts) -> Resul
         config_from: request.config_from.as_ref().map(|from| from.network.clone()).unwrap_or_default(),
         ipam_options: request.ipam.as_ref().and_then(|ipam| ipam.options.clone()),
         subnets: Vec::new(),
-        options: request.options.clone().unwrap_or_default(),
+        options: options.clone(),
         labels: request.labels.clone().unwrap_or_default(),
         mac: facts.mac,
     };
@@ -105,10 +106,9 @@ fn check_name(name: &str, facts: &CreateFacts) -> Result<()> {
     if name.trim().is_empty() {
         return Err(Error::invalid("invalid network name: name is empty"));
     }
-    let printable = name.bytes().all(|byte| byte.is_ascii_graphic());
-    if !printable || !crate::id::is_valid_name(name) {
+    if !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/') {
         return Err(Error::invalid(format!(
-            "invalid network name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            "invalid network name {name:?}: it must be of printable ASCII characters, none of them a space or '/'"
         )));
     }
     if facts.existing.iter().any(|record| record.name == name) {
@@ -313,3 +313,7 @@ pub(crate) fn attributes(record: &NetworkRecord) -> BTreeMap<String, String> {
         .map(|(key, value)| (key.to_owned(), value.clone()))
         .collect()
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -63,14 +63,14 @@ pub(crate) enum Driver {
     Bridge(BridgeSettings),
     /// Hardware addresses on an interface of the host.
     Macvlan {
-        /// The interface of the host; `None`: a dummy of its own.
+        /// The interface of the host; `None`: nothing of the host is on it.
         parent: Option<InterfaceName>,
         /// Who sees whom.
         mode: MacvlanMode,
     },
     /// IP addresses on an interface of the host.
     Ipvlan {
-        /// The interface of the host; `None`: a dummy of its own.
+        /// The interface of the host; `None`: nothing of the host is on it.
         parent: Option<InterfaceName>,
         /// What is done with packets.
         mode: IpvlanMode,

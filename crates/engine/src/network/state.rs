@@ -37,10 +37,16 @@ impl State {
 
     /// The rules come before the bridges: there is no moment in which one is open. They have what the recorded
     /// containers published, for those that still run; [`State::sweep`] takes away the others'.
-    pub(super) fn open_networks(&mut self, networks: &[NetworkRecord], containers: &[Record]) -> Result<()> {
+    pub(super) fn open_networks(
+        &mut self,
+        networks: &[NetworkRecord],
+        containers: &[Record],
+        forward_for_others: bool,
+    ) -> Result<()> {
         let facts = self.kernel.gather_facts().map_err(failed)?;
         let observed = self.kernel.observe_firewall().map_err(failed)?;
-        self.rules.drop_foreign_forwarding = !facts.ipv4_forwarding || observed.drops_foreign_forwarding();
+        self.rules.drop_foreign_forwarding =
+            !forward_for_others && (!facts.ipv4_forwarding || observed.drops_foreign_forwarding());
         self.rules.ipv6_localhost = !facts.bridge_filtering_ipv6;
         for record in networks {
             match Known::new(record.clone()) {
@@ -61,11 +67,13 @@ impl State {
                 Life::Created(_) | Life::Exited { .. } | Life::Dead { .. } | Life::Gone { .. }
             )
         };
-        for attachment in containers.iter().filter(maybe_running).flat_map(|record| &record.attachments) {
-            for port in attachment.published.iter().filter_map(Published::rule) {
-                if let Err(conflict) = self.rules.publish(port) {
-                    tracing::error!(%conflict, "two containers are recorded with one port");
-                }
+        // What they hold is theirs until it is known that they do not run: nobody else is given it meanwhile.
+        for record in containers.iter().filter(maybe_running) {
+            self.hold(&record.id, &record.attachments);
+        }
+        for port in self.held.values().flat_map(|attachments| rules_of(attachments)) {
+            if let Err(conflict) = self.rules.publish(port) {
+                tracing::error!(%conflict, "two containers are recorded with one port");
             }
         }
         self.kernel.sync_firewall(&self.rules).map_err(failed)?;
@@ -206,18 +214,14 @@ impl State {
         self.kernel.attach(netns, &attachment.endpoint).map_err(failed)
     }
 
-    /// Makes the interface that macvlans and ipvlans hang on, where it is ours to make: a dummy, or a VLAN `eth0.7`.
+    /// Makes the interface that macvlans and ipvlans hang on, where it is ours to make: a VLAN such as `eth0.7`.
     fn ensure_parent(&mut self, attachment: &Attachment) -> Result<()> {
         let parent = attachment.endpoint.attachment.parent().clone();
         if matches!(attachment.endpoint.attachment, network::Attachment::Bridge { .. }) {
             return Ok(());
         }
         let facts = self.kernel.gather_facts().map_err(failed)?;
-        let mac = self.networks.get(&attachment.network_id).map(|known| known.record.mac);
-        let mac =
-            mac.ok_or_else(|| Error::not_found(format!("network {} not found", attachment.network_name)))?;
-        let ops =
-            plan::plan_parent(&parent, mac, &facts).map_err(|error| Error::invalid(error.to_string()))?;
+        let ops = plan::plan_parent(&parent, &facts).map_err(|error| Error::invalid(error.to_string()))?;
         self.kernel.apply(&ops, None).map_err(failed)
     }
 
@@ -281,8 +285,11 @@ impl State {
         publish::give_back(&mut self.ports, &attachment.published);
     }
 
-    /// Takes up what a container holds that was found running.
-    pub(super) fn restore(&mut self, container_id: &str, attachments: &[Attachment]) {
+    /// Takes up what a container held that may still run. What it holds already is left.
+    pub(super) fn hold(&mut self, container_id: &str, attachments: &[Attachment]) {
+        if attachments.is_empty() || self.held.contains_key(container_id) {
+            return;
+        }
         for attachment in attachments {
             if let Some(known) = self.networks.get_mut(&attachment.network_id) {
                 known.adopt(&attachment.endpoint.addresses);
