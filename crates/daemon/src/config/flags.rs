@@ -92,8 +92,6 @@ const SWARM: Support = No("swarm mode is not implemented yet");
 const REGISTRY: Support = No("registries are not implemented yet");
 const BRIDGE: Support = No("settings of the default bridge are not implemented yet");
 const FIREWALL: Support = No("packet filtering cannot be changed by flags yet");
-const DEFAULTS: Support =
-    No("defaults for new containers are not implemented yet; give them to each container");
 const PLUGINS: Support = No("plugins are not implemented yet");
 const REALTIME: Support = No("real-time scheduling is not implemented yet");
 
