@@ -83,11 +83,21 @@ impl Repository {
                     if matches!(error, Error::Transport { .. }) {
                         place.is_dead.store(true, Ordering::Relaxed);
                     }
-                    failure = Some(error);
+                    failure = Some(self.for_strangers(&place.session, need, error).await);
                 }
             }
         }
         Err(failure.unwrap_or_else(|| self.incapable(need)))
+    }
+
+    /// A realm that gives a stranger no token is how some registries say that a repository is none of theirs.
+    async fn for_strangers(&self, session: &Session, need: Need, error: Error) -> Error {
+        let is_refusal = matches!(error, Error::Unauthorized { .. } | Error::Denied { .. });
+        let is_stranger = session.authorizer.credentials().is_anonymous();
+        if need == Need::Push || !is_refusal || !is_stranger || !session.authorizer.uses_tokens().await {
+            return error;
+        }
+        Error::PullDenied { repository: self.name(), message: error.to_string() }
     }
 
     /// Stops asking the endpoint that `describe` has in this line, unless it is the only one. Whether another is left.

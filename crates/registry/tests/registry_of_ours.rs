@@ -185,6 +185,13 @@ async fn tokens_are_asked_for_once_and_kept_by_scope() {
     let leaked =
         to_registry.filter(|seen| seen.header("authorization").is_some_and(|shown| shown.contains("Basic")));
     assert_eq!(leaked.count(), 0, "the secret is for the realm");
+    let nobody = client().repository(&reference, &AuthConfig::default()).await.expect("a repository");
+    let error = nobody.resolve(&tag("1")).await.expect_err("no token for strangers");
+    let host = registry.host();
+    let words =
+        format!("pull access denied for {host}/app, repository does not exist or may require 'docker login'");
+    assert!(error.to_string().starts_with(&words), "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     let wrong = client().repository(&reference, &auth("me", "wrong")).await.expect("a repository");
     let error = wrong.resolve(&tag("1")).await.expect_err("wrong secret");
     assert_eq!(error.to_string(), "unauthorized: incorrect username or password");
