@@ -57,6 +57,7 @@ impl Client {
         if format!("https://{domain}/v2/").parse::<http::Uri>().is_err()
             || domain.is_empty()
             || domain.contains("..")
+            || domain.contains(['@', '?', '#'])
         {
             return Err(Error::Settings {
                 place: domain.to_owned(),

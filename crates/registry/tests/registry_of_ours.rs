@@ -240,6 +240,11 @@ async fn login_answers_as_docker_does() {
     let url = format!("http://{}/v2/", registry.host());
     assert_eq!(error.to_string(), format!("login attempt to {url} failed with status: 401 Unauthorized"));
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    for nowhere in ["https://u@127.0.0.1:1/", "../etc", "a b", "127.0.0.1:1?x"] {
+        let auth = AuthConfig { server_address: nowhere.into(), ..auth("me", "secret") };
+        let error = client().login(&auth).await.expect_err(nowhere);
+        assert_eq!(error.kind(), ErrorKind::InvalidParameter, "{nowhere}: {error}");
+    }
     registry.require(Access::Token("me".into(), "secret".into()));
     let answer = login("me", "secret").await.expect("right");
     assert_eq!((answer.status.as_str(), answer.identity_token.as_str()), ("Login Succeeded", "refresh"));
