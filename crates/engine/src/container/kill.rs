@@ -3,6 +3,8 @@
 use super::resolve::stop_signal_of;
 use super::signal;
 use super::state::Input;
+use super::stop::ended;
+use super::view::View;
 use crate::engine::Engine;
 use crate::{Kind, Result};
 
@@ -25,10 +27,11 @@ pub async fn kill(engine: &Engine, reference: &str, signal_name: &str) -> Result
         }
     })?;
     if signal == KILL {
-        match handle.until(|view| view.exits > exits || view.state().running().is_none()).await {
+        let is_over = |view: &View| view.exits > exits || view.state().running().is_none();
+        match ended(&handle, 0, is_over).await {
             Ok(_) => {}
             Err(error) if error.kind == Kind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.context(format!("cannot kill container: {name}"))),
         }
     }
     Ok(())

@@ -15,7 +15,10 @@ use crate::{Error, Result, descriptor};
 
 /// How long a shim has for draining and recording before it is asked whether it lives, and how long for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A shim that has not told the end by then may have been stopped by somebody.
+const NUDGE: Duration = Duration::from_millis(500);
 const KILL: i32 = 9;
+const CONTINUE: i32 = 18;
 
 /// A process's descriptor in a form that tokio can wait for.
 struct Watched(Arc<PidFd>);
@@ -41,6 +44,11 @@ async fn watch(pidfd: Arc<PidFd>, link: &WeakLink, exec_dir: &Path) -> Result<()
     let failed = |error: std::io::Error| Error::system(format!("watch a program: {error}"));
     let watched = descriptor::watch(Watched(pidfd), Interest::READABLE).map_err(failed)?;
     watched.readable().await.map_err(failed)?.retain_ready();
+    tokio::time::sleep(NUDGE).await;
+    if link.upgrade().is_some() {
+        // Means nothing to a shim that runs. One that was stopped goes on: it drains the output and tells the end.
+        signal_shim(exec_dir, CONTINUE)?;
+    }
     loop {
         tokio::time::sleep(PATIENCE).await;
         // Nobody keeps the connection any more: the end was told, and everything is in order.
@@ -53,7 +61,12 @@ async fn watch(pidfd: Arc<PidFd>, link: &WeakLink, exec_dir: &Path) -> Result<()
         }
     }
     tracing::warn!(dir = %exec_dir.display(), "a shim does not answer although its program has ended: it is killed");
-    let shim = shim::recovery::shim_process(exec_dir).map_err(failed)?;
-    shim.map_or(Ok(false), |process| process.send(KILL)).map_err(|error| Error::system(error.to_string()))?;
-    Ok(())
+    signal_shim(exec_dir, KILL)
+}
+
+/// Sends a signal to a shim, if it is there.
+fn signal_shim(exec_dir: &Path, signal: i32) -> Result<()> {
+    let failed = |error: &dyn std::fmt::Display| Error::system(format!("signal a shim: {error}"));
+    let shim = shim::recovery::shim_process(exec_dir).map_err(|error| failed(&error))?;
+    shim.map_or(Ok(false), |process| process.send(signal)).map(|_| ()).map_err(|error| failed(&error))
 }
