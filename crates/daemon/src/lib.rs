@@ -2,10 +2,12 @@
 //!
 //! `daemon` never sees a mount, a pid or a rule: a route extracts, calls one function of the engine, encodes.
 
+mod authorization;
 pub mod config;
 mod dump;
 pub mod host;
 mod logging;
+mod metrics;
 mod routes;
 mod run;
 pub mod server;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::authorization::Authorization;
 use crate::config::address::Address;
 use crate::config::resolve::Action;
 use crate::config::{self, Config, ConfigError, Environment, flags, reload};
@@ -14,6 +15,7 @@ use crate::dump;
 use crate::host::inherited::{self, Announcement};
 use crate::host::{group, lock::Lock, notify, pidfile::Pidfile, watchdog};
 use crate::logging::{Logging, now};
+use crate::metrics::{self, Metrics};
 use crate::routes::{self, App};
 use crate::server::dispatch::{Dispatcher, Identity};
 use crate::server::listener::Listener;
@@ -26,6 +28,8 @@ type Fatal = Box<dyn std::error::Error + Send + Sync>;
 
 /// Threads that answer requests. Work that blocks has threads of its own.
 const WORKERS: usize = 2;
+/// Clients at a time of the figures.
+const METRICS_CONNECTIONS: usize = 32;
 /// Clients at a time when the system does not say how many descriptors there may be.
 const USUAL_CONNECTIONS: usize = 512;
 
@@ -114,19 +118,33 @@ async fn serve(source: Source, config: Config, logging: &Logging) -> Result<(), 
     let mut signals = Signals::listen()?;
     // Listen first: a client that comes early waits instead of failing, and a second daemon finds out at once.
     let listeners = listen(&config).await?;
+    let figures = match config.metrics {
+        Some(address) => Some(Listener::tcp(address, None).await?),
+        None => None,
+    };
     config.engine.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let engine = engine::boot(config.engine.clone()).await?;
     let (stop, stopped) = watch::channel(false);
     let identity = Identity { version: engine::VERSION.into(), experimental: config.experimental };
     let state = Arc::new(App { engine: engine.clone(), versions: config.versions, stop: stopped.clone() });
-    let dispatcher = Arc::new(Dispatcher::new(routes::table(), config.versions, identity, state));
+    let (metrics, authorization) = (Arc::new(Metrics::default()), Arc::new(Authorization::default()));
+    authorization.set(&config.authorization_plugins);
+    let mut dispatcher = Dispatcher::new(routes::table(), config.versions, identity.clone(), state);
+    dispatcher.observer = Some(metrics.clone());
+    dispatcher.gate = Some(authorization.clone());
     let underway = dispatcher.underway.clone();
+    let dispatcher = Arc::new(dispatcher);
+    if let Some(listener) = figures {
+        let source = metrics::Source { engine: engine.clone(), metrics };
+        let dispatcher = Arc::new(metrics::dispatcher(source, identity));
+        tokio::spawn(serve::serve(vec![listener], dispatcher, METRICS_CONNECTIONS, stopped.clone()));
+    }
     let serving = tokio::spawn(serve::serve(listeners, dispatcher, max_connections(), stopped));
     tracing::info!(version = engine::VERSION, data_root = %config.data_root.display(), "ready");
     tell_manager("READY=1");
     keep_watchdog();
 
-    let mut running = Running { source, config, logging, engine, underway };
+    let mut running = Running { source, config, logging, engine, underway, authorization };
     loop {
         match signals.next().await {
             Signal::Stop => break,
@@ -157,6 +175,7 @@ struct Running<'a> {
     logging: &'a Logging,
     engine: engine::Engine,
     underway: Arc<Underway>,
+    authorization: Arc<Authorization>,
 }
 
 impl Running<'_> {
@@ -179,6 +198,9 @@ impl Running<'_> {
 
     fn take(&mut self, config: Config) {
         self.logging.set_level(config.log_level);
+        if config.authorization_plugins != self.config.authorization_plugins {
+            self.authorization.set(&config.authorization_plugins);
+        }
         let attributes = reload::attributes(&config);
         match self.engine.reload(config.engine.clone(), attributes) {
             Ok(()) => tracing::info!("the configuration was read again"),

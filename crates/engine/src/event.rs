@@ -1,6 +1,7 @@
 //! What happened, told to whoever listens: a ring of the last events and a broadcast of new ones.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::broadcast;
@@ -33,11 +34,16 @@ pub struct Event {
 pub struct Events {
     kept: Mutex<VecDeque<Arc<Event>>>,
     sender: broadcast::Sender<Arc<Event>>,
+    published: AtomicU64,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self { kept: Mutex::new(VecDeque::with_capacity(KEPT)), sender: broadcast::channel(BEHIND).0 }
+        Self {
+            kept: Mutex::new(VecDeque::with_capacity(KEPT)),
+            sender: broadcast::channel(BEHIND).0,
+            published: AtomicU64::new(0),
+        }
     }
 }
 
@@ -57,8 +63,15 @@ impl Events {
             kept.pop_front();
         }
         kept.push_back(Arc::clone(&event));
+        self.published.fetch_add(1, Ordering::Relaxed);
         // Nobody listening is no error. Sent under the lock, so that a listener sees no gap and no double.
         let _ = self.sender.send(event);
+    }
+
+    /// How many there have been.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
     }
 
     /// How many listen.

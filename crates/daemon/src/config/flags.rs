@@ -99,7 +99,14 @@ const REALTIME: Support = No("real-time scheduling is not implemented yet");
 pub const FLAGS: &[Flag] = &[
     flag("add-runtime", "", "runtimes", Map, No("only the built-in runtime can be used yet"), ""),
     flag("allow-direct-routing", "", "allow-direct-routing", Switch, Only("false"), ""),
-    flag("authorization-plugin", "", "authorization-plugins", List, PLUGINS, ""),
+    flag(
+        "authorization-plugin",
+        "",
+        "authorization-plugins",
+        List,
+        Yes,
+        "Plugin that is asked about each request",
+    ),
     flag("bip", "", "bip", Text, Yes, "Address and prefix length of the default bridge"),
     flag("bip6", "", "bip6", Text, Yes, "IPv6 address and prefix length of the default bridge"),
     flag(
@@ -329,7 +336,7 @@ pub const FLAGS: &[Flag] = &[
         Yes,
         "How often a layer is tried (default 5)",
     ),
-    flag("metrics-addr", "", "metrics-addr", Text, No("metrics are not implemented yet"), ""),
+    flag("metrics-addr", "", "metrics-addr", Text, Yes, "Where to serve figures to Prometheus, address:port"),
     flag("mtu", "", "mtu", Number, Yes, "MTU of the default network"),
     flag("network-control-plane-mtu", "", "network-control-plane-mtu", Number, SWARM, ""),
     flag("network-diagnostic-port", "", "network-diagnostic-port", Number, SWARM, ""),

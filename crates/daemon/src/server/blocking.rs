@@ -5,10 +5,10 @@ use std::io::{self, Read, Write};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use super::body::BodySender;
+use super::request_body::RequestBody;
 
 /// How many pieces may wait for the thread.
 const DEPTH: usize = 16;
@@ -23,7 +23,7 @@ pub struct BodyReader {
 
 impl BodyReader {
     /// Begins to take a body. Bytes are asked of the client only as fast as they are read.
-    pub fn new(mut body: Incoming) -> BodyReader {
+    pub fn new(mut body: RequestBody) -> BodyReader {
         let (sender, receiver) = mpsc::channel(DEPTH);
         tokio::spawn(async move {
             while let Some(frame) = body.frame().await {

@@ -1,11 +1,12 @@
 //! One request, as a handler sees it.
 
+use std::time::Duration;
+
 use api::version::ApiVersion;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -13,11 +14,14 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::presence::Presence;
 use super::query::Query;
+use super::request_body::RequestBody;
 use super::router::Params;
 
 /// The largest JSON document that is read. Docker has no limit; the largest honest requests (a container with its
 /// own seccomp profile) have some hundred kilobytes.
 pub const MAX_JSON: usize = 4 << 20;
+/// How long a JSON document may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One request.
 pub struct Call<S> {
@@ -36,7 +40,7 @@ pub struct Call<S> {
     /// Whether the client is still there.
     pub presence: Presence,
     /// The body; taken by whoever reads it.
-    pub body: Incoming,
+    pub body: RequestBody,
     /// The connection itself, once the answer is 101.
     pub upgrade: OnUpgrade,
 }
@@ -81,7 +85,7 @@ pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, Failure> {
     api::json::from_value(value).map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
 }
 
-async fn read_json(headers: &HeaderMap, body: &mut Incoming) -> Result<Option<Value>, Failure> {
+async fn read_json(headers: &HeaderMap, body: &mut RequestBody) -> Result<Option<Value>, Failure> {
     use http_body::Body as _;
     let is_empty = body.is_end_stream();
     match headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default()) {
@@ -108,8 +112,15 @@ fn check_content_type(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn read_limited(body: &mut Incoming) -> Result<Bytes, Failure> {
-    match Limited::new(body, MAX_JSON).collect().await {
+pub(super) async fn read_limited(body: &mut RequestBody) -> Result<Bytes, Failure> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_JSON).collect()).await;
+    let Ok(read) = read else {
+        return Err(Failure::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the request body has not come within {} s", BODY_TIMEOUT.as_secs()),
+        ));
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Failure::new(
             StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,18 +1,24 @@
 //! From an HTTP request to a handler and back: path, version, route, headers, errors.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, SERVER};
-use http::{Request, StatusCode, Version};
+use http::request::Parts;
+use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::Incoming;
 
 use super::body::Body;
-use super::call::Call;
+use super::call::{Call, read_limited};
+use super::certificate;
 use super::failure::Failure;
+use super::gate::{Answered, Asked, Gate};
 use super::negotiate::Versions;
 use super::presence::Presence;
 use super::query::Query;
 use super::reply::{self, Reply};
+use super::request_body::RequestBody;
 use super::router::{Outcome, Router};
 use super::target::Target;
 use super::underway::Underway;
@@ -24,6 +30,15 @@ pub struct Identity {
     pub version: String,
     /// `Docker-Experimental`.
     pub experimental: bool,
+}
+
+/// Who sends requests.
+#[derive(Clone)]
+pub struct Client {
+    /// Whether it is still there.
+    pub presence: Presence,
+    /// The certificates it has shown, its own first; DER.
+    pub certificates: Arc<[Vec<u8>]>,
 }
 
 /// Turns requests into answers.
@@ -38,17 +53,27 @@ pub struct Dispatcher<S> {
     pub state: S,
     /// The requests whose handlers are at work.
     pub underway: Arc<Underway>,
+    /// Is told how long answers took.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// Is asked whether requests may be done.
+    pub gate: Option<Arc<dyn Gate>>,
+}
+
+/// Is told about answers.
+pub trait Observer: Send + Sync {
+    /// The handler of a route, named as [`Router::list`] does, was done after so long.
+    fn answered(&self, route: &str, took: Duration);
 }
 
 impl<S: Clone + Send + 'static> Dispatcher<S> {
     /// With no request under way.
     pub fn new(router: Router<S>, versions: Versions, identity: Identity, state: S) -> Dispatcher<S> {
-        Dispatcher { router, versions, identity, state, underway: Arc::default() }
+        Dispatcher { router, versions, identity, state, underway: Arc::default(), observer: None, gate: None }
     }
 
     /// Answers one request. The handler runs in a task of its own: when the client leaves, its work is finished all
     /// the same.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, presence: Presence) -> Reply {
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, client: Client) -> Reply {
         let method = request.method().clone();
         let uri = request.uri().clone();
         let target = Target::parse(uri.path());
@@ -58,7 +83,7 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
             return no_such_service();
         }
         let outcome = match target {
-            Ok(target) => self.clone().run(request, target, presence).await,
+            Ok(target) => self.clone().run(request, target, client).await,
             Err(failure) => Err(failure),
         };
         let mut reply = outcome.and_then(|reply| fits(reply, is_http2)).unwrap_or_else(|failure| {
@@ -76,13 +101,8 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
         reply
     }
 
-    async fn run(
-        self: Arc<Self>,
-        mut request: Request<Incoming>,
-        target: Target,
-        presence: Presence,
-    ) -> Outcome {
-        let Some((handler, params)) = self.router.find(request.method(), &target.segments) else {
+    async fn run(self: Arc<Self>, mut request: Request<Incoming>, target: Target, client: Client) -> Outcome {
+        let Some((route, handler, params)) = self.router.find(request.method(), &target.segments) else {
             return Err(Failure::page_not_found());
         };
         let version = self.versions.negotiate(target.version.as_deref())?;
@@ -91,6 +111,8 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
         let entry = self.underway.begin(format!("{} {}", request.method(), request.uri()));
         let upgrade = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
+        let (asked, body) = self.ask(&parts, body, &client).await?;
+        let began = Instant::now();
         let call = Call {
             state: self.state.clone(),
             version,
@@ -98,7 +120,7 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
             params,
             query,
             headers: parts.headers,
-            presence,
+            presence: client.presence,
             body,
             upgrade,
         };
@@ -108,10 +130,45 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
             drop(entry);
             outcome
         });
-        match working.await {
+        let outcome = match working.await {
             Ok(outcome) => outcome,
             Err(error) => Err(Failure::internal(format!("the handler of this request failed: {error}"))),
+        };
+        if let Some(observer) = &self.observer {
+            observer.answered(route, began.elapsed());
         }
+        match asked {
+            Some((gate, asked)) => review(gate, asked, outcome?).await,
+            None => outcome,
+        }
+    }
+
+    /// Asks the gate, if there is one that is not open.
+    async fn ask(
+        &self,
+        parts: &Parts,
+        body: Incoming,
+        client: &Client,
+    ) -> Result<(Option<(Arc<dyn Gate>, Arc<Asked>)>, RequestBody), Failure> {
+        let mut body = RequestBody::Coming(body);
+        let Some(gate) = self.gate.as_ref().filter(|gate| !gate.is_open()) else { return Ok((None, body)) };
+        // The one document with a password in it is not shown to anybody.
+        let is_shown = is_json(&parts.headers) && !parts.uri.path().ends_with("/auth");
+        let mut shown = Bytes::new();
+        if is_shown {
+            shown = read_limited(&mut body).await?;
+            body = RequestBody::Read(Some(shown.clone()));
+        }
+        let asked = Arc::new(Asked {
+            method: parts.method.clone(),
+            uri: parts.uri.to_string(),
+            headers: parts.headers.clone(),
+            body: shown,
+            user: client.certificates.first().map(|own| certificate::common_name(own)).unwrap_or_default(),
+            certificates: client.certificates.to_vec(),
+        });
+        gate.ask(asked.clone()).await?;
+        Ok((Some((gate.clone(), asked)), body))
     }
 
     fn add_headers(&self, reply: &mut Reply) {
@@ -124,6 +181,22 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
         headers.insert(HeaderName::from_static("ostype"), HeaderValue::from_static("linux"));
         headers.insert(SERVER, text(format!("Docker/{} (linux)", self.identity.version)));
     }
+}
+
+/// Asks the gate about an answer. Streams are decided about before they begin.
+async fn review(gate: Arc<dyn Gate>, asked: Arc<Asked>, reply: Reply) -> Outcome {
+    let body = match reply.body() {
+        Body::Full(bytes) if is_json(reply.headers()) => bytes.clone(),
+        _ => Bytes::new(),
+    };
+    let answered = Answered { status: reply.status(), headers: reply.headers().clone(), body };
+    gate.review(asked, answered).await?;
+    Ok(reply)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(api::media_type::JSON)
 }
 
 /// HTTP/2 has no hand-over of a connection.

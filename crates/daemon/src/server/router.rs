@@ -22,6 +22,7 @@ pub struct Router<S> {
 }
 
 struct Route<S> {
+    name: String,
     method: Method,
     pattern: Pattern,
     handler: Handler<S>,
@@ -40,20 +41,21 @@ impl<S: Send + 'static> Router<S> {
         R: Future<Output = Outcome> + Send + 'static,
     {
         let handler: Handler<S> = Box::new(move |call| Box::pin(handler(call)));
-        self.routes.push(Route { method, pattern: Pattern::new(pattern), handler });
+        let name = format!("{method} {pattern}");
+        self.routes.push(Route { name, method, pattern: Pattern::new(pattern), handler });
     }
 
-    /// The handler for a request and the values of its pattern's names.
-    pub fn find(&self, method: &Method, segments: &[String]) -> Option<(&Handler<S>, Params)> {
+    /// The route for a request, as [`Router::list`] names it, its handler, and the values of its pattern's names.
+    pub fn find(&self, method: &Method, segments: &[String]) -> Option<(&str, &Handler<S>, Params)> {
         self.routes.iter().filter(|route| route.method == *method).find_map(|route| {
             let params = route.pattern.matches(segments)?;
-            Some((&route.handler, params))
+            Some((route.name.as_str(), &route.handler, params))
         })
     }
 
     /// Every route as a line, in order: `GET /images/{name*}/json`.
     pub fn list(&self) -> Vec<String> {
-        self.routes.iter().map(|route| format!("{} {}", route.method, route.pattern.text)).collect()
+        self.routes.iter().map(|route| route.name.clone()).collect()
     }
 }
 
@@ -75,7 +77,6 @@ impl Params {
 }
 
 struct Pattern {
-    text: &'static str,
     parts: Vec<Part>,
 }
 
@@ -95,7 +96,7 @@ impl Pattern {
                 Some((name, None)) => Part::One(name),
             }
         });
-        Pattern { text, parts: parts.collect() }
+        Pattern { parts: parts.collect() }
     }
 
     fn matches(&self, segments: &[String]) -> Option<Params> {

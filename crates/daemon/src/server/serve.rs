@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Connection, Socket};
-use super::dispatch::Dispatcher;
+use super::dispatch::{Client, Dispatcher};
 use super::legacy_hijack::LegacyHijack;
 use super::listener::Listener;
 use super::presence::Presence;
@@ -126,7 +126,7 @@ fn turn_away(socket: &Socket, is_encrypted: bool) {
 
 /// A client that has said something.
 struct Met {
-    presence: Presence,
+    client: Client,
     stream: Stream,
     protocol: Protocol,
     begun: Vec<u8>,
@@ -152,7 +152,10 @@ async fn meet(socket: Socket, tls: Option<TlsAcceptor>) -> Option<Met> {
         },
     };
     match timeout(HEAD_TIMEOUT, stream.recognize()).await {
-        Ok(Ok((protocol, begun))) => Some(Met { presence, stream, protocol, begun }),
+        Ok(Ok((protocol, begun))) => {
+            let client = Client { presence, certificates: stream.certificates() };
+            Some(Met { client, stream, protocol, begun })
+        }
         Ok(Err(error)) => {
             tracing::debug!(%error, "a connection ended early");
             None
@@ -165,9 +168,9 @@ async fn converse<S>(met: Met, dispatcher: Arc<Dispatcher<S>>, mut stop: watch::
 where
     S: Clone + Send + Sync + 'static,
 {
-    let presence = met.presence;
+    let client = met.client;
     let service = service_fn(move |request| {
-        let answer = dispatcher.clone().answer(request, presence.clone());
+        let answer = dispatcher.clone().answer(request, client.clone());
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let result = match met.protocol {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -30,6 +31,15 @@ pub enum Protocol {
 }
 
 impl Stream {
+    /// The certificates that the other side has shown, its own first; DER.
+    pub fn certificates(&self) -> Arc<[Vec<u8>]> {
+        let shown = match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => stream.get_ref().1.peer_certificates(),
+        };
+        shown.into_iter().flatten().map(|certificate| certificate.as_ref().to_vec()).collect()
+    }
+
     /// Reads until it is certain what the client speaks. What was read belongs in front of what is read later; nothing
     /// when the client has left.
     pub async fn recognize(&mut self) -> io::Result<(Protocol, Vec<u8>)> {
