@@ -3,8 +3,10 @@
 mod attach;
 mod bundles;
 mod commit;
+mod doors;
 mod exec;
 mod files;
+mod hangs;
 mod health;
 mod images;
 mod isolation;
@@ -48,9 +50,12 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         refusals::checks,
         bundles::checks,
         recovery::checks,
+        hangs::checks,
     ];
     if engine.program.is_some() {
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
+        areas.push(ours::checks);
+        areas.push(doors::checks);
     }
     areas.into_iter().flat_map(|checks| checks()).collect()
 }

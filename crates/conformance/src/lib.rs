@@ -12,6 +12,7 @@ mod faults;
 mod fixture;
 mod frames;
 mod http;
+mod hung_mount;
 mod leftovers;
 mod runner;
 mod scope;
