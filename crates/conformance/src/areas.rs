@@ -5,6 +5,7 @@ mod bundles;
 mod commit;
 mod doors;
 mod exec;
+mod fields;
 mod files;
 mod hangs;
 mod health;
@@ -47,6 +48,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         network::checks,
         sharing::checks,
         networks::checks,
+        fields::checks,
         refusals::checks,
         bundles::checks,
         recovery::checks,

@@ -153,7 +153,9 @@ fn commit(engine: &Engine, mut record: Record, runnable: Option<&image::Runnable
 fn volumes(engine: &Engine, record: &mut Record, made: &mut Vec<String>) -> Result<()> {
     for mount in &record.spec.mounts {
         let MountSource::Volume { name, anonymous, copy, .. } = &mount.source else { continue };
-        let new = volume::ensure(engine, volume::new_record(name, *anonymous))?;
+        let mut wanted = volume::new_record(name, *anonymous);
+        wanted.labels.extend(volume_labels(&record.host_config, name));
+        let new = volume::ensure(engine, wanted)?;
         let path = engine.volumes.path(name);
         if new {
             made.push(name.clone());
@@ -166,6 +168,13 @@ fn volumes(engine: &Engine, record: &mut Record, made: &mut Vec<String>) -> Resu
         record.volume_paths.insert(name.clone(), path.display().to_string());
     }
     Ok(())
+}
+
+/// Labels that a request gives a volume which its mount makes.
+fn volume_labels(host: &HostConfig, name: &str) -> BTreeMap<String, String> {
+    let mut mounts = host.mounts.iter().filter(|mount| mount.source == name && !name.is_empty());
+    let options = mounts.find_map(|mount| mount.volume_options.clone());
+    options.map(|options| options.labels).unwrap_or_default()
 }
 
 fn is_empty(path: &Path) -> Result<bool> {
