@@ -10,6 +10,7 @@ enum Role {
     Shim,
     Runtime(usize),
     Init(usize),
+    Check(usize),
     CommandLine,
 }
 
@@ -20,6 +21,7 @@ fn main() {
         Role::Shim => shim::main(&args[2..]),
         Role::Runtime(taken) => runtime::cli::main(args.into_iter().skip(taken).collect()),
         Role::Init(taken) => runtime::init::main(args.into_iter().skip(taken).collect()),
+        Role::Check(taken) => daemon::check::main(args.into_iter().skip(taken)),
         Role::CommandLine => cli::main(args),
     });
 }
@@ -36,8 +38,16 @@ fn role(args: &[OsString]) -> Role {
         (_, Some("runtime")) => Role::Runtime(2),
         (_, Some("init")) => Role::Init(2),
         (_, Some("shim")) => Role::Shim,
+        // Without a daemon, which may be unable to start.
+        (_, Some("system")) if is_offline_check(args) => Role::Check(3),
         _ => Role::CommandLine,
     }
+}
+
+/// `system check` of a directory, in place of asking a daemon.
+fn is_offline_check(args: &[OsString]) -> bool {
+    let words = |at: usize| args.get(at).and_then(|arg| arg.to_str()).unwrap_or_default();
+    words(2) == "check" && (3..args.len()).any(|at| words(at).split('=').next() == Some("--data-root"))
 }
 
 #[cfg(test)]
@@ -56,6 +66,8 @@ mod tests {
         check(&["/usr/sbin/runc", "state", "x"], Role::Runtime(1));
         check(&["berth", "runtime", "state", "x"], Role::Runtime(2));
         check(&["/sbin/docker-init", "--", "sh"], Role::Init(1));
+        check(&["berth", "system", "check", "--data-root=/d"], Role::Check(3));
+        check(&["berth", "system", "check", "--repair"], Role::CommandLine);
         check(&["docker", "ps"], Role::CommandLine);
         check(&["berth", "run", "daemon"], Role::CommandLine);
         check(&[], Role::CommandLine);

@@ -3,6 +3,7 @@
 //! `daemon` never sees a mount, a pid or a rule: a route extracts, calls one function of the engine, encodes.
 
 mod authorization;
+pub mod check;
 pub mod config;
 mod dump;
 pub mod host;

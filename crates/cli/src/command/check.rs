@@ -13,7 +13,11 @@ pub(crate) static COMMAND: Command = Command {
     synopsis: "[OPTIONS]",
     about: "Verify what the engine keeps on the disk",
     paths: &["system check"],
-    flags: &[&[Flag::switch("repair", "Remove what is damaged, and make again what can be made again")]],
+    flags: &[&[
+        // The program looks for this one itself, before it becomes a client.
+        Flag::text("data-root", "Check this directory itself, while no daemon uses it"),
+        Flag::switch("repair", "Remove what is damaged, and make again what can be made again"),
+    ]],
     operands: Operands::None,
     interspersed: true,
     run: |session, typed| Box::pin(check(session, typed)),

@@ -1,13 +1,49 @@
 //! Whether what is kept of images is what it should be.
 
-use image::CheckReport;
+use std::path::Path;
 
-use crate::Result;
+use image::CheckReport;
+use store::Store;
+
 use crate::engine::Engine;
 use crate::image_use::error;
+use crate::{Error, Result};
 
 /// Compares content with its digests and records with content; with `repair` puts right what can be put right.
 pub async fn check(engine: &Engine, repair: bool) -> Result<CheckReport> {
     let owned = engine.clone();
     crate::blocking(move || owned.images.check(repair).map_err(error)).await
+}
+
+/// The same for a data root that no daemon uses. A database that is too damaged to be opened is set aside when it is to be
+/// repaired: images are found again by their content, and what else was recorded is in the old file.
+///
+/// # Errors
+/// When a daemon uses the data root, or the disk fails.
+pub fn check_at(data_root: &Path, repair: bool) -> Result<CheckReport> {
+    let records = data_root.join("records");
+    if !records.is_dir() {
+        return Err(Error::not_found(format!("{} is not a data root of berth", data_root.display())));
+    }
+    let mut before = CheckReport::default();
+    let store = match Store::open(&records) {
+        Err(failure) if failure.kind() == store::Kind::Corrupt => {
+            before.problems.push(failure.to_string());
+            if !repair {
+                return Ok(before);
+            }
+            if let Some(aside) = Store::set_aside(&records)? {
+                before.repairs.push(format!("the damaged database is now {}", aside.display()));
+            }
+            Store::open(&records)?
+        }
+        opened => opened?,
+    };
+    let options = image::Options::new(data_root).map_err(error)?;
+    let (images, recovery) = image::Images::open(store, options).map_err(error)?;
+    before.repairs.extend(recovery.actions);
+    let found = images.check(repair).map_err(error)?;
+    before.problems.extend(found.problems);
+    before.repairs.extend(found.repairs);
+    Ok(before)
 }

@@ -97,7 +97,7 @@ pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
     let pruned =
         crate::blocking(move || owned.images.prune(unused_too, &filters, &Containers(&owned)).map_err(error))
             .await?;
-    let items: Vec<DeleteItem> = super::names::items(engine, pruned.removed);
+    let items: Vec<DeleteItem> = super::names::items(engine, "", pruned.removed);
     let reclaimed = BTreeMap::from([("reclaimed".to_owned(), pruned.bytes.to_string())]);
     engine.events.publish("image", "prune", "", reclaimed);
     Ok(PruneReport {

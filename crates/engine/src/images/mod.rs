@@ -13,7 +13,7 @@ mod transfer;
 use std::collections::BTreeMap;
 
 pub use archive::{ImportRequest, Loaded, Reporter, import, load, save};
-pub use check::check;
+pub use check::{check, check_at};
 pub use inspect::{history, inspect};
 pub use list::{ListOptions, list, prune};
 pub(crate) use list::{count, usage};
@@ -21,7 +21,7 @@ pub use names::{remove, tag};
 pub use pull::{PullRequest, pull};
 pub use push::{PushRequest, push};
 pub use registries::{Registries, distribution, login, search};
-pub(crate) use registries::{remote_error, service_config};
+pub(crate) use registries::{remote_error, service_config, without_prompt};
 pub use transfer::{Lines, Turns};
 
 use oci::Reference;

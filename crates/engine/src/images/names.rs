@@ -24,23 +24,30 @@ pub async fn tag(engine: &Engine, source: &str, repo: &str, tag: &str) -> Result
 pub async fn remove(engine: &Engine, name: &str, force: bool) -> Result<Vec<DeleteItem>> {
     let (owned, name) = (engine.clone(), name.to_owned());
     let removed = crate::blocking(move || {
-        owned.images.remove(&name, RemoveOptions { force }, &Containers(&owned)).map_err(error)
+        let id = owned.images.resolve(&name).map_err(error)?.id;
+        let removed =
+            owned.images.remove(&name, RemoveOptions { force }, &Containers(&owned)).map_err(error)?;
+        Ok((id.to_string(), removed))
     });
-    Ok(items(engine, removed.await?))
+    let (id, removed) = removed.await?;
+    Ok(items(engine, &id, removed))
 }
 
-/// What a removal did, told to listeners and as the API shows it.
-pub(super) fn items(engine: &Engine, removed: Vec<Removed>) -> Vec<DeleteItem> {
+/// What a removal did, told to listeners and as the API shows it. Names come before the image that they were of; `id` is
+/// the image of those after which none goes.
+pub(super) fn items(engine: &Engine, id: &str, removed: Vec<Removed>) -> Vec<DeleteItem> {
     let shown = |one: Removed| match one {
-        Removed::Untagged(name) => {
-            publish(engine, "untag", &name, &name);
-            DeleteItem { untagged: name, ..DeleteItem::default() }
-        }
-        Removed::Deleted(digest) => {
-            let deleted = digest.to_string();
-            publish(engine, "delete", &deleted, &deleted);
-            DeleteItem { deleted, ..DeleteItem::default() }
-        }
+        Removed::Untagged(name) => DeleteItem { untagged: name, deleted: String::new() },
+        Removed::Deleted(digest) => DeleteItem { deleted: digest.to_string(), untagged: String::new() },
     };
-    removed.into_iter().map(shown).collect()
+    let items: Vec<DeleteItem> = removed.into_iter().map(shown).collect();
+    for (at, item) in items.iter().enumerate() {
+        if item.deleted.is_empty() {
+            let image = items[at..].iter().find(|later| !later.deleted.is_empty());
+            publish(engine, "untag", image.map_or(id, |image| &image.deleted), &item.untagged);
+        } else {
+            publish(engine, "delete", &item.deleted, &item.deleted);
+        }
+    }
+    items
 }

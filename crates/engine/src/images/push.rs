@@ -46,6 +46,10 @@ pub struct PushRequest {
 /// # Errors
 /// Not found, in Docker's words; what the registry says.
 pub async fn push(engine: &Engine, request: &PushRequest, lines: &Lines) -> Result<()> {
+    push_all(engine, request, lines).await.map_err(super::without_prompt)
+}
+
+async fn push_all(engine: &Engine, request: &PushRequest, lines: &Lines) -> Result<()> {
     let wanted = platform(request.platform.as_deref())?;
     let reference = super::pull::reference(&request.name, &request.tag)?;
     if reference.digest().is_some() {

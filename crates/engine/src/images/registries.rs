@@ -14,7 +14,7 @@ use registry::{Client, Proxies, Settings, Which};
 use super::inspect::{api_descriptor, api_platform};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// Bytes of a configuration.
 const MAX_CONFIG: u64 = 8 << 20;
@@ -82,6 +82,12 @@ pub(crate) fn remote_error(error: registry::Error) -> Error {
         registry::ErrorKind::InvalidParameter => Error::invalid(message),
         registry::ErrorKind::Unavailable | registry::ErrorKind::Corrupt => Error::system(message),
     }
+}
+
+/// A registry that wants other credentials is a failure like any other for a pull or a push: Docker's client would ask its
+/// user for a password when it is told "unauthorized", and Docker's daemon does not say that here either.
+pub(crate) fn without_prompt(error: Error) -> Error {
+    if error.kind == Kind::Unauthorized { Error::system(error.message) } else { error }
 }
 
 /// Shows credentials to a registry.

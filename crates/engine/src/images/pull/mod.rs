@@ -42,6 +42,10 @@ pub struct PullRequest {
 /// # Errors
 /// What the registry says, in Docker's words; wrong content.
 pub async fn pull(engine: &Engine, request: &PullRequest, lines: &Lines) -> Result<()> {
+    pull_all(engine, request, lines).await.map_err(super::without_prompt)
+}
+
+async fn pull_all(engine: &Engine, request: &PullRequest, lines: &Lines) -> Result<()> {
     let wanted = platform(request.platform.as_deref())?;
     let reference = reference(&request.name, &request.tag)?;
     if !reference.is_name_only() {
