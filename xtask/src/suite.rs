@@ -51,7 +51,7 @@ impl Request {
 /// Runs the suite; outside of the sandbox it builds, installs and enters it first.
 pub(crate) fn run(words: &[String]) -> Result<()> {
     let request = Request::parse(words)?;
-    packages::install(&["docker.io", "util-linux"])?;
+    packages::install(&["docker.io", "docker-registry", "skopeo", "util-linux"])?;
     if let Some(socket) = &request.against {
         return against(socket, &request);
     }

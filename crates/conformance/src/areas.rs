@@ -18,8 +18,10 @@ mod network;
 mod networks;
 mod ours;
 mod protocol;
+mod pulls;
 mod recovery;
 mod refusals;
+mod registry;
 mod run;
 mod sharing;
 mod terminals;
@@ -50,6 +52,8 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         networks::checks,
         fields::checks,
         refusals::checks,
+        registry::checks,
+        pulls::checks,
         bundles::checks,
         recovery::checks,
         hangs::checks,

@@ -63,7 +63,7 @@ fn write_once(path: &Path, write: impl FnOnce(BufWriter<File>) -> Result<()>) ->
 }
 
 /// A root file system of one program with many names.
-fn busybox_layer(program: &Path) -> Result<Vec<u8>> {
+pub(crate) fn busybox_layer(program: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(program).with_context(|| format!("read {}", program.display()))?;
     let list = Command::new(program).arg("--list").output().context("busybox --list")?;
     if !list.status.success() {

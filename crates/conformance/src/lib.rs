@@ -14,6 +14,7 @@ mod frames;
 mod http;
 mod hung_mount;
 mod leftovers;
+mod registry;
 mod runner;
 mod scope;
 mod tar;
