@@ -63,16 +63,23 @@ fn options(call: &Request) -> Result<LogOptions, Failure> {
     })
 }
 
+/// Entries that are sent as one piece when they are there.
+const AT_ONCE: usize = 256;
+
 type Entries = tokio::sync::mpsc::Receiver<engine::Result<LogEntry>>;
 
 /// Sends entries until there are no more or the client has gone. An error is told in the stream.
 pub(super) async fn send_all(entries: &mut Entries, print: Print, sender: &BodySender) {
-    while let Some(entry) = entries.recv().await {
-        let bytes = match entry {
-            Ok(entry) => print.entry(&entry),
-            Err(error) => print.error(&error.message),
-        };
-        if sender.send(Ok(bytes)).await.is_err() {
+    let mut batch = Vec::new();
+    while entries.recv_many(&mut batch, AT_ONCE).await > 0 {
+        let mut bytes = Vec::new();
+        for entry in batch.drain(..) {
+            match entry {
+                Ok(entry) => print.append(&entry, &mut bytes),
+                Err(error) => bytes.extend_from_slice(&print.error(&error.message)),
+            }
+        }
+        if sender.send(Ok(bytes.into())).await.is_err() {
             return;
         }
     }
@@ -81,15 +88,25 @@ pub(super) async fn send_all(entries: &mut Entries, print: Print, sender: &BodyS
 impl Print {
     /// An entry as it goes to the client.
     pub(super) fn entry(self, entry: &LogEntry) -> Bytes {
-        let mut line = Vec::with_capacity(entry.bytes.len() + frame::HEADER_LEN + 32);
+        let mut bytes = Vec::with_capacity(entry.bytes.len() + frame::HEADER_LEN + 32);
+        self.append(entry, &mut bytes);
+        bytes.into()
+    }
+
+    /// Adds an entry to what goes to the client.
+    fn append(self, entry: &LogEntry, bytes: &mut Vec<u8>) {
+        let mut prefix = Vec::new();
         if entry.begins_line {
-            self.prefix(entry, &mut line);
+            self.prefix(entry, &mut prefix);
         }
-        line.extend_from_slice(&entry.bytes);
-        if !self.framed {
-            return line.into();
+        if self.framed {
+            let stream = if entry.stderr { Stream::Stderr } else { Stream::Stdout };
+            // An entry holds 16 KiB and its prefix.
+            let length = u32::try_from(prefix.len() + entry.bytes.len()).unwrap_or(u32::MAX);
+            bytes.extend_from_slice(&frame::header(stream, length));
         }
-        frame::encode(if entry.stderr { Stream::Stderr } else { Stream::Stdout }, &line).into()
+        bytes.extend_from_slice(&prefix);
+        bytes.extend_from_slice(&entry.bytes);
     }
 
     /// An error in the middle of the stream.
