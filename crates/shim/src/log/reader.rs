@@ -98,7 +98,7 @@ impl Reader {
                 }
                 None if !self.queue.is_empty() => self.current = None,
                 None => {
-                    if !self.move_on().map_err(Error::file("open", &self.path))? {
+                    if !self.move_on()? {
                         return Ok(None);
                     }
                 }
@@ -159,15 +159,15 @@ impl Reader {
     }
 
     /// At the end of the newest file that we know: whether there is a newer one, or more to read after all.
-    fn move_on(&mut self) -> io::Result<bool> {
+    fn move_on(&mut self) -> Result<bool, Error> {
         let Some(here) = self.current.as_ref().map(|source| source.identity) else { return Ok(false) };
         let newest = match File::open(&self.path) {
             Ok(file) => file,
             // Between two renames of a rotation; the next change of the directory comes soon.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) => return Err(Error::file("open", &self.path)(error)),
         };
-        if source::identity(&newest)? == here {
+        if source::identity(&newest).map_err(Error::file("read", &self.path))? == here {
             return Ok(false);
         }
         if !self.put_aside {
@@ -181,26 +181,49 @@ impl Reader {
     }
 
     /// The files after the one we have read, which was put aside meanwhile.
-    fn newer_than(&mut self, here: Identity, newest: File) -> io::Result<VecDeque<Segment>> {
-        let mut newer = VecDeque::from([Segment::Plain { file: newest, offset: 0 }]);
-        for rotated in files::rotated(&self.path)?.into_iter().rev() {
-            let file = match File::open(&rotated.path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            if source::identity(&file)? == here {
-                return Ok(newer);
+    fn newer_than(&mut self, here: Identity, newest: File) -> Result<VecDeque<Segment>, Error> {
+        let mut newest = Some(newest);
+        let mut found = (VecDeque::new(), false);
+        // Names that are moved on while they are read would hide files, or show some twice.
+        for _ in 0..ATTEMPTS {
+            let before = shape(&self.path)?;
+            found = newer(&self.path, here, newest.take()).map_err(Error::file("list", &self.path))?;
+            if shape(&self.path)? == before && before.0.is_some() {
+                break;
             }
-            newer.push_front(match rotated.compressed {
-                true => Segment::Compressed { file, skip: 0 },
-                false => Segment::Plain { file, offset: 0 },
-            });
         }
-        // Ours is gone, or has been compressed into a new file: the time tells what is new.
-        self.seen = self.last_time;
-        Ok(newer)
+        if !found.1 {
+            // Ours is gone, or has been compressed into a new file: the time tells what is new.
+            self.seen = self.last_time;
+        }
+        Ok(found.0)
     }
+}
+
+/// The files that are newer than `here`, oldest first, and whether `here` was still there. `newest` is the current one
+/// when it is open already.
+fn newer(path: &Path, here: Identity, newest: Option<File>) -> io::Result<(VecDeque<Segment>, bool)> {
+    let newest = match newest.map_or_else(|| File::open(path), Ok) {
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let mut newer: VecDeque<_> = newest.into_iter().map(|file| Segment::Plain { file, offset: 0 }).collect();
+    for rotated in files::rotated(path)?.into_iter().rev() {
+        let file = match File::open(&rotated.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if source::identity(&file)? == here {
+            return Ok((newer, true));
+        }
+        newer.push_front(match rotated.compressed {
+            true => Segment::Compressed { file, skip: 0 },
+            false => Segment::Plain { file, offset: 0 },
+        });
+    }
+    Ok((newer, false))
 }
 
 /// A reader that goes on with what is written later.

@@ -168,7 +168,7 @@ fn settings_that_cannot_work_are_refused() {
     let driver = serde_json::from_str(r#""gelf""#).expect("any name");
     assert_eq!(
         refused(Log { driver, ..settings(&path) }),
-        "invalid log settings: this shim writes json-file or none"
+        "invalid log settings: this shim writes json-file, local or none"
     );
     let attrs = vec![("a".into(), "x".repeat(70_000))];
     assert_eq!(
