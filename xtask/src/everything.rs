@@ -16,6 +16,7 @@ const PACKAGES: &[&str] = &[
     "libc6-dev",
     "nftables",
     "openssl",
+    "podman",
     "runc",
     "slirp4netns",
     "util-linux",

@@ -12,7 +12,7 @@ use crate::apply::Inside;
 use crate::channel::Channel;
 use crate::create::{duplicate, end, entrance, filter, filter_listener, state};
 use crate::error::While;
-use crate::plan::{Manner, Op, Plan, bit, list, plan_process};
+use crate::plan::{Manner, Op, Plan, bit, domain, list, plan_process};
 use crate::request::{Exec, Executed};
 use crate::{Error, Facts, Result};
 
@@ -111,6 +111,9 @@ fn plan_exec(request: &Exec<'_>, facts: &Facts) -> Result<Plan> {
             .console_size
             .and_then(|size| Some((u16::try_from(size.height).ok()?, u16::try_from(size.width).ok()?)));
         plan.ops.push(Op::OpenTerminal(size));
+    }
+    if let Some(personality) = request.spec.linux.as_ref().and_then(|linux| linux.personality.as_ref()) {
+        plan.ops.push(Op::Personality(domain(&personality.domain)?));
     }
     let manner = Manner {
         preserve_fds: request.preserve_fds,

@@ -497,6 +497,8 @@ fn a_waiting_container_holds_nothing_of_its_makers() {
         held.push(fs::read_link(entry.path()).expect("link").display().to_string());
     }
     held.retain(|target| target != "/dev/null" && target != "/" && !target.starts_with("socket:"));
+    // What tells it to end before it is started.
+    held.retain(|target| target != "anon_inode:[signalfd]");
     assert_eq!(held, Vec::<String>::new());
     assert_eq!(bundle.runc(&["start", &bundle.id]).code, 0);
     until("stopped", || bundle.runc(&["state", &bundle.id]).out.contains("stopped"));
@@ -578,4 +580,40 @@ fn a_terminal_in_the_foreground_passes_lines_on_as_they_are() {
     child.stdout.take().expect("pipe").read_to_string(&mut text).expect("read");
     assert!(child.wait().expect("wait").success());
     assert_eq!(text, "one\ntwo\n");
+}
+
+#[test]
+fn a_waiting_container_can_be_told_to_end() {
+    if unable() {
+        return;
+    }
+    let bundle = Bundle::new().script("true");
+    bundle.save();
+    let created = bundle
+        .command(&["create", &bundle.id])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(created.expect("runc").success());
+    assert_eq!(bundle.runc(&["kill", &bundle.id, "TERM"]).code, 0);
+    until("stopped", || bundle.runc(&["state", &bundle.id]).out.contains("stopped"));
+    assert_eq!(bundle.runc(&["delete", &bundle.id]).code, 0);
+}
+
+#[test]
+fn killing_a_container_without_pids_of_its_own_ends_all_of_it() {
+    if unable() {
+        return;
+    }
+    let bundle = Bundle::new().script("sleep 1000 & sleep 1000 & wait").with(|config| {
+        config["linux"]["namespaces"].as_array_mut().expect("list").retain(|one| one["type"] != "pid");
+    });
+    bundle.start();
+    let pids = || -> Vec<u32> {
+        serde_json::from_str(&bundle.runc(&["ps", "-f", "json", &bundle.id]).out).unwrap_or_default()
+    };
+    until("three processes", || pids().len() == 3);
+    assert_eq!(bundle.runc(&["kill", &bundle.id, "KILL"]).code, 0);
+    until("no process", || pids().is_empty());
 }

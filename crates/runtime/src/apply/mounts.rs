@@ -58,11 +58,14 @@ impl Inside<'_> {
             }
             What::New(new) => {
                 self.refuse_link(new, &asked.target)?;
+                let is_new = matches!(self.root()?.handle(&asked.target), Err(error) if error.errno() == 2);
                 let target = self.root()?.make_dir_all(&asked.target, 0o755)?;
                 let filled = new.kind == "tmpfs" && asked.attributes.set & attribute::READ_ONLY != 0;
                 let first = if filled { attribute::READ_ONLY } else { 0 };
                 let mounted = new_file_system(new, asked.attributes.set & !first)?;
-                self.fill_tmpfs(asked, new, &mounted, &target)?;
+                if !is_new {
+                    self.fill_tmpfs(asked, new, &mounted, &target)?;
+                }
                 if filled {
                     mount::change(&mounted, false, &Change { set: first, ..Change::default() })?;
                 }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use linux::credentials::{self, CapabilitySets};
 use linux::process::{self as kernel, Strings};
+use linux::signalfd::SignalFd;
+use linux::watch::{self, Interest};
 use linux::{file, mount};
 
 use super::{Inside, missing};
@@ -128,9 +130,10 @@ impl Inside<'_> {
         self.close_all_else(terminal.as_ref(), preserve_fds).during(|| "closing descriptors")?;
         self.channel.created(terminal.as_ref().map(|pair| pair.controller.as_fd()))?;
         drop(terminal);
+        let signals = SignalFd::block(&ENDING)?;
         if let Some(Gate::Listener(listener)) = self.gate.take() {
             loop {
-                linux::socket::ready(&listener, false, None)?;
+                until_ready(&listener, &signals)?;
                 if let Some(connection) = linux::socket::accept(&listener)? {
                     self.channel = Channel(connection);
                     if matches!(self.channel.receive()?, Some(Message::Go)) {
@@ -139,6 +142,7 @@ impl Inside<'_> {
                 }
             }
         }
+        until_ready(&self.channel, &signals)?;
         self.await_go()
     }
 
@@ -193,6 +197,26 @@ impl Inside<'_> {
         Err(program::refused(&path.to_string_lossy(), &error))
     }
 }
+
+/// Waits until there is something to read. The first process of a pid namespace does not hear of these signals by itself,
+/// and a container that waits to be started may be told to end.
+fn until_ready(fd: impl AsFd, signals: &SignalFd) -> Result<()> {
+    loop {
+        let ready =
+            watch::wait(&[(fd.as_fd(), Interest::Readable), (signals.as_fd(), Interest::Readable)], LONG)?;
+        if let Some(signal) = signals.take()? {
+            kernel::exit(128 + signal);
+        }
+        if ready.first() == Some(&true) {
+            return Ok(());
+        }
+    }
+}
+
+/// SIGHUP, SIGINT, SIGQUIT and SIGTERM (signal(7)).
+const ENDING: [i32; 4] = [1, 2, 3, 15];
+/// How long one wait may take: in effect for ever.
+const LONG: std::time::Duration = std::time::Duration::from_secs(3600);
 
 fn zero() -> Error {
     Error::invalid("an argument or a variable contains a zero byte")

@@ -272,7 +272,8 @@ fn plan_names(plan: &mut Plan, spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-fn domain(name: &str) -> Result<u64> {
+/// The number of an execution domain.
+pub(crate) fn domain(name: &str) -> Result<u64> {
     match name {
         "LINUX" => Ok(0),
         "LINUX32" => Ok(8),
