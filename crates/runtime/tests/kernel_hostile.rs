@@ -339,3 +339,151 @@ fn a_terminal_that_is_no_devpts_is_refused() {
         assert!(got.code == 1 && got.err.contains("terminal"), "{target}: {got:?}");
     }
 }
+
+#[test]
+fn masked_paths_and_mounts_under_a_swapped_proc_never_reach_the_host() {
+    if unable() {
+        return;
+    }
+    // CVE-2019-18837, CVE-2023-27561: the image's /proc is a link, so that what is written there would be a plain file.
+    for name in ["proc", "sys"] {
+        let bundle = Bundle::new().script("echo ran");
+        fs::remove_dir(bundle.root().join(name)).expect("rmdir");
+        fs::create_dir(bundle.root().join("fake")).expect("mkdir");
+        symlink("/fake", bundle.root().join(name)).expect("link");
+        let got = bundle.run();
+        assert!(
+            got.code == 1 && got.err.contains("must be mounted on ordinary directory"),
+            "{name}: {got:?}"
+        );
+    }
+}
+
+#[test]
+fn a_label_or_profile_is_never_written_to_a_file_of_the_containers() {
+    if unable() {
+        return;
+    }
+    // CVE-2015-3631, CVE-2019-16884, CVE-2025-52881: a volume over /proc receives what should go to the kernel.
+    let bundle = Bundle::new();
+    let volume = bundle.directory.join("volume");
+    for name in ["self/attr/apparmor", "sys/kernel", "sys/net/ipv4"] {
+        fs::create_dir_all(volume.join(name)).expect("mkdir");
+    }
+    for name in
+        ["self/attr/exec", "self/attr/apparmor/exec", "sys/kernel/hostname", "sys/net/ipv4/ip_forward"]
+    {
+        fs::write(volume.join(name), "").expect("write");
+    }
+    let bundle = bundle.script("cat /proc/sys/net/ipv4/ip_forward").with(|config| {
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.push(
+            json!({ "destination": "/proc", "type": "bind", "source": "volume", "options": ["rbind"] }),
+        );
+        config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1", "kernel.hostname": "x" });
+        config["linux"]["readonlyPaths"] = json!([]);
+        config["linux"]["maskedPaths"] = json!([]);
+    });
+    let got = bundle.run();
+    for name in
+        ["self/attr/exec", "self/attr/apparmor/exec", "sys/kernel/hostname", "sys/net/ipv4/ip_forward"]
+    {
+        assert_eq!(fs::read_to_string(volume.join(name)).expect("read"), "", "{name}: {got:?}");
+    }
+}
+
+#[test]
+fn a_kernel_parameter_is_one_line_of_one_file() {
+    if unable() {
+        return;
+    }
+    // CVE-2022-0811: a value that carries a second parameter; and names that lead elsewhere.
+    let before = fs::read_to_string("/proc/sys/kernel/core_pattern").expect("read");
+    for (name, value) in [
+        ("net.ipv4.ip_forward", "1+kernel.core_pattern=|/bin/evil"),
+        ("net.ipv4.ip_forward", "1\nkernel.core_pattern=|/bin/evil"),
+        ("net/../kernel/core_pattern", "|/bin/evil"),
+        ("net.ipv4/../../kernel.core_pattern", "|/bin/evil"),
+        ("kernel/core_pattern", "|/bin/evil"),
+        ("kernel.shm_rmid_forced/../core_pattern", "|/bin/evil"),
+    ] {
+        let got = Bundle::new()
+            .script("true")
+            .with(|config| {
+                config["linux"]["sysctl"] = json!({ name: value });
+                config["linux"]["readonlyPaths"] = json!([]);
+            })
+            .run();
+        assert_eq!(
+            fs::read_to_string("/proc/sys/kernel/core_pattern").expect("read"),
+            before,
+            "{name}: {got:?}"
+        );
+    }
+}
+
+#[test]
+fn devices_outside_of_the_rules_stay_shut_however_they_are_made() {
+    if unable() {
+        return;
+    }
+    // The memory of the host and a disk, made by the container itself and by its image.
+    let bundle = Bundle::new().script(
+        "mknod /tmp/mem c 1 1; mknod /tmp/disk b 254 0; for at in /tmp/mem /tmp/disk /imaged; do cat $at > /tmp/x 2>/dev/null && echo open $at; done; echo end",
+    );
+    let made =
+        std::process::Command::new("mknod").arg(bundle.root().join("imaged")).args(["c", "1", "1"]).status();
+    assert!(made.expect("mknod").success());
+    let bundle = bundle.with(|config| {
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] =
+                json!(["CAP_MKNOD", "CAP_SYS_RAWIO", "CAP_DAC_OVERRIDE"]);
+        }
+        config["linux"]["resources"] = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
+    });
+    let got = bundle.run();
+    assert!(got.out.ends_with("end") && !got.out.contains("open"), "{got:?}");
+}
+
+#[test]
+fn a_release_agent_cannot_be_set_from_inside() {
+    if unable() {
+        return;
+    }
+    // CVE-2022-0492: control groups of version 1 run a program of the host's when a group empties.
+    let script = "for at in /sys/fs/cgroup/*/release_agent /sys/fs/cgroup/release_agent; do (echo /evil > $at) 2>/dev/null && echo set $at; done; \
+                  mkdir /tmp/c; mount -t cgroup -o memory cgroup /tmp/c 2>/dev/null && echo mounted; echo end";
+    let got = Bundle::new().script(script).run();
+    assert_eq!((got.code, got.out.as_str()), (0, "end"), "{got:?}");
+}
+
+#[test]
+fn the_host_cannot_be_reached_by_file_handles() {
+    if unable() {
+        return;
+    }
+    // "Shocker": CAP_DAC_READ_SEARCH opens files by number; it is among no container's own capabilities, and the
+    // default profile refuses the call without it.
+    let profile = runtime::profile::default_seccomp::<&str>(&[], runtime::seccomp::Architecture::NATIVE);
+    let named = |name: &str| profile.syscalls.iter().any(|rule| rule.names.iter().any(|known| known == name));
+    assert!(!named("open_by_handle_at"));
+    let got = Bundle::new().script("grep CapBnd /proc/self/status").run();
+    let set = got.out.rsplit('\t').next().and_then(|text| u64::from_str_radix(text, 16).ok()).expect("a set");
+    assert_eq!(set & (1 << 2), 0, "{got:?}");
+}
+
+#[test]
+fn supplementary_groups_hold_the_primary_one() {
+    if unable() {
+        return;
+    }
+    // CVE-2022-36109: who leaves the primary group must not come back by a file's "others".
+    let bundle = Bundle::new().script("sleep 1000").with(|config| {
+        config["process"]["user"] = json!({ "uid": 1000, "gid": 1001, "additionalGids": [7] });
+    });
+    bundle.start();
+    let groups = "grep ^Groups: /proc/self/status";
+    assert_eq!(bundle.exec(groups).out, "Groups:\t7 1001");
+    let got = bundle.runc(&["exec", "--user", "5:6", &bundle.id, "grep", "^Groups:", "/proc/self/status"]);
+    assert_eq!(got.out, "Groups:\t6");
+}
