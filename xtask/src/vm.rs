@@ -21,10 +21,10 @@ mod step;
 
 pub(crate) use guest::run_inside;
 
-use crate::packages;
+use crate::{packages, workspace};
 use anyhow::{Result, bail};
 use std::time::Instant;
-use step::{Boot, Step};
+use step::Boot;
 
 /// qemu for the guest, and what makes its images.
 const PACKAGES: &[&str] = &["busybox-static", "debootstrap", "e2fsprogs", "kmod", "qemu-system-x86"];
@@ -35,8 +35,8 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     let began = Instant::now();
     let image = image::prepare()?;
     eprintln!("==> the guest's system: ready after {:.1} s", began.elapsed().as_secs_f64());
-    let built = payload::build()?;
-    let steps: Vec<Step> = step::all(&built).into_iter().filter(|step| step.is_wanted(words)).collect();
+    let built = payload::build(&step::tests(&workspace::packages()?, words))?;
+    let steps = step::plan(&built, words);
     if steps.is_empty() {
         bail!("no step of the virtual machine has a name that contains one of {words:?}");
     }

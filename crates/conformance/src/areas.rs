@@ -27,6 +27,9 @@ mod sharing;
 mod terminals;
 mod websocket;
 
+// What the machine decides.
+mod confinement;
+
 use crate::check::Check;
 use crate::engine::Engine;
 
@@ -58,6 +61,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         recovery::checks,
         hangs::checks,
     ];
+    areas.push(confinement::checks);
     if engine.program.is_some() {
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
         areas.push(ours::checks);

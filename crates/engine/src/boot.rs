@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{CgroupDriver, Config};
 use crate::container::exec::Execs;
 use crate::container::recover;
 use crate::container::registry::Registry;
@@ -62,6 +62,12 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
         make_root(dir)?;
     }
     let host = Host::detect()?;
+    if host.has_apparmor
+        && let Err(error) = crate::apparmor::ensure_default()
+    {
+        tracing::error!(%error, "containers that are not privileged cannot be started");
+    }
+    check_parent(&config, &host)?;
     let records = Records::open(&config.data_root.join("records"))?;
     let options = image::Options::new(&config.data_root).map_err(crate::image_use::error)?;
     let (images, recovery) =
@@ -95,6 +101,12 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
         config,
     };
     Ok((parts, containers))
+}
+
+/// A parent that no container could be made below is refused at once.
+fn check_parent(config: &Config, host: &Host) -> Result<()> {
+    let driver = config.driver(host);
+    crate::container::group::check_parent(config.parent(driver), driver).map(drop)
 }
 
 /// Nobody but root may look in: set-user-ID programs of images would be reachable otherwise.
@@ -139,13 +151,8 @@ fn end_stray(engine: &Engine, found: &shim::recovery::Found) -> Result<()> {
     if let Some(process) = shim::recovery::shim_process(&found.exec_dir).map_err(failed)? {
         process.send(9).map_err(|error| Error::system(format!("end a stray shim: {error}")))?;
     }
-    let path = format!("{}/{}", engine.config.cgroup_parent, found.id);
-    let group = |error: cgroup::Error| Error::system(format!("sweep {path}: {error}"));
-    let parsed = cgroup::CgroupPath::parse(&path).map_err(group)?;
-    if let Some(left) = cgroup::Cgroup::open(&engine.host.cgroups, &parsed).map_err(group)? {
-        left.kill(Duration::from_secs(10)).map_err(group)?;
-        left.remove().map_err(group)?;
-    }
+    let place = crate::container::group::usual_place(engine, &found.id)?;
+    crate::container::group::sweep(engine, &place, &found.id)?;
     std::fs::remove_dir_all(&found.exec_dir).map_err(failed)
 }
 
@@ -164,7 +171,12 @@ pub async fn close(engine: &Engine) {
     let owned = engine.clone();
     let closed = crate::blocking(move || {
         let failed = |error: cgroup::Error| Error::system(error.to_string());
-        let path = cgroup::CgroupPath::parse(&owned.config.cgroup_parent).map_err(failed)?;
+        let driver = owned.config.driver(&owned.host);
+        if driver == CgroupDriver::Systemd {
+            // The slice is systemd's.
+            return Ok(());
+        }
+        let path = cgroup::CgroupPath::parse(owned.config.parent(driver)).map_err(failed)?;
         if let Some(parent) = cgroup::Cgroup::open(&owned.host.cgroups, &path).map_err(failed)?
             && parent.pids().map_err(failed)?.is_empty()
         {

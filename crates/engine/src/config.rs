@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::host::Host;
+
 use api::host_config::Ulimit;
 
 /// The engine's configuration.
@@ -13,7 +15,9 @@ pub struct Config {
     pub data_root: PathBuf,
     /// Sockets and other things of this boot.
     pub exec_root: PathBuf,
-    /// Parent of the containers' control groups, for example `/berth`.
+    /// Who makes control groups; `None`: systemd where it runs and cgroup v2 rules, else we do.
+    pub cgroup_driver: Option<CgroupDriver>,
+    /// Parent of the containers' control groups, for example `/berth`, or a slice of systemd; empty: the driver's own.
     pub cgroup_parent: String,
     /// The default bridge.
     pub bridge: Bridge,
@@ -101,6 +105,51 @@ pub struct Proxies {
     pub except: String,
 }
 
+/// Who makes control groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// We do, as directories.
+    Cgroupfs,
+    /// systemd does, as scopes.
+    Systemd,
+}
+
+impl CgroupDriver {
+    /// Docker's word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cgroupfs => "cgroupfs",
+            Self::Systemd => "systemd",
+        }
+    }
+
+    /// Where groups lie when nobody says.
+    pub(crate) fn default_parent(self) -> &'static str {
+        match self {
+            Self::Cgroupfs => "/berth",
+            Self::Systemd => "system.slice",
+        }
+    }
+}
+
+impl Config {
+    /// Who makes control groups on this machine.
+    #[must_use]
+    pub fn driver(&self, host: &Host) -> CgroupDriver {
+        let usual = || match host.has_systemd && host.cgroup_v2() {
+            true => CgroupDriver::Systemd,
+            false => CgroupDriver::Cgroupfs,
+        };
+        self.cgroup_driver.unwrap_or_else(usual)
+    }
+
+    /// Where groups lie when the container does not say.
+    pub(crate) fn parent(&self, driver: CgroupDriver) -> &str {
+        if self.cgroup_parent.is_empty() { driver.default_parent() } else { &self.cgroup_parent }
+    }
+}
+
 /// The default bridge network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
@@ -148,7 +197,8 @@ impl Default for Config {
         Self {
             data_root: PathBuf::from("/var/lib/berth"),
             exec_root: PathBuf::from("/run/berth"),
-            cgroup_parent: "/berth".to_owned(),
+            cgroup_driver: None,
+            cgroup_parent: String::new(),
             bridge: Bridge::default(),
             address_pools: network::ipam::default_pools(),
             network_options: BTreeMap::new(),

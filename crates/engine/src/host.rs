@@ -72,7 +72,9 @@ pub struct Host {
     pub capabilities: Vec<&'static str>,
     /// The kernel can filter system calls.
     pub has_seccomp: bool,
-    /// AppArmor is enabled.
+    /// systemd is process 1.
+    pub has_systemd: bool,
+    /// AppArmor is enabled, and there is the program that loads profiles.
     pub has_apparmor: bool,
     /// The kernel has time namespaces.
     pub has_time_namespaces: bool,
@@ -112,7 +114,8 @@ impl Host {
             name: read("/proc/sys/kernel/hostname"),
             capabilities: CAPABILITIES[..known.min(CAPABILITIES.len())].to_vec(),
             has_seccomp: fs::exists("/proc/sys/kernel/seccomp").unwrap_or(false),
-            has_apparmor: read("/sys/module/apparmor/parameters/enabled") == "Y",
+            has_systemd: fs::exists("/run/systemd/system").unwrap_or(false),
+            has_apparmor: crate::apparmor::is_usable(),
             has_time_namespaces: fs::exists("/proc/self/ns/time").unwrap_or(false),
         })
     }

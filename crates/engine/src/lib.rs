@@ -3,6 +3,7 @@
 //! `engine` never sees HTTP. [`Engine`] is a struct of handles without behaviour; a use case is a free function in its
 //! own file.
 
+mod apparmor;
 mod boot;
 mod config;
 pub mod container;
@@ -29,6 +30,9 @@ pub use config::{Bridge, Config, Proxies, SeccompProfile, address_pool};
 pub use engine::Engine;
 pub use error::{Error, Kind, Outcome, Result};
 pub use system::VERSION;
+
+/// Who makes control groups.
+pub use config::CgroupDriver;
 
 /// Runs blocking work on a thread that may block, and waits for it. The work is done even when the caller leaves.
 pub(crate) async fn blocking<T: Send + 'static>(

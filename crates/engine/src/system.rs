@@ -131,7 +131,7 @@ pub async fn info(engine: &Engine) -> Result<Info> {
         oom_kill_disable: memory && !host.cgroup_v2(),
         system_time: time::rfc3339(time::now()),
         logging_driver: config.log_driver.clone(),
-        cgroup_driver: "cgroupfs".to_owned(),
+        cgroup_driver: config.driver(host).word().to_owned(),
         cgroup_version: if host.cgroup_v2() { "2" } else { "1" }.to_owned(),
         n_events_listener: i64::try_from(engine.events.listeners()).unwrap_or(0),
         kernel_version: host.kernel_release.clone(),

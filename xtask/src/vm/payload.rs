@@ -15,6 +15,16 @@ pub(crate) const STEPS: &str = "steps.json";
 /// Free room for what a step may put beside the programs.
 const ROOM_MB: u64 = 64;
 
+/// The crates whose programs the guest has.
+const PROGRAMS: &[&str] = &["berth", "runtime", "xtask"];
+
+/// A test to be built: its crate and its name.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) package: String,
+    pub(crate) name: String,
+}
+
 /// What cargo built for the guest.
 #[derive(Debug)]
 pub(crate) struct Built {
@@ -63,12 +73,16 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Builds all programs and tests of the workspace.
-pub(crate) fn build() -> Result<Built> {
-    let build =
-        ["--workspace", "--bins", "--examples", "--tests", "--message-format=json-render-diagnostics"];
-    let mut arguments = vec!["build", "--quiet"];
-    arguments.extend(build);
+/// Builds the programs, and the tests that were chosen.
+pub(crate) fn build(tests: &[Chosen]) -> Result<Built> {
+    let mut arguments = vec!["build", "--quiet", "--message-format=json-render-diagnostics"];
+    arguments.extend(["--bins", "--examples"]);
+    for package in PROGRAMS.iter().copied().chain(tests.iter().map(|test| test.package.as_str())) {
+        arguments.extend(["--package", package]);
+    }
+    for test in tests {
+        arguments.extend(["--test", &test.name]);
+    }
     let mut built = Built { tests: Vec::new(), programs: Vec::new() };
     for line in process::output("cargo", &arguments)?.lines() {
         // Other messages have other fields.

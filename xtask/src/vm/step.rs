@@ -1,6 +1,7 @@
 //! What is run in the guest: a plan, made outside and carried out inside.
 
-use super::payload::Built;
+use super::payload::{self, Built, Chosen};
+use crate::workspace::Package;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -37,37 +38,56 @@ pub(crate) struct Step {
     pub(crate) command: Vec<String>,
 }
 
-impl Step {
-    pub(crate) fn is_wanted(&self, words: &[String]) -> bool {
-        words.is_empty() || words.iter().any(|word| self.name.contains(word.as_str()))
-    }
-
-    fn new(boot: Boot, name: &str, command: &[&str]) -> Self {
-        let name = format!("{boot}:{name}");
-        Self { boot, name, command: command.iter().map(|word| (*word).to_owned()).collect() }
-    }
-}
-
 /// Crates whose kernel tests are about groups and namespaces; those of others say nothing new in the guest.
 const CRATES: &[&str] = &["linux", "cgroup", "runtime", "shim"];
 
 /// The tests of crate network that depend on what kinds of links the kernel knows.
 const NETWORK: &[&str] = &["kernel_attach", "kernel_networks"];
 
-/// Every step, in the order in which it is run.
-pub(crate) fn all(built: &Built) -> Vec<Step> {
+/// The tests that are run in the guest and whose step has one of the words in its name.
+pub(crate) fn tests(packages: &[Package], words: &[String]) -> Vec<Chosen> {
+    let mut tests = Vec::new();
+    for package in packages {
+        for target in package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "test")) {
+            let of_links = package.name == "network" && NETWORK.contains(&target.name.as_str());
+            let Some(boot) = boot_of(&target.name) else { continue };
+            let is_ours = of_links || CRATES.contains(&package.name.as_str());
+            if is_ours && is_wanted(&name(boot, &package.name, &target.name), words) {
+                tests.push(Chosen { package: package.name.clone(), name: target.name.clone() });
+            }
+        }
+    }
+    tests
+}
+
+/// Every step that has one of the words in its name, in the order in which they are run.
+pub(crate) fn plan(built: &Built, words: &[String]) -> Vec<Step> {
     let mut steps = Vec::new();
     for test in &built.tests {
-        let of_links = test.package == "network" && NETWORK.contains(&test.name.as_str());
-        if !of_links && !CRATES.contains(&test.package.as_str()) {
-            continue;
-        }
-        let boot = match test.name.split_once('_') {
-            Some(("kernel", _)) => Boot::Plain,
-            Some(("guest", _)) => Boot::Systemd,
-            _ => continue,
-        };
-        steps.push(Step::new(boot, &format!("{}:{}", test.package, test.name), &[&test.inside()]));
+        let Some(boot) = boot_of(&test.name) else { continue };
+        steps.push(Step { boot, name: name(boot, &test.package, &test.name), command: vec![test.inside()] });
     }
+    for boot in Boot::ALL {
+        let command = [&payload::xtask(), "inside", "vm", "conformance"].map(str::to_owned).to_vec();
+        steps.push(Step { boot, name: name(boot, "conformance", "berth"), command });
+    }
+    steps.retain(|step| is_wanted(&step.name, words));
     steps
+}
+
+/// Tests that every machine can run are run where nobody else makes groups, the others beside systemd.
+fn boot_of(test: &str) -> Option<Boot> {
+    match test.split_once('_')? {
+        ("kernel", _) => Some(Boot::Plain),
+        ("guest", _) => Some(Boot::Systemd),
+        _ => None,
+    }
+}
+
+fn name(boot: Boot, what: &str, program: &str) -> String {
+    format!("{boot}:{what}:{program}")
+}
+
+fn is_wanted(name: &str, words: &[String]) -> bool {
+    words.is_empty() || words.iter().any(|word| name.contains(word.as_str()))
 }

@@ -21,10 +21,10 @@ pub(super) fn resolve(
 ) -> Result<engine::Config, ConfigError> {
     let default = engine::Config::default();
     let text = |name: &str, default: &str| settings.last(name).unwrap_or(default).to_owned();
-    cgroup_driver(settings)?;
     Ok(engine::Config {
         data_root: absolute(settings, "data-root", resolve::DEFAULT_DATA_ROOT)?,
         exec_root: absolute(settings, "exec-root", resolve::DEFAULT_EXEC_ROOT)?,
+        cgroup_driver: cgroup_driver(settings)?,
         cgroup_parent: text("cgroup-parent", &default.cgroup_parent),
         bridge: network_part::bridge(settings, &default.bridge)?,
         address_pools: network_part::address_pools(settings)?.unwrap_or(default.address_pools),
@@ -119,17 +119,19 @@ fn features(settings: &Settings) -> Result<BTreeMap<String, bool>, ConfigError> 
     pairs(settings, "feature")?.into_iter().map(read).collect()
 }
 
-/// The only runtime option is the cgroup driver, and there is one.
-fn cgroup_driver(settings: &Settings) -> Result<(), ConfigError> {
+/// The only runtime option is the cgroup driver; the last one counts.
+fn cgroup_driver(settings: &Settings) -> Result<Option<engine::CgroupDriver>, ConfigError> {
+    let mut driver = None;
     for (name, value) in pairs(settings, "exec-opt")? {
-        match (name.as_str(), value.as_str()) {
-            ("native.cgroupdriver", "cgroupfs") => {}
+        driver = match (name.as_str(), value.as_str()) {
+            ("native.cgroupdriver", "cgroupfs") => Some(engine::CgroupDriver::Cgroupfs),
+            ("native.cgroupdriver", "systemd") => Some(engine::CgroupDriver::Systemd),
             ("native.cgroupdriver", _) => {
-                let why = "only cgroupfs is implemented; the control groups are made below --cgroup-parent";
+                let why = "it must be cgroupfs or systemd";
                 return Err(refused("exec-opt", &format!("{name}={value}"), why));
             }
             _ => return Err(refused("exec-opt", &name, "there is only native.cgroupdriver")),
-        }
+        };
     }
-    Ok(())
+    Ok(driver)
 }

@@ -212,7 +212,7 @@ pub const FLAGS: &[Flag] = &[
     flag("dns", "", "dns", List, Yes, "Name server of containers that do not say"),
     flag("dns-opt", "", "dns-opts", List, Yes, "Resolver option of containers that do not say"),
     flag("dns-search", "", "dns-search", List, Yes, "Search domain of containers that do not say"),
-    flag("exec-opt", "", "exec-opts", List, Yes, "Runtime option: native.cgroupdriver=cgroupfs"),
+    flag("exec-opt", "", "exec-opts", List, Yes, "Runtime option: native.cgroupdriver=cgroupfs or systemd"),
     flag(
         "exec-root",
         "",

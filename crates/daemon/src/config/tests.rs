@@ -234,8 +234,7 @@ fn defaults_that_are_words_objects_and_files() {
     refused(r#"{"default-ipc-mode":"host"}"#, "--default-ipc-mode \"host\": it must be private or shareable");
     refused(r#"{"max-concurrent-downloads":0}"#, "invalid max concurrent downloads: 0");
     refused(
-        r#"{"exec-opts":["native.cgroupdriver=systemd"]}"#,
-        "--exec-opt \"native.cgroupdriver=systemd\": only cgroupfs is implemented; the control groups are made below \
-         --cgroup-parent",
+        r#"{"exec-opts":["native.cgroupdriver=none"]}"#,
+        "--exec-opt \"native.cgroupdriver=none\": it must be cgroupfs or systemd",
     );
 }

@@ -95,6 +95,7 @@ fn make(
         host_name: &engine.host.name,
         cpus: engine.host.cpus,
         cgroup_v2: engine.host.cgroup_v2(),
+        cgroup_driver: current.driver(&engine.host),
         capabilities: &engine.host.capabilities,
         containers: donors(engine, &host)?,
         root: image.root.clone(),

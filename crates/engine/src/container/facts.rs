@@ -54,7 +54,8 @@ pub(crate) fn gather(engine: &Engine, record: &Record, layers: &[PathBuf]) -> Re
     let who = user::resolve(&spec.process.user, &spec.process.groups, |path| merged.open(path))?;
     let host = &engine.host;
     Ok(StartFacts {
-        cgroup_path: super::cgroup_path(record),
+        apparmor: apparmor(engine, record)?,
+        cgroup_path: super::group::path(record),
         data_dir: places.data_dir,
         volume_paths: record.volume_paths.clone(),
         held: BTreeMap::new(),
@@ -71,6 +72,14 @@ pub(crate) fn gather(engine: &Engine, record: &Record, layers: &[PathBuf]) -> Re
     })
 }
 
+/// The AppArmor profile of the container's programs; as with Docker none is asked for where AppArmor is off.
+fn apparmor(engine: &Engine, record: &Record) -> Result<Option<String>> {
+    if !engine.host.has_apparmor {
+        return Ok(None);
+    }
+    crate::apparmor::to_enforce(record.spec.process.apparmor.as_deref(), record.spec.privileged)
+}
+
 /// The same for a program run beside the container's own, whose files are those of the living container.
 pub(crate) fn gather_exec(engine: &Engine, record: &Record, pid: i32, text: &str) -> Result<StartFacts> {
     let root = PathBuf::from(format!("/proc/{pid}/root"));
@@ -83,7 +92,8 @@ pub(crate) fn gather_exec(engine: &Engine, record: &Record, pid: i32, text: &str
     };
     let who = user::resolve(text, &record.spec.process.groups, open)?;
     Ok(StartFacts {
-        cgroup_path: super::cgroup_path(record),
+        apparmor: apparmor(engine, record)?,
+        cgroup_path: super::group::path(record),
         data_dir: Places::of(engine, &record.id).data_dir,
         volume_paths: BTreeMap::new(),
         held: BTreeMap::new(),

@@ -62,7 +62,7 @@ fn from_view(engine: &Engine, view: &View) -> Inspect {
         restart_count: i64::from(view.state().restart_count()),
         driver: "overlayfs".to_owned(),
         platform: "linux".to_owned(),
-        app_armor_profile: record.spec.process.apparmor.clone().unwrap_or_default(),
+        app_armor_profile: apparmor_profile(engine, record),
         exec_ids: (!execs.is_empty()).then_some(execs),
         host_config: Some(record.host_config.clone()),
         storage: Some(Storage {
@@ -81,6 +81,15 @@ fn from_view(engine: &Engine, view: &View) -> Inspect {
             networks: network_endpoints(view),
         }),
         ..Inspect::default()
+    }
+}
+
+/// The profile in force where AppArmor is, else what was asked for.
+fn apparmor_profile(engine: &Engine, record: &Record) -> String {
+    let asked = record.spec.process.apparmor.as_deref();
+    match engine.host.has_apparmor {
+        true => crate::apparmor::profile(asked, record.spec.privileged).to_owned(),
+        false => asked.unwrap_or_default().to_owned(),
     }
 }
 

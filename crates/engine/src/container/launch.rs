@@ -193,9 +193,16 @@ fn create_request(
         },
         log: super::logging::config(record, log, &places.data_dir)?,
         data_dir: places.data_dir.clone(),
-        cgroup: CgroupPlace { driver: CgroupDriver::Cgroupfs, path: cgroup_path },
+        cgroup: CgroupPlace { driver: cgroup_driver(record), path: cgroup_path },
         init: *init,
     })
+}
+
+fn cgroup_driver(record: &Record) -> CgroupDriver {
+    match super::group::driver(record) {
+        crate::CgroupDriver::Cgroupfs => CgroupDriver::Cgroupfs,
+        crate::CgroupDriver::Systemd => CgroupDriver::Systemd,
+    }
 }
 
 /// A size that the request named; `None` when it did not.

@@ -11,6 +11,7 @@ pub mod exec;
 pub mod export;
 mod facts;
 pub mod files;
+pub(crate) mod group;
 pub mod health;
 mod held;
 pub mod inspect;
@@ -47,21 +48,3 @@ mod user;
 pub mod view;
 mod vigil;
 pub mod wait;
-
-use record::Record;
-
-use crate::engine::Engine;
-use crate::{Error, Result};
-
-/// Path of a container's control group below the root of each hierarchy.
-pub(crate) fn cgroup_path(record: &Record) -> String {
-    format!("{}/{}", record.spec.cgroup_parent.trim_end_matches('/'), record.id)
-}
-
-/// The control group of a container that has one.
-pub(crate) fn cgroup_of(engine: &Engine, record: &Record) -> Result<cgroup::Cgroup> {
-    let failed = |error: cgroup::Error| Error::system(format!("control group of {}: {error}", record.id));
-    let path = cgroup::CgroupPath::parse(&cgroup_path(record)).map_err(failed)?;
-    let group = cgroup::Cgroup::open(&engine.host.cgroups, &path).map_err(failed)?;
-    group.ok_or_else(|| Error::conflict(format!("container {} is not running", record.id)))
-}

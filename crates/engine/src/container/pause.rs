@@ -17,7 +17,7 @@ pub async fn unpause(engine: &Engine, reference: &str) -> Result<()> {
 
 /// Freezes or thaws the control group; blocks until the kernel says that it is so.
 pub(crate) fn set_frozen(engine: &Engine, record: &Record, frozen: bool) -> Result<()> {
-    let group = super::cgroup_of(engine, record)?;
+    let group = super::group::open(engine, record)?;
     let done = if frozen { group.freeze() } else { group.thaw() };
     done.map_err(|error| {
         let what = if frozen { "pause" } else { "unpause" };

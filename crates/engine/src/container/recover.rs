@@ -107,7 +107,7 @@ fn as_frozen(state: State, frozen: bool) -> State {
 async fn is_frozen(engine: &Engine, record: &Record) -> Result<bool> {
     let (engine, record) = (engine.clone(), record.clone());
     crate::blocking(move || {
-        let group = super::cgroup_of(&engine, &record)?;
+        let group = super::group::open(&engine, &record)?;
         group.is_frozen().map_err(|error| crate::Error::system(error.to_string()))
     })
     .await

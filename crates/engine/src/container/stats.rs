@@ -35,7 +35,7 @@ pub async fn sample(engine: &Engine, reference: &str, before: Option<&Stats>) ->
 }
 
 fn gather(engine: &Engine, record: &Record, pid: i32, stats: Stats) -> Result<Stats> {
-    let group = super::cgroup_of(engine, record)?;
+    let group = super::group::open(engine, record)?;
     let found = group.stats().map_err(|error| Error::system(error.to_string()))?;
     let v2 = engine.host.cgroup_v2();
     let machine = u64::try_from(engine.host.memory).unwrap_or(0);

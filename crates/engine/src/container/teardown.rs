@@ -1,14 +1,9 @@
 //! After a run: everything outside the kernel's own bookkeeping that belonged to it is given back.
 
-use std::time::Duration;
-
 use super::launch::Places;
 use super::record::Record;
 use crate::engine::Engine;
 use crate::{Error, Result};
-
-/// How long the kernel may take to end killed processes.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Gives back addresses, ports and links, and removes the directory of the shim. Does all it can; says what failed.
 pub(crate) fn teardown(engine: &Engine, record: &Record) -> Result<()> {
@@ -28,12 +23,5 @@ pub(crate) fn teardown(engine: &Engine, record: &Record) -> Result<()> {
 
 /// Kills what is left in the container's control group and removes it. Removing the absent succeeds.
 pub(crate) fn sweep_processes(engine: &Engine, record: &Record) -> Result<()> {
-    let failed =
-        |error: cgroup::Error| Error::system(format!("sweep the control group of {}: {error}", record.id));
-    let path = cgroup::CgroupPath::parse(&super::cgroup_path(record)).map_err(failed)?;
-    if let Some(group) = cgroup::Cgroup::open(&engine.host.cgroups, &path).map_err(failed)? {
-        group.kill(KILL_LIMIT).map_err(failed)?;
-        group.remove().map_err(failed)?;
-    }
-    Ok(())
+    super::group::sweep(engine, &super::group::place(record)?, &record.id)
 }

@@ -26,7 +26,7 @@ pub async fn top(engine: &Engine, reference: &str, arguments: &str) -> Result<To
     let arguments = if arguments.is_empty() { "-ef" } else { arguments }.to_owned();
     let (owned, record) = (engine.clone(), (*view.record).clone());
     let answer = crate::blocking(move || {
-        let group = super::cgroup_of(&owned, &record)?;
+        let group = super::group::open(&owned, &record)?;
         let pids = group.pids().map_err(|error| Error::system(error.to_string()))?;
         run_ps(&arguments, &pids)
     })

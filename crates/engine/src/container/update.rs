@@ -45,11 +45,12 @@ pub async fn update(engine: &Engine, reference: &str, request: UpdateRequest) ->
 fn apply(engine: &Engine, record: &Record) -> Result<()> {
     let block_devices = super::facts::block_devices(&record.spec)?;
     let resources = super::plan::limits(&record.spec, &block_devices);
-    let group = super::cgroup_of(engine, record)?;
     let failed =
         |error: cgroup::Error| Error::system(format!("cannot update container {}: {error}", record.id));
     let limits = cgroup::Limits::try_from(&resources).map_err(failed)?;
-    group.set(&limits).map_err(failed)
+    let place = super::group::place(record)?;
+    let updated = place.update(&engine.host.cgroups, &limits);
+    updated.map_err(|error| Error::system(format!("cannot update container {}: {error}", record.id)))
 }
 
 fn is_zero<T: Default + PartialEq>(value: &T) -> bool {

@@ -35,6 +35,7 @@ fn plan(request: &str) -> String {
         host_name: "machine",
         cpus: 2,
         cgroup_v2: true,
+        cgroup_driver: crate::CgroupDriver::Cgroupfs,
         capabilities: CAPABILITIES,
         containers: BTreeMap::new(),
         root: RootSource::Image,
@@ -48,6 +49,7 @@ fn plan(request: &str) -> String {
         Err(error) => return format!("refused: {error}\n"),
     };
     let start = StartFacts {
+        apparmor: None,
         cgroup_path: format!("/berth/{ID}"),
         data_dir: PathBuf::from("/data/containers").join(ID),
         volume_paths: ["v1", "v2", "data"]

@@ -25,6 +25,8 @@ use crate::{Error, Result};
 pub(crate) struct StartFacts {
     /// Path of the container's control group.
     pub(crate) cgroup_path: String,
+    /// The AppArmor profile that confines the program.
+    pub(crate) apparmor: Option<String>,
     /// Directory of the container's own files: `hosts`, `hostname`, `resolv.conf`.
     pub(crate) data_dir: PathBuf,
     /// Where volumes are, by name.
@@ -118,11 +120,7 @@ pub(crate) fn process(given: &ProcessSpec, hostname: Option<&str>, facts: &Start
             .map(|limit| Rlimit { kind: limit.name.clone(), hard: limit.hard, soft: limit.soft })
             .collect(),
         no_new_privileges: given.no_new_privileges,
-        apparmor_profile: given
-            .apparmor
-            .clone()
-            .filter(|profile| profile != "unconfined")
-            .unwrap_or_default(),
+        apparmor_profile: facts.apparmor.clone().unwrap_or_default(),
         oom_score_adj: Some(given.oom_score_adj),
         ..Process::default()
     })

@@ -34,6 +34,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) cpus: u32,
     /// cgroup v2 (else v1).
     pub(crate) cgroup_v2: bool,
+    /// Who makes control groups.
+    pub(crate) cgroup_driver: crate::CgroupDriver,
     /// Capabilities this kernel knows, in kernel order.
     pub(crate) capabilities: &'a [&'static str],
     /// Identifiers of containers that namespaces are shared with, by the name the request uses.
@@ -151,15 +153,10 @@ fn annotations(host: &HostConfig) -> Result<BTreeMap<String, String>> {
 
 fn cgroup_parent(host: &HostConfig, facts: &Facts<'_>) -> Result<String> {
     let parent = match host.resources.cgroup_parent.as_str() {
-        "" => facts.config.cgroup_parent.as_str(),
+        "" => facts.config.parent(facts.cgroup_driver),
         given => given,
     };
-    if parent.split('/').any(|part| part == "..") || parent.contains('\0') || parent.contains('\n') {
-        return Err(Error::invalid(format!(
-            "invalid cgroup parent {parent:?}: it must not climb out with '..'"
-        )));
-    }
-    Ok(format!("/{}", parent.trim_matches('/')))
+    super::group::check_parent(parent, facts.cgroup_driver)
 }
 
 fn log(host: &HostConfig, facts: &Facts<'_>) -> Result<LogSpec> {
