@@ -12,6 +12,7 @@ mod other;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use blkio::to_io_weight;
 pub use cpu::shares_to_weight;
 
 /// One write to a control file.

@@ -13,6 +13,8 @@ pub struct Facts {
     pub selinux: bool,
     /// The highest capability number.
     pub last_capability: u8,
+    /// Whether the kernel shows its memory as /proc/kcore.
+    pub kcore: bool,
     /// Control groups of version 2.
     pub cgroup_v2: bool,
     /// Names of the v1 trees, as directories below /sys/fs/cgroup, in the order of the hierarchy; none on v2.
@@ -34,6 +36,7 @@ impl Facts {
                 && procfs.has("self/attr/apparmor/exec"),
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),
             last_capability: last_capability(procfs)?,
+            kcore: procfs.has("kcore"),
             cgroup_v2: version_2,
             cgroup_trees: trees.iter().map(name).collect(),
         })

@@ -125,7 +125,7 @@ fn a_container_of_one_process_is_made_although_another_stands_in() {
     if unable() {
         return;
     }
-    let container = bundle("echo one; (echo two)")
+    let container = bundle("echo one; (echo two); echo three")
         .with(|config| config["linux"]["resources"] = json!({ "pids": { "limit": 1 } }));
     container.save();
     let result = container.runc(&["--systemd-cgroup", "run", &container.id]);

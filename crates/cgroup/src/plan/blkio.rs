@@ -82,6 +82,6 @@ fn no_weights() -> Error {
 }
 
 /// The `io.weight` of v2 (1 to 10000) for a weight of 10 to 1000, linearly, as runc converts.
-fn to_io_weight(weight: u16) -> u64 {
+pub(crate) fn to_io_weight(weight: u16) -> u64 {
     1 + (u64::from(weight) - 10) * 9999 / 990
 }

@@ -1,7 +1,7 @@
 //! Limits as properties of a unit (systemd.resource-control(5)): those that systemd would otherwise write over.
 
 use super::Value;
-use crate::plan::shares_to_weight;
+use crate::plan::{shares_to_weight, to_io_weight};
 use crate::{Amount, Error, Limits, Result, Version};
 
 /// Plans the properties for limits, for a manager of this version.
@@ -45,6 +45,9 @@ pub fn plan_properties(limits: &Limits, version: Version, systemd: u32) -> Resul
     if let (Some(weight), false) = (limits.blkio.weight, v2) {
         set("BlockIOWeight", Value::Number(weight.into()));
     }
+    if let (Some(weight), true) = (limits.blkio.weight, v2) {
+        set("IOWeight", Value::Number(to_io_weight(weight)));
+    }
     if let Some(pids) = limits.pids {
         let most = match pids {
             Amount::Of(limit) => Amount::Of(limit.max(1)),
@@ -52,7 +55,52 @@ pub fn plan_properties(limits: &Limits, version: Version, systemd: u32) -> Resul
         };
         set("TasksMax", number(most));
     }
+    if v2 {
+        for (file, content) in &limits.unified {
+            properties.extend(of_file(file, content.trim(), systemd)?);
+        }
+    }
     Ok(properties)
+}
+
+/// The properties for the content of a v2 file, which systemd would otherwise write over as soon as it looks at the group
+/// or at one beside it. Files of which it knows nothing are left alone by it.
+fn of_file(file: &str, content: &str, systemd: u32) -> Result<Vec<(String, Value)>> {
+    let invalid = |reason: &str| Error::Invalid {
+        what: format!("unified {file:?}: {content:?}"),
+        reason: reason.to_owned(),
+    };
+    let amount = |text: &str| match text {
+        "max" => Ok(u64::MAX),
+        text => text.parse().map_err(|_| invalid("must be a number or max")),
+    };
+    let one = |name: &str, value: Value| Ok(vec![(name.to_owned(), value)]);
+    match file {
+        "memory.min" => one("MemoryMin", Value::Number(amount(content)?)),
+        "memory.low" => one("MemoryLow", Value::Number(amount(content)?)),
+        "memory.high" => one("MemoryHigh", Value::Number(amount(content)?)),
+        "memory.max" => one("MemoryMax", Value::Number(amount(content)?)),
+        "memory.swap.max" => one("MemorySwapMax", Value::Number(amount(content)?)),
+        "pids.max" => one("TasksMax", Value::Number(amount(content)?)),
+        "cpu.weight" => one("CPUWeight", Value::Number(amount(content)?)),
+        "cpu.max" => {
+            let (quota, period) = content.split_once(' ').unwrap_or((content, "100000"));
+            let period = amount(period)?;
+            let quota = match amount(quota)? {
+                u64::MAX => Amount::Unlimited,
+                quota => Amount::Of(quota),
+            };
+            let mut properties = Vec::new();
+            if systemd >= 242 {
+                properties.push(("CPUQuotaPeriodUSec".to_owned(), Value::Number(period)));
+            }
+            properties.push(("CPUQuotaPerSecUSec".to_owned(), Value::Number(per_second(quota, period))));
+            Ok(properties)
+        }
+        "cpuset.cpus" if systemd >= 244 => one("AllowedCPUs", Value::Bytes(bits(content)?)),
+        "cpuset.mems" if systemd >= 244 => one("AllowedMemoryNodes", Value::Bytes(bits(content)?)),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// The largest number stands for no limit.

@@ -85,6 +85,15 @@ fn limits_become_properties_of_either_version() {
         plan_properties(&idle, Version::V2, 252).unwrap(),
         [("CPUWeight".to_owned(), Value::Number(0))]
     );
+    let unified =
+        [("memory.high", "max"), ("cpu.max", "50000 100000"), ("cpuset.cpus", "1"), ("rdma.max", "x")];
+    let unified = unified.map(|(file, content)| (file.to_owned(), content.to_owned())).into();
+    let planned = plan_properties(&Limits { unified, ..Limits::default() }, Version::V2, 252).unwrap();
+    let planned: Vec<String> = planned.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(
+        planned,
+        ["CPUQuotaPeriodUSec=100000", "CPUQuotaPerSecUSec=500000", "AllowedCPUs=[02]", "MemoryHigh=infinity"]
+    );
     let bad = CpuLimits { cpus: Some("5-1".to_owned()), ..CpuLimits::default() };
     assert!(plan_properties(&Limits { cpu: bad, ..Limits::default() }, Version::V2, 252).is_err());
 }

@@ -46,7 +46,7 @@ pub(super) fn plan_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts:
     for mount in &input.spec.mounts {
         plan_mount(plan, input, mount, linux, facts)?;
     }
-    plan_dev(plan, input, linux)?;
+    plan_dev(plan, input, linux, facts)?;
     super::await_groups(plan, facts);
     let hooks = input.spec.hooks.as_ref();
     if hooks.is_some_and(|hooks| !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty()) {
@@ -223,7 +223,7 @@ fn plan_cgroup(plan: &mut Plan, target: PathBuf, options: &Options, input: Input
     }
 }
 
-fn plan_dev(plan: &mut Plan, input: Input<'_>, linux: &Linux) -> Result<()> {
+fn plan_dev(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts: &Facts) -> Result<()> {
     let bound = |mount: &Asked| {
         Path::new(&mount.destination) == Path::new("/dev")
             && (mount.kind == "bind"
@@ -239,6 +239,9 @@ fn plan_dev(plan: &mut Plan, input: Input<'_>, linux: &Linux) -> Result<()> {
             ("/dev/stderr", "/proc/self/fd/2"),
         ] {
             plan.ops.push(Op::Link(path.into(), text, false));
+        }
+        if facts.kcore {
+            plan.ops.push(Op::Link("/dev/core".into(), "/proc/kcore", false));
         }
         plan.ops.push(Op::Link("/dev/ptmx".into(), "pts/ptmx", true));
     }

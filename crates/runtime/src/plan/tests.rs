@@ -13,6 +13,7 @@ fn facts() -> Facts {
         apparmor: false,
         selinux: false,
         last_capability: 40,
+        kcore: false,
         cgroup_v2: true,
         cgroup_trees: Vec::new(),
     }
