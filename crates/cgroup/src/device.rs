@@ -11,6 +11,7 @@ use crate::{Cgroup, Controller, Error, Result, Version};
 mod exceptions;
 pub mod program;
 
+pub(crate) use exceptions::exceptions;
 pub use exceptions::plan_v1;
 
 #[cfg(test)]

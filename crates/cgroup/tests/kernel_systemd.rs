@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use cgroup::device::{DEFAULT_RULES, Rule};
 use cgroup::systemd::{Systemd, Unit};
 use cgroup::{Amount, Cgroup, CgroupPath, Hierarchy, Limits};
 use support::{PATIENCE, Waiting, skip};
@@ -87,7 +88,9 @@ fn a_scope_is_made_limited_updated_and_stopped() {
     let mut systemd = manager.connect();
     assert!(systemd.version() >= 240, "{}", systemd.version());
     let unit = Unit::parse("berth-test.slice:berth:c1", "c1", true).unwrap();
-    let limits = Limits { pids: Some(Amount::Of(50)), ..Limits::default() };
+    let mut devices = vec![Rule::everything(false)];
+    devices.extend(DEFAULT_RULES);
+    let limits = Limits { pids: Some(Amount::Of(50)), devices, ..Limits::default() };
     let mut shell = Waiting::new("exit");
     let group = systemd.create(&hierarchy, &unit, "berth container c1", shell.0.id(), &limits).unwrap();
     assert!(

@@ -55,6 +55,19 @@ pub fn plan_v1(rules: &[Rule], present: &str) -> Result<Vec<Write>> {
     Ok(writes)
 }
 
+/// What rules amount to: whether everything is allowed by default, and the rules for what differs from that.
+pub(crate) fn exceptions(rules: &[Rule]) -> Result<(bool, Vec<Rule>)> {
+    let List { allow_by_default, exceptions } = List::from_rules(rules)?;
+    let rule = |((kind, major, minor), bits): (Device, u8)| Rule {
+        allow: !allow_by_default,
+        kind,
+        major,
+        minor,
+        access: Access(bits),
+    };
+    Ok((allow_by_default, exceptions.into_iter().map(rule).collect()))
+}
+
 /// The accesses in `some` that are not in `others`.
 fn missing(some: &BTreeMap<Device, u8>, others: &BTreeMap<Device, u8>) -> Vec<(Device, u8)> {
     let left = |(device, bits): (&Device, &u8)| (*device, bits & !others.get(device).copied().unwrap_or(0));

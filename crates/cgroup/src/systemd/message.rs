@@ -18,6 +18,8 @@ pub enum Value {
     Numbers32(Vec<u32>),
     /// Bytes (`ay`).
     Bytes(Vec<u8>),
+    /// Pairs of strings (`a(ss)`).
+    Pairs(Vec<(String, String)>),
 }
 
 impl fmt::Display for Value {
@@ -30,6 +32,10 @@ impl fmt::Display for Value {
             Self::Texts(texts) => write!(f, "{}", texts.join(" ")),
             Self::Numbers32(numbers) => write!(f, "{numbers:?}"),
             Self::Bytes(bytes) => write!(f, "{bytes:02x?}"),
+            Self::Pairs(pairs) => {
+                let pairs: Vec<String> = pairs.iter().map(|(one, other)| format!("{one} {other}")).collect();
+                write!(f, "{}", pairs.join(", "))
+            }
         }
     }
 }
@@ -43,6 +49,7 @@ impl Value {
             Self::Texts(_) => "as",
             Self::Numbers32(_) => "au",
             Self::Bytes(_) => "ay",
+            Self::Pairs(_) => "a(ss)",
         }
     }
 }
@@ -117,6 +124,13 @@ impl Writer {
                 self.array(4, |array| numbers.iter().for_each(|n| array.number32(*n)))
             }
             Value::Bytes(bytes) => self.array(1, |array| array.0.extend(bytes)),
+            Value::Pairs(pairs) => self.array(8, |array| {
+                for (one, other) in pairs {
+                    array.align(8);
+                    array.text(one);
+                    array.text(other);
+                }
+            }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Limits as properties of a unit (systemd.resource-control(5)): those that systemd would otherwise write over.
 
 use super::Value;
+use crate::device::{self, Kind, Rule};
 use crate::plan::{shares_to_weight, to_io_weight};
 use crate::{Amount, Error, Limits, Result, Version};
 
@@ -55,12 +56,38 @@ pub fn plan_properties(limits: &Limits, version: Version, systemd: u32) -> Resul
         };
         set("TasksMax", number(most));
     }
+    if !v2 && !limits.devices.is_empty() {
+        properties.extend(of_devices(&limits.devices)?);
+    }
     if v2 {
         for (file, content) in &limits.unified {
             properties.extend(of_file(file, content.trim(), systemd)?);
         }
     }
     Ok(properties)
+}
+
+/// What systemd has to know of device rules on v1, where it would otherwise allow every device as soon as it looks at the
+/// group again. On v2 it leaves our program alone.
+///
+/// It takes a device by number, and a whole kind; what else a rule can mean it cannot be told, and denies after a reload.
+fn of_devices(rules: &[Rule]) -> Result<Vec<(String, Value)>> {
+    let (allow_by_default, exceptions) = device::exceptions(rules)?;
+    let policy = if allow_by_default { "auto" } else { "strict" };
+    let mut allowed = Vec::new();
+    for rule in exceptions.iter().filter(|_| !allow_by_default) {
+        let kind = if rule.kind == Kind::Block { "block" } else { "char" };
+        let device = match (rule.major, rule.minor) {
+            (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
+            (None, None) => format!("{kind}-*"),
+            _ => continue,
+        };
+        allowed.push((device, rule.access.to_string()));
+    }
+    Ok(vec![
+        ("DevicePolicy".to_owned(), Value::Text(policy.to_owned())),
+        ("DeviceAllow".to_owned(), Value::Pairs(allowed)),
+    ])
 }
 
 /// The properties for the content of a v2 file, which systemd would otherwise write over as soon as it looks at the group

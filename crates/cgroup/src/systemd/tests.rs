@@ -1,6 +1,7 @@
 //! Names of units, properties, and messages.
 
 use super::*;
+use crate::device::{DEFAULT_RULES, Rule};
 use crate::limits::{CpuLimits, MemoryLimits};
 use crate::{Amount, Limits};
 
@@ -80,6 +81,13 @@ fn limits_become_properties_of_either_version() {
         text(Version::V1, 240),
         "MemoryLimit=100\nCPUShares=1024\nCPUQuotaPerSecUSec=340000\nTasksMax=infinity"
     );
+    let mut devices = vec![Rule::everything(false)];
+    devices.extend([Rule::character(1, Some(3)), Rule::character(136, None), DEFAULT_RULES[0]]);
+    let rules = Limits { devices, ..Limits::default() };
+    let planned = plan_properties(&rules, Version::V1, 252).unwrap();
+    let planned: Vec<String> = planned.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(planned, ["DevicePolicy=strict", "DeviceAllow=char-* m, /dev/char/1:3 rwm"]);
+    assert_eq!(plan_properties(&rules, Version::V2, 252).unwrap(), []);
     let idle = Limits { cpu: CpuLimits { idle: Some(1), ..CpuLimits::default() }, ..Limits::default() };
     assert_eq!(
         plan_properties(&idle, Version::V2, 252).unwrap(),
