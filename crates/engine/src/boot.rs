@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::config::{CgroupDriver, Config};
 use crate::container::exec::Execs;
