@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything CI runs, in order, as root on Debian.
 
-use crate::{check, packages, process, suite, vm, workspace};
+use crate::{check, faults, packages, process, suite, vm, workspace};
 use anyhow::{Result, bail};
 use conformance::World;
 
@@ -35,6 +35,8 @@ pub(crate) fn run() -> Result<()> {
     suite::run(&[])?;
     let berth = workspace::berth_program().display().to_string();
     suite::run(&["--client".to_owned(), berth])?;
+    // A bounded part; the whole takes as long as one lets it.
+    faults::run(&["--steps", "3", "--seconds", "10"].map(str::to_owned))?;
     let left = World::observe(&marks)?.added_since(&before);
     if !left.is_empty() {
         bail!("left on the machine:\n  {}", left.join("\n  "));

@@ -9,6 +9,7 @@ mod ground;
 mod images;
 mod operations;
 mod random;
+mod shims;
 mod steps;
 mod volumes;
 
@@ -28,7 +29,7 @@ pub struct Faults {
     pub steps: Option<usize>,
     /// How long the random part lasts.
     pub chaos: Duration,
-    /// Only operations whose names contain one of these words; `chaos` is the random part's. All when empty.
+    /// Only operations whose names contain one of these words; `shim` is the part about shims, `chaos` the random one. All when empty.
     pub words: Vec<String>,
 }
 
@@ -45,6 +46,9 @@ pub fn run(setup: Setup, archives: &Archives, faults: &Faults) -> Result<usize> 
         if is_wanted(operation.name) {
             failed += steps::crash_at_each(&mut ground, &operation, faults.steps, &mut random)?;
         }
+    }
+    if is_wanted("shim") {
+        failed += shims::run(&mut ground, faults.steps, &mut random)?;
     }
     if is_wanted("chaos") && !faults.chaos.is_zero() {
         failed += chaos::run(&mut ground, faults.chaos, &mut random)?;

@@ -6,6 +6,7 @@ use super::ground::Ground;
 use super::operations::{Operation, Side};
 use super::random::Random;
 use anyhow::{Context, Result, anyhow};
+use linux::pidfd::PidFd;
 use linux::trace::{Decision, Tracer};
 use std::sync::mpsc;
 
@@ -40,7 +41,7 @@ pub(super) fn crash_at_each(
 }
 
 /// The steps to crash at, counted from 1; the last one is the moment after the answer.
-fn choose(total: usize, limit: Option<usize>, random: &mut Random) -> Vec<usize> {
+pub(super) fn choose(total: usize, limit: Option<usize>, random: &mut Random) -> Vec<usize> {
     let mut steps: Vec<usize> = (1..=total + 1).collect();
     while limit.is_some_and(|limit| steps.len() > limit.max(1)) {
         // The moment after the answer stays: what was acknowledged must be there.
@@ -92,7 +93,18 @@ fn restore(ground: &mut Ground, operation: &Operation) -> Result<()> {
 /// Does something while the daemon is watched, and ends the daemon at the `at`th step or once it is done. What came of
 /// it, and the steps.
 fn traced(ground: &mut Ground, at: usize, act: fn(&Api) -> Result<()>) -> Result<(Result<()>, Vec<String>)> {
-    let process = ground.daemon.pid();
+    let found = watched(ground.daemon.pid(), at, || act(&ground.api));
+    ground.daemon.kill_hard()?;
+    found
+}
+
+/// Does something while a process is watched, and ends that process at its `at`th step or once it is done.
+pub(super) fn watched(
+    process: u32,
+    at: usize,
+    act: impl FnOnce() -> Result<()>,
+) -> Result<(Result<()>, Vec<String>)> {
+    let victim = PidFd::open(process)?;
     let (seized, wait) = mpsc::channel();
     let tracer = std::thread::spawn(move || -> Result<Vec<String>> {
         let tracer = Tracer::seize(process)?;
@@ -106,8 +118,10 @@ fn traced(ground: &mut Ground, at: usize, act: fn(&Api) -> Result<()>) -> Result
         Ok(steps)
     });
     // When the tracer could not begin, its own error is the one to tell.
-    let outcome = wait.recv().map_err(anyhow::Error::from).and_then(|()| act(&ground.api));
-    ground.daemon.kill_hard()?;
+    let outcome = wait.recv().map_err(anyhow::Error::from).and_then(|()| act());
+    if let Some(victim) = victim {
+        victim.send(9)?;
+    }
     let steps = tracer.join().map_err(|_| anyhow!("the tracer panicked"))??;
     Ok((outcome, steps))
 }
