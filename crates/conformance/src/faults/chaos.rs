@@ -67,6 +67,8 @@ struct Client<'a> {
     random: Random,
     /// What the container may be, after all that the daemon has said.
     expected: Vec<&'static str>,
+    /// Its program was told to end and may do so at any moment, also between a look and a request.
+    is_ending: bool,
     requests: usize,
     history: Vec<String>,
 }
@@ -78,6 +80,7 @@ impl<'a> Client<'a> {
             name: format!("chaos-{number}"),
             random,
             expected: vec!["absent"],
+            is_ending: false,
             requests: 0,
             history: Vec::new(),
         }
@@ -140,12 +143,22 @@ impl<'a> Client<'a> {
         let lost = answer.is_err();
         self.history.push(format!("{what}{}", if lost { " (no answer)" } else { "" }));
         self.expected = done.to_vec();
+        match what {
+            "start" => self.is_ending = false,
+            "stop" | "kill" | "restart" | "remove" => self.is_ending = true,
+            _ => {}
+        }
         let Ok(answer) = answer else {
             self.expected.extend(before);
             return Ok(());
         };
         match answer.status {
             200 | 201 | 204 | 304 => Ok(()),
+            409 if self.is_ending => {
+                self.expected.extend(before);
+                self.expected.extend(["exited", "running"]);
+                Ok(())
+            }
             status => bail!("{what}: {status} {}", answer.message()),
         }
     }
