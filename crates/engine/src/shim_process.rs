@@ -54,3 +54,8 @@ pub(crate) fn exit_record(data_dir: &Path) -> Result<Option<Input>> {
         oom_killed: record.exit.oom_killed,
     }))
 }
+
+/// Whether a shim started its program, also when the shim is gone.
+pub(crate) fn was_started(exec_dir: &Path) -> bool {
+    shim::recovery::started_path(exec_dir).exists()
+}

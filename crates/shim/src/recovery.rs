@@ -1,6 +1,7 @@
 //! What a daemon needs to find the shims and exit records of an earlier one.
 //!
-//! An exec root holds `containers/<id>/` with `shim.sock` (where a shim listens) and `shim.pid` (which process it is).
+//! An exec root holds `containers/<id>/` with `shim.sock` (where a shim listens), `shim.pid` (which process it is) and
+//! `shim.started` (once its program was started).
 
 use std::fs;
 use std::io::{self, Read};
@@ -29,6 +30,12 @@ pub fn socket_path(exec_dir: &Path) -> PathBuf {
 #[must_use]
 pub fn pid_path(exec_dir: &Path) -> PathBuf {
     exec_dir.join("shim.pid")
+}
+
+/// The file that is there once the program of a container was started, whatever became of its shim.
+#[must_use]
+pub fn started_path(exec_dir: &Path) -> PathBuf {
+    exec_dir.join("shim.started")
 }
 
 /// All exec directories below `containers` (which may not exist), sorted by id.

@@ -75,6 +75,8 @@ struct Owner {
     notices: Option<mpsc::UnboundedReceiver<Notice>>,
     exits: u64,
     launches: u64,
+    /// The next end is one that nothing but its record remembers: the shim did not see it.
+    unwitnessed: bool,
     waiting: Vec<Attach>,
     mailbox: mpsc::WeakSender<Command>,
     publish: watch::Sender<Arc<View>>,
@@ -116,6 +118,7 @@ pub(crate) fn spawn_with(
         notices,
         exits: 0,
         launches: 0,
+        unwitnessed: false,
         waiting: Vec::new(),
         mailbox: sender.downgrade(),
         publish,
@@ -220,7 +223,7 @@ impl Owner {
                 let health = self.record.health.clone();
                 self.record.health =
                     health::follow(&self.record.config, health.as_ref(), &before, &self.record.state);
-                let durable = must_survive(&self.record.state);
+                let durable = must_survive(&self.record.state) || self.unwitnessed;
                 if let Err(error) = self.save(durable).await {
                     (self.record.state, self.record.health) = (before, health);
                     return Err(error);
@@ -341,7 +344,11 @@ impl Owner {
                 if self.record.state.running().is_some() {
                     let found = launch::after_loss(&self.engine, &self.record, self.live.as_ref()).await;
                     match found {
-                        launch::AfterLoss::Ended(input) => self.report(input).await,
+                        launch::AfterLoss::Ended(input) => {
+                            self.unwitnessed = true;
+                            self.report(input).await;
+                            self.unwitnessed = false;
+                        }
                         launch::AfterLoss::Alive(adopted) => {
                             self.live = Some(adopted.live);
                             self.notices = Some(adopted.notices);

@@ -26,6 +26,8 @@ pub(crate) enum Found {
     Running,
     /// An exit record.
     Ended(Input),
+    /// That a program was started, and nothing that keeps it: its shim was killed.
+    Died,
     /// Nothing.
     Nothing,
 }
@@ -59,6 +61,7 @@ pub(crate) fn plan(state: &State, found: &Found, policy: Policy, now: i64) -> Pl
         (State::Stopping { .. }, _) => Plan::Settle(vec![ended()]),
         // The program may have run to its end while nobody looked: its record tells.
         (State::Starting { .. }, Found::Ended(exit)) => Plan::Settle(vec![exit.clone()]),
+        (State::Starting { .. }, Found::Died) => Plan::Settle(vec![lost()]),
         (State::Starting { .. }, Found::Nothing) => Plan::Settle(vec![Input::LaunchFailed {
             code: 128,
             message: "the daemon was stopped while the container was being started".to_owned(),
@@ -90,8 +93,13 @@ async fn find(engine: &Engine, record: &Record) -> Result<(Found, Option<Adopted
         }
     }
     let data_dir = places.data_dir;
-    let exit = crate::blocking(move || crate::shim_process::exit_record(&data_dir)).await?;
-    Ok((exit.map_or(Found::Nothing, Found::Ended), None))
+    let exec_dir = places.exec_dir;
+    let found = crate::blocking(move || {
+        let exit = crate::shim_process::exit_record(&data_dir)?;
+        let died = || if crate::shim_process::was_started(&exec_dir) { Found::Died } else { Found::Nothing };
+        Ok(exit.map_or_else(died, Found::Ended))
+    });
+    Ok((found.await?, None))
 }
 
 /// Whether a container is paused is what the kernel says: the record of it may be older, or newer, than the crash. Pure.
@@ -259,7 +267,7 @@ mod tests {
     #[test]
     fn what_was_recorded_and_what_is_found_decide() {
         let exit = Input::ProcessExited { code: 3, at: 9, oom_killed: false };
-        let found = [Found::Running, Found::Ended(exit), Found::Nothing];
+        let found = [Found::Running, Found::Ended(exit), Found::Died, Found::Nothing];
         let exited =
             |told_to_stop| State::Exited { ended: Ended::default(), told_to_stop, tally: Tally::default() };
         let starting = State::Starting {
@@ -294,8 +302,8 @@ mod tests {
                 });
                 let plans: Vec<String> = plans.collect();
                 table.push_str(&format!(
-                    "  {state}: running → {}; exit record → {}; nothing → {}\n",
-                    plans[0], plans[1], plans[2]
+                    "  {state}: running → {}; exit record → {}; died → {}; nothing → {}\n",
+                    plans[0], plans[1], plans[2], plans[3]
                 ));
             }
         }

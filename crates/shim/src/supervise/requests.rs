@@ -138,6 +138,9 @@ impl Supervisor<'_> {
             (State::Created, Some(container)) => {
                 self.launch.start()?;
                 container.started = true;
+                // Should we be killed, a daemon must know that this was a run, and no start that failed.
+                let path = recovery::started_path(&self.exec_dir);
+                File::create(&path).map_err(|error| other(&path.display().to_string(), &error))?;
                 Ok((Reply::Started, Vec::new()))
             }
             (state, _) => Err(wrong_state("start", state)),

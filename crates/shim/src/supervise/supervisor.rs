@@ -135,7 +135,8 @@ impl<'a> Supervisor<'a> {
     /// Whoever comes now is told by exit.json.
     pub(super) fn stop_listening(&mut self) {
         if self.listener.take().is_some() {
-            let files = [recovery::socket_path, recovery::pid_path, crate::spawn::log_path];
+            let files =
+                [recovery::socket_path, recovery::pid_path, recovery::started_path, crate::spawn::log_path];
             for path in files.map(|path| path(&self.exec_dir)) {
                 // The whole directory may be gone already.
                 let _ = fs::remove_file(path);
