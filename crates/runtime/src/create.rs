@@ -1,6 +1,7 @@
 //! Makes a container: gathers facts, plans, opens what is the host's, makes the process, and talks to it until
 //! everything is there but the program.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -50,6 +51,7 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
     let filter = filter(request.spec)?;
     let state = state(request.id, request.spec, request.bundle);
     let (here, there) = Channel::pair()?;
+    let here = Cell::new(Some(here));
     let held = matches!(request.gate, Gate::Held);
     let inside = Inside {
         sources: open_sources(&plan, request.cgroup, &procfs)?,
@@ -64,9 +66,11 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
         filter: filter.as_ref(),
         makes_working_dir: true,
         entrance: entrance(request.cgroup)?,
+        host_end: Some(&here),
         ..Inside::new(there, process(request.spec)?, state.clone())
     };
     let child = make_process(&plan, &procfs, request.cgroup, inside)?;
+    let here = here.take().ok_or_else(channel::unexpected)?;
     let finished =
         host_side(&plan, &procfs, &here, &child, request.spec.hooks.as_ref(), state).and_then(|console| {
             let start_time_ticks = procfs.start_time_ticks(child.pid)?;
@@ -208,8 +212,10 @@ fn clone_or_take(path: &Path, recursive: bool) -> linux::Result<OwnedFd> {
 /// A user namespace with these maps, for an id-mapped mount: it lives as long as its descriptor.
 fn user_namespace(maps: &IdMaps, procfs: &Procfs) -> Result<OwnedFd> {
     let (here, there) = Channel::pair()?;
-    let child = kernel::clone_into(namespace::USER, None, move || {
-        // Until the other end is closed.
+    let here = Cell::new(Some(here));
+    let child = kernel::clone_into(namespace::USER, None, || {
+        // Its own copy of the other end closed, it waits until that of the host's side is: also when that is killed.
+        drop(here.take());
         let _ = there.receive();
         0
     })?;

@@ -1,5 +1,6 @@
 //! Runs one more process in a container.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use linux::procfs::Procfs;
 use linux::root::Root;
 
 use crate::apply::Inside;
-use crate::channel::Channel;
+use crate::channel::{self, Channel};
 use crate::create::{duplicate, end, entrance, filter, filter_listener, state};
 use crate::error::While;
 use crate::plan::{Manner, Op, Plan, bit, domain, list, plan_process};
@@ -28,6 +29,7 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
     credentials::set_dumpable(false)?;
     let filter = filter(request.spec)?;
     let (here, there) = Channel::pair()?;
+    let here = Cell::new(Some(here));
     let own_pid_namespace = procfs.namespace(kernel::own_pid(), "pid")?;
     let kinds = namespaces(&request);
     let inside = Inside {
@@ -38,6 +40,7 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
         plain_newlines: request.stdio.plain_newlines,
         filter: filter.as_ref(),
         entrance: entrance(request.cgroup)?,
+        host_end: Some(&here),
         ..Inside::new(there, request.process, state(request.id, request.spec, Path::new("")))
     };
     let container = request.container;
@@ -51,6 +54,7 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
         kernel::set_namespace(&own_pid_namespace, namespace::PID)?;
     }
     let child = made?;
+    let here = here.take().ok_or_else(channel::unexpected)?;
     match host_side(&procfs, &here, child.pid, &plan) {
         Ok(console) => Ok(Executed { pid: child.pid, pidfd: child.pidfd, console }),
         Err(error) => {

@@ -6,6 +6,7 @@ mod process;
 
 pub(crate) use mounts::overlay;
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -35,6 +36,9 @@ pub(crate) struct Inside<'a> {
     pub(crate) procfs: Option<Procfs>,
     /// The host's side.
     pub(crate) channel: Channel,
+    /// The copy of the host's end that the new process has until it closes it: the end of the host's side would not be
+    /// seen otherwise.
+    pub(crate) host_end: Option<&'a Cell<Option<Channel>>>,
     /// How `start` comes in.
     pub(crate) gate: Option<Gate>,
     /// Standard input, output and error.
@@ -80,6 +84,7 @@ impl<'a> Inside<'a> {
             root: None,
             procfs: None,
             channel,
+            host_end: None,
             gate: None,
             stdio: [None, None, None],
             plain_newlines: false,
@@ -114,6 +119,7 @@ impl Inside<'_> {
 
     /// Enters the control group, before anything else is done in its name.
     pub(crate) fn enter(&mut self) -> Result<()> {
+        drop(self.host_end.take().map(Cell::take));
         if self.hooks.is_some() || self.filter_listener.is_some() {
             self.state.pid = self.pid_outside()?;
         }
