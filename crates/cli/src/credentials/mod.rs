@@ -7,7 +7,7 @@
 //! ```
 
 mod config_file;
-mod helper;
+mod program;
 
 use api::registry::AuthConfig;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::session::Session;
 pub(crate) use config_file::ConfigFile;
-use helper::Helper;
+use program::Helper;
 
 /// The key of Docker Hub.
 pub(crate) const HUB: &str = "https://index.docker.io/v1/";
