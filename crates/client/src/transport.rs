@@ -21,7 +21,7 @@ pub(crate) enum Transport {
     Unix(UnixStream),
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    Relay(Relay),
+    Relay(Box<Relay>),
 }
 
 /// A program whose standard input and output are the connection. Killed when the connection is dropped.
@@ -48,7 +48,7 @@ impl Transport {
             }
             Address::Ssh(ssh) => {
                 let relay = relay(&ssh.command());
-                relay.map(Self::Relay).map_err(|source| refused(address, source))
+                relay.map(|relay| Self::Relay(Box::new(relay))).map_err(|source| refused(address, source))
             }
         }
     }

@@ -150,13 +150,12 @@ fn asked(words: &[&str]) -> Result<Asked, Failure> {
     Ok(asked)
 }
 
+/// Certificates of an endpoint: the name of a file and its content.
+type Certificates = Vec<(&'static str, Vec<u8>)>;
+
 impl Asked {
     /// The endpoint's address, whether certificates are looked at, and their contents.
-    fn settle(
-        &self,
-        session: &Session,
-        store: &Store,
-    ) -> Result<(String, bool, Vec<(&'static str, Vec<u8>)>), Failure> {
+    fn settle(&self, session: &Session, store: &Store) -> Result<(String, bool, Certificates), Failure> {
         if let Some(name) = &self.from {
             let context = find(session, store, name)?;
             return Ok((context.host().to_owned(), context.skips_verification(), copied(store, name)?));
@@ -183,7 +182,7 @@ fn find(session: &Session, store: &Store, name: &str) -> Result<Context, Failure
     Ok(Context::new(DEFAULT, "", &host, false))
 }
 
-fn copied(store: &Store, name: &str) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
+fn copied(store: &Store, name: &str) -> Result<Certificates, Failure> {
     let directory = store.tls_dir(name).join("docker");
     let there = store.tls(name);
     let names = crate::context::TLS_FILES.iter().filter(|file| there.iter().any(|other| other == *file));
