@@ -189,6 +189,13 @@ fn names(scope: &Scope<'_>) -> Result<()> {
         let answer = inside(scope, &asking, &format!("ping -c 1 -W 5 {known} | head -n 1"))?;
         contains(&known, &answer, &format!("({address})"))?;
     }
+    let link = format!("{web}:store");
+    let linked = sleeper(scope, "linked", &["--network", &name, "--link", &link])?;
+    contains(
+        "a link",
+        &inside(scope, &linked, "ping -c 1 -W 5 store | head -n 1")?,
+        &format!("({address})"),
+    )?;
     let back = inside(scope, &asking, &format!("nslookup {address}"))?;
     contains("the name of an address", &back, &format!("{web}.{name}"))?;
     same(

@@ -51,6 +51,9 @@ pub(crate) fn endpoints(
     if settings.mac_address.is_empty() {
         config_mac.clone_into(&mut settings.mac_address);
     }
+    if main.has_names() && settings.links.is_none() {
+        settings.links = host.links.clone().filter(|links| !links.is_empty());
+    }
     let fixed = |name: &String| name == "host" || name == "none";
     if endpoints.len() > 1 && endpoints.keys().any(fixed) {
         return Err(Error::invalid(
