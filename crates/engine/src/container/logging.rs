@@ -212,9 +212,12 @@ mod tests {
         LogSpec { driver: driver.to_owned(), options }
     }
 
+    /// A driver, its options, and the refusal; empty when there is none.
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
     #[test]
     fn what_a_driver_does_not_take_is_refused() {
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        let cases: &[Case] = &[
             ("json-file", &[("max-size", "1m"), ("mode", "non-blocking"), ("max-buffer-size", "4m")], ""),
             ("local", &[("max-size", "1m"), ("mode", "blocking")], ""),
             ("none", &[("anything", "goes")], ""),
