@@ -347,7 +347,7 @@ fn requests_in_the_wrong_state_are_refused(lab: &Lab) {
     let mut create = lab.create(&shim, "read line", interactive());
     create.log.driver = LogDriver::Unsupported;
     let text = refused(&mut shim, Request::Create(Box::new(create.clone())));
-    assert_eq!(text, "invalid log settings: this shim writes json-file or none");
+    assert_eq!(text, "invalid log settings: this shim writes json-file, local or none");
     create.log.driver = LogDriver::None;
     shim.make(create.clone());
     assert_eq!(shim.status().state, State::Created);

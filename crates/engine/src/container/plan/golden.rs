@@ -168,7 +168,7 @@ fn what_cannot_be_is_refused_in_dockers_words() {
         ),
         (
             r#"{"Cmd":["a"],"HostConfig":{"LogConfig":{"Type":"nope"}}}"#,
-            "logger: no log driver named 'nope' is registered (this engine has json-file and none)",
+            "logger: no log driver named 'nope' is registered",
         ),
         (r#"{"Cmd":["a"],"HostConfig":{"Runtime":"nope"}}"#, "unknown or invalid runtime name: nope"),
         (
