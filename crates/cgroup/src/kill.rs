@@ -9,6 +9,8 @@ use crate::group::{ENOENT, pids_below};
 use crate::{Cgroup, Controller, Error, Result, Version};
 
 const SIGKILL: i32 = 9;
+/// A file of a group that was removed since it was opened.
+const ENODEV: i32 = 19;
 
 /// The most processes held by descriptor at once.
 const BATCH: usize = 256;
@@ -38,7 +40,14 @@ impl Cgroup {
     fn kill_v2(&self, deadline: Instant) -> Result<bool> {
         let Some(dir) = self.unified_dir() else { return Ok(true) };
         match dir.write("cgroup.kill", b"1") {
-            Ok(()) => self.wait_empty(deadline.saturating_duration_since(Instant::now())),
+            Ok(()) => {
+                // Frozen processes die as well; whoever comes next shall find the group as if nothing had been.
+                match dir.write("cgroup.freeze", b"0") {
+                    Err(error) if ![ENOENT, ENODEV].contains(&error.errno()) => return Err(error.into()),
+                    _ => {}
+                }
+                self.wait_empty(deadline.saturating_duration_since(Instant::now()))
+            }
             Err(error) if error.errno() == ENOENT => self.kill_in_rounds(dir, deadline),
             Err(error) => Err(error.into()),
         }
