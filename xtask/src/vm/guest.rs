@@ -33,7 +33,7 @@ type Port = Arc<Mutex<File>>;
 pub(crate) fn run_inside(words: &[String]) -> Result<()> {
     let boot = words.first().context("the guest's boot has no name")?;
     if boot == "conformance" {
-        return conformance();
+        return conformance(&words[1..]);
     }
     let port = open_port()?;
     let text = fs::read(Path::new(INSIDE).join(STEPS)).context("the plan")?;
@@ -53,14 +53,11 @@ pub(crate) fn run_inside(words: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The parts of the black-box suite that depend on how groups are made, on the version of cgroups and on security modules.
-const CHECKS: &[&str] = &["confinement", "isolation", "limits"];
-
 /// A part of the black-box suite, with our own client, against a daemon with its defaults.
-fn conformance() -> Result<()> {
+fn conformance(areas: &[String]) -> Result<()> {
     let berth = crate::workspace::berth_program().display().to_string();
     let mut words = vec!["--busybox-only".to_owned(), "--client".to_owned(), berth];
-    words.extend(CHECKS.iter().map(|check| (*check).to_owned()));
+    words.extend_from_slice(areas);
     crate::suite::run_inside(&words)
 }
 

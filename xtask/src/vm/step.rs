@@ -68,11 +68,21 @@ pub(crate) fn plan(built: &Built, words: &[String]) -> Vec<Step> {
         steps.push(Step { boot, name: name(boot, &test.package, &test.name), command: vec![test.inside()] });
     }
     for boot in Boot::ALL {
-        let command = [&payload::xtask(), "inside", "vm", "conformance"].map(str::to_owned).to_vec();
+        let suite = [&payload::xtask(), "inside", "vm", "conformance"].map(str::to_owned);
+        let command = suite.into_iter().chain(checks(boot).iter().map(|check| (*check).to_owned())).collect();
         steps.push(Step { boot, name: name(boot, "conformance", "berth"), command });
     }
     steps.retain(|step| is_wanted(&step.name, words));
     steps
+}
+
+/// The areas of the black-box suite that depend on how groups are made, on the version of cgroups and on security modules.
+/// All of them run where groups are made by systemd; where we make them, the limits tell.
+fn checks(boot: Boot) -> &'static [&'static str] {
+    match boot {
+        Boot::Plain => &["limits"],
+        Boot::Systemd => &["confinement", "isolation", "limits"],
+    }
 }
 
 /// Tests that every machine can run are run where nobody else makes groups, the others beside systemd.
