@@ -16,6 +16,11 @@ const BATCH: usize = 256;
 /// How often a group is looked at again whose last process has ended but not yet left.
 const LAST_LEAVE: Duration = Duration::from_millis(1);
 
+/// How often the list is read again while nobody ends. The init of a pid namespace that was killed ends only once those
+/// are reaped that joined it from outside, and they may be children of whoever waits here: its descriptor never tells,
+/// the list does.
+const READ_AGAIN: Duration = Duration::from_millis(20);
+
 impl Cgroup {
     /// Waits until no process is left in the group or below it; `false` when the time is over first.
     pub fn wait_empty(&self, timeout: Duration) -> Result<bool> {
@@ -34,7 +39,7 @@ impl Cgroup {
         }
     }
 
-    /// Waits until a process below `dir` ends; `false` when the time is over first.
+    /// Waits until a process below `dir` ends, or the list is worth reading again; `false` when the time is over.
     ///
     /// When none is listed the kernel may still be taking leave of the last one, for which v1 has no event: that is
     /// waited for in steps of a millisecond.
@@ -52,16 +57,9 @@ impl Cgroup {
             }
         }
         let fds: Vec<_> = living.iter().map(|pidfd| (pidfd.as_fd(), Interest::Readable)).collect();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let step = if fds.is_empty() { left.min(LAST_LEAVE) } else { left };
-            if wait(&fds, step)?.contains(&true) || (fds.is_empty() && !left.is_zero()) {
-                return Ok(true);
-            }
-            if left.is_zero() {
-                return Ok(false);
-            }
-        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let step = left.min(if fds.is_empty() { LAST_LEAVE } else { READ_AGAIN });
+        Ok(wait(&fds, step)?.contains(&true) || !left.is_zero())
     }
 }
 
