@@ -25,6 +25,8 @@ fn main() {
 struct PlainProcesses {
     fifo: Option<std::path::PathBuf>,
     pidfds: Vec<PidFd>,
+    /// Every process that was launched leads a group, which may outlive it.
+    groups: Vec<u32>,
 }
 
 impl PlainProcesses {
@@ -47,6 +49,7 @@ impl PlainProcesses {
         // Signal 0 only asks whether the process has been reaped.
         self.pidfds.retain(|pidfd| pidfd.send(0).unwrap_or(false));
         self.pidfds.push(pidfd);
+        self.groups.push(pid);
         Ok(Launched { pid, pidfd: handle, console: pair.map(|pair| pair.controller) })
     }
 }
@@ -86,6 +89,9 @@ impl Launch for PlainProcesses {
     fn kill_all(&mut self) -> Result<(), Error> {
         for pidfd in self.pidfds.drain(..) {
             pidfd.send(9)?;
+        }
+        for leader in self.groups.drain(..) {
+            linux::child::signal_group(leader, 9)?;
         }
         Ok(())
     }
