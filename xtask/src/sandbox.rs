@@ -18,7 +18,8 @@ const RESOLVER: &str = "nameserver 10.0.2.3\n";
 /// Runs `cargo xtask <words>` again in namespaces of its own.
 pub(crate) fn enter(words: &[&str]) -> Result<()> {
     packages::install(&["util-linux", "iproute2", "nftables", "slirp4netns"])?;
-    let program = std::env::current_exe().context("the path of this program")?;
+    // The file that runs, also when a build has put another one in its place meanwhile.
+    let program = format!("/proc/{}/exe", std::process::id());
     let status = Command::new("unshare")
         .args(["--net", "--mount", "--propagation", "slave", "--"])
         .arg(program)
