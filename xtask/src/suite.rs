@@ -34,7 +34,13 @@ impl Request {
             let mut value = || words.next().with_context(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--against" => request.against = Some(PathBuf::from(value()?)),
-                "--client" => request.client = PathBuf::from(value()?),
+                // Checks call it from directories of their own; a bare name is looked for in $PATH.
+                "--client" => {
+                    request.client = match value()? {
+                        path if path.contains('/') => std::path::absolute(path).context("--client")?,
+                        name => PathBuf::from(name),
+                    }
+                }
                 "--busybox-only" => {
                     // Checks that need more are passed over.
                     (request.busybox_only, request.options.strict) = (true, false);
