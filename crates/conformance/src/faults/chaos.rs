@@ -69,6 +69,8 @@ struct Client<'a> {
     expected: Vec<&'static str>,
     /// Its program was told to end and may do so at any moment, also between a look and a request.
     is_ending: bool,
+    /// A removal was asked for and not answered: a daemon that comes back may carry it on at any moment.
+    may_vanish: bool,
     requests: usize,
     history: Vec<String>,
 }
@@ -81,6 +83,7 @@ impl<'a> Client<'a> {
             random,
             expected: vec!["absent"],
             is_ending: false,
+            may_vanish: false,
             requests: 0,
             history: Vec::new(),
         }
@@ -144,9 +147,14 @@ impl<'a> Client<'a> {
         self.history.push(format!("{what}{}", if lost { " (no answer)" } else { "" }));
         self.expected = done.to_vec();
         match what {
+            "create" if !lost => self.may_vanish = false,
             "start" => self.is_ending = false,
             "stop" | "kill" | "restart" | "remove" => self.is_ending = true,
             _ => {}
+        }
+        self.may_vanish |= lost && what == "remove";
+        if self.may_vanish {
+            self.expected.push("absent");
         }
         let Ok(answer) = answer else {
             self.expected.extend(before);
@@ -154,6 +162,7 @@ impl<'a> Client<'a> {
         };
         match answer.status {
             200 | 201 | 204 | 304 => Ok(()),
+            404 if self.may_vanish => Ok(()),
             409 if self.is_ending => {
                 self.expected.extend(before);
                 self.expected.extend(["exited", "running"]);
