@@ -71,6 +71,8 @@ struct Client<'a> {
     is_ending: bool,
     /// A removal was asked for and not answered: a daemon that comes back may carry it on at any moment.
     may_vanish: bool,
+    /// The same of anything that ends or begins its program.
+    is_carried_on: bool,
     requests: usize,
     history: Vec<String>,
 }
@@ -84,6 +86,7 @@ impl<'a> Client<'a> {
             expected: vec!["absent"],
             is_ending: false,
             may_vanish: false,
+            is_carried_on: false,
             requests: 0,
             history: Vec::new(),
         }
@@ -146,15 +149,19 @@ impl<'a> Client<'a> {
         let lost = answer.is_err();
         self.history.push(format!("{what}{}", if lost { " (no answer)" } else { "" }));
         self.expected = done.to_vec();
+        let ends = matches!(what, "stop" | "kill" | "restart" | "remove");
         match what {
-            "create" if !lost => self.may_vanish = false,
+            "create" if !lost => (self.may_vanish, self.is_carried_on) = (false, false),
             "start" => self.is_ending = false,
-            "stop" | "kill" | "restart" | "remove" => self.is_ending = true,
-            _ => {}
+            _ => self.is_ending |= ends,
         }
+        self.is_carried_on |= lost && ends;
         self.may_vanish |= lost && what == "remove";
+        if self.is_carried_on {
+            self.expected.extend(["running", "exited"]);
+        }
         if self.may_vanish {
-            self.expected.push("absent");
+            self.expected.extend(["removing", "dead", "absent"]);
         }
         let Ok(answer) = answer else {
             self.expected.extend(before);
@@ -166,6 +173,11 @@ impl<'a> Client<'a> {
             409 if self.is_ending => {
                 self.expected.extend(before);
                 self.expected.extend(["exited", "running"]);
+                Ok(())
+            }
+            // The program went while somebody joined it.
+            500 if self.is_ending && what == "exec" => {
+                self.expected.push("exited");
                 Ok(())
             }
             status => bail!("{what}: {status} {}", answer.message()),
