@@ -19,6 +19,9 @@ const ROWS: &[&[&str]] = &[
     &["xtask"],
 ];
 
+/// What every crate may use in its tests, and none elsewhere.
+const FOR_TESTS: &[&str] = &["fuzz"];
+
 /// What may be named only by the crates listed.
 const RESERVED: &[(&str, &[&str])] = &[("rustix", &["linux"]), ("libc", &["linux"])];
 
@@ -43,6 +46,12 @@ fn compare(packages: &[Package]) -> Vec<String> {
 
 fn compare_package(package: &Package, rows: &BTreeMap<&str, usize>) -> Vec<String> {
     let name = package.name.as_str();
+    if FOR_TESTS.contains(&name) {
+        let uses = package.dependencies.iter().filter(|dependency| dependency.path.is_some());
+        return uses
+            .map(|other| format!("{name} depends on {}: it stands below all of ours", other.name))
+            .collect();
+    }
     let Some(&row) = rows.get(name) else {
         return vec![format!(
             "crate {name} has no row in xtask/src/layers.rs and ARCHITECTURE.md: give it one"
@@ -51,7 +60,13 @@ fn compare_package(package: &Package, rows: &BTreeMap<&str, usize>) -> Vec<Strin
     let mut found = Vec::new();
     for dependency in &package.dependencies {
         let other = dependency.name.as_str();
-        if dependency.path.is_some() {
+        if FOR_TESTS.contains(&other) {
+            if dependency.kind.as_deref() != Some("dev") {
+                found.push(format!(
+                    "{name} depends on {other}, which is for tests: name it in dev-dependencies"
+                ));
+            }
+        } else if dependency.path.is_some() {
             match rows.get(other) {
                 Some(&below) if below < row => {}
                 Some(&below) => {
@@ -90,6 +105,7 @@ mod tests {
             .map(|name| Dependency {
                 name: (*name).to_owned(),
                 path: ROWS.iter().flat_map(|row| row.iter()).any(|ours| ours == name).then(PathBuf::new),
+                kind: None,
             })
             .collect();
         let package = Package { name: name.to_owned(), dependencies, targets: Vec::new() };
@@ -123,6 +139,12 @@ mod tests {
     fn the_suite_sees_no_inside_of_the_engine() {
         check("conformance", &["linux"], &[]);
         check("conformance", &["api"], &["conformance depends on api: it is a black-box suite"]);
+    }
+
+    #[test]
+    fn what_is_for_tests_stays_in_tests() {
+        check("oci", &["fuzz"], &["oci depends on fuzz, which is for tests: name it in dev-dependencies"]);
+        check("fuzz", &["oci"], &["fuzz depends on oci: it stands below all of ours"]);
     }
 
     #[test]

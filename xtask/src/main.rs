@@ -1,4 +1,4 @@
-//! Development commands, one word each: `cargo xtask check | test | demo | conformance | vm | bench`.
+//! Development commands, one word each: `cargo xtask check | test | conformance | vm | faults | fuzz | demo | bench`.
 
 mod bench;
 mod check;
@@ -6,6 +6,7 @@ mod demo;
 mod everything;
 mod faults;
 mod fixtures;
+mod fuzz;
 mod layers;
 mod packages;
 mod process;
@@ -31,6 +32,8 @@ usage: cargo xtask <command>
   vm [WORD...]   kernel tests under cgroup v2, systemd and AppArmor, in a virtual machine; needs root
   faults [--seed N] [--steps N] [--seconds N] [WORD...]
                  the daemon killed before every step of every operation (or N of each), and at random under load; needs root
+  fuzz [--seconds N] [--seed N] [TARGET...]
+                 parsers fed with mutated seeds, N seconds (60) each, or those whose names contain a TARGET; needs root for some
   syscalls       write the table of system call numbers for the seccomp compiler
 ";
 
@@ -54,6 +57,7 @@ fn dispatch(words: &[String]) -> Result<()> {
         "demo" => demo::run(),
         "bench" => bench::run(rest),
         "faults" => faults::run(rest),
+        "fuzz" => fuzz::run(rest),
         "conformance" => suite::run(rest),
         sandbox::INSIDE => dispatch_inside(rest),
         "vm" => vm::run(rest),

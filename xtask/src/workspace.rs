@@ -35,6 +35,8 @@ pub(crate) struct Package {
 pub(crate) struct Dependency {
     pub(crate) name: String,
     pub(crate) path: Option<PathBuf>,
+    /// `dev`, `build`, or `None` for an ordinary one.
+    pub(crate) kind: Option<String>,
 }
 
 /// One thing cargo can build from a crate.

@@ -8,6 +8,8 @@ mod compression;
 mod content;
 mod diff;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod hash;
 pub mod hello;
 mod images;

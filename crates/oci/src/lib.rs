@@ -2,6 +2,8 @@
 
 mod config;
 pub mod digest;
+#[cfg(test)]
+mod fuzz;
 pub mod image;
 pub mod platform;
 pub mod reference;

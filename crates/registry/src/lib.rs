@@ -26,6 +26,8 @@ mod client;
 mod endpoint;
 mod error;
 mod follow;
+#[cfg(test)]
+mod fuzz;
 mod list;
 mod login;
 mod manifest;

@@ -6,7 +6,7 @@
 //! ```
 //! A realm gets the user's credentials; the registry itself gets only the token. Nobody else gets either.
 
-mod challenge;
+pub(crate) mod challenge;
 mod credentials;
 mod token;
 

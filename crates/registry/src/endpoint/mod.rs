@@ -6,9 +6,9 @@
 
 mod facts;
 mod files;
-mod hosts_toml;
+pub(crate) mod hosts_toml;
 mod plan;
-mod registries_conf;
+pub(crate) mod registries_conf;
 
 use std::path::PathBuf;
 
