@@ -13,6 +13,7 @@ mod images;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod links;
 mod logs;
 mod network;
 mod networks;
@@ -50,6 +51,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         terminals::checks,
         isolation::checks,
         limits::checks,
+        links::checks,
         network::checks,
         sharing::checks,
         networks::checks,
@@ -64,7 +66,6 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
     areas.push(confinement::checks);
     if engine.program.is_some() {
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
-        areas.push(ours::checks);
         areas.push(doors::checks);
     }
     areas.into_iter().flat_map(|checks| checks()).collect()

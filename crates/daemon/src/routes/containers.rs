@@ -211,7 +211,8 @@ async fn update(mut call: Request) -> Outcome {
 
 async fn remove(call: Request) -> Outcome {
     if call.query.flag("link") {
-        return Err(Failure::not_implemented("removing a link between containers"));
+        container::links::unlink(&call.state.engine, call.param("name")).await?;
+        return no_content();
     }
     let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
     container::remove::remove(&call.state.engine, call.param("name"), force, volumes).await?;

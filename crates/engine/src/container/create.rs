@@ -9,6 +9,7 @@ use api::host_config::HostConfig;
 use serde::{Deserialize, Serialize};
 
 use super::health;
+use super::links;
 use super::owner;
 use super::record::Record;
 use super::resolve::{self, Donor, Facts, merge_image};
@@ -89,6 +90,7 @@ fn make(
         &config.mac_address,
         networking,
     )?;
+    let links = links::resolve(engine, &host)?;
     let facts = Facts {
         config: &current,
         id: &container_id,
@@ -122,6 +124,7 @@ fn make(
         state: State::Created(Ended::default()),
         health: None,
         remove_volumes: false,
+        links,
         attachments: Vec::new(),
     };
     commit(engine, record, image.runnable.as_ref())

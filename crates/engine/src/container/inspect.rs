@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use api::container::{Health as ApiHealth, HealthcheckResult, State as ApiState};
 use api::container_inspect::{Inspect, NetworkSettings, RootFsStorage, Snapshot, Storage};
 use api::endpoint::EndpointSettings;
+use api::host_config::HostConfig;
 use api::mount::{MountPoint, kind};
 use api::port::{Port, PortBinding, PortMap, PortSummary, Protocol};
 
@@ -64,7 +65,10 @@ fn from_view(engine: &Engine, view: &View) -> Inspect {
         platform: "linux".to_owned(),
         app_armor_profile: apparmor_profile(engine, record),
         exec_ids: (!execs.is_empty()).then_some(execs),
-        host_config: Some(record.host_config.clone()),
+        host_config: Some(HostConfig {
+            links: super::links::shown(engine, record),
+            ..record.host_config.clone()
+        }),
         storage: Some(Storage {
             root_fs: Some(RootFsStorage { snapshot: Some(Snapshot { name: "overlayfs".to_owned() }) }),
         }),

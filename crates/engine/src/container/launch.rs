@@ -94,7 +94,9 @@ pub(crate) async fn launch(
     let _layer = handle.layer.lock().await;
     let reserved = reserve(engine, handle, &record).await?;
     let attempt = run(engine, &record, &reserved, waiting).await;
-    if attempt.is_err() {
+    if attempt.is_ok() {
+        super::links::tell_parents(engine, &record.id).await;
+    } else {
         // The owner's teardown, which follows a failure, frees what was reserved.
         tracing::debug!(container = crate::id::short(&record.id), "launch failed");
     }

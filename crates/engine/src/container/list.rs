@@ -5,6 +5,7 @@ use api::container_list::{Summary, SummaryHostConfig, SummaryNetworkSettings};
 use api::filters::Filters;
 
 use super::inspect::{mount_points, network_endpoints, port_summaries};
+use super::links;
 use super::state::{Nanos, State};
 use super::view::View;
 use crate::engine::Engine;
@@ -47,17 +48,19 @@ const KEYS: &[&str] = &[
 pub async fn list(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
     options.filters.validate(KEYS).map_err(|error| Error::invalid(error.to_string()))?;
     let matching = Criteria::new(engine, options)?;
-    let mut views: Vec<_> = engine
-        .containers
-        .all()
+    let all: Vec<_> = engine.containers.all().iter().map(super::registry::Handle::view).collect();
+    let mut views: Vec<_> = all
         .iter()
-        .map(super::registry::Handle::view)
         .filter(|view| !matches!(view.state(), State::Gone { .. }) && matching.accept(view))
         .collect();
+    let mut others = links::names(all.iter().map(|view| view.record.as_ref()));
     views.sort_by(|a, b| b.record.created.cmp(&a.record.created).then_with(|| a.record.id.cmp(&b.record.id)));
     views.truncate(options.limit.unwrap_or(usize::MAX));
     let now = time::now();
     let mut rows: Vec<Summary> = views.iter().map(|view| summary(engine, view, now)).collect();
+    for row in &mut rows {
+        row.names.extend(others.remove(&row.id).unwrap_or_default());
+    }
     if options.size {
         for (row, view) in rows.iter_mut().zip(&views) {
             let (engine, record) = (engine.clone(), (*view.record).clone());

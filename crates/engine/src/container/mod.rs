@@ -17,6 +17,7 @@ mod held;
 pub mod inspect;
 pub mod kill;
 mod launch;
+pub mod links;
 pub mod list;
 mod logging;
 pub mod logs;

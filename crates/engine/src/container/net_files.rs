@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::launch::Places;
+use super::links;
 use super::record::{Attachment, Record};
 use super::spec::Share;
 use crate::engine::Engine;
@@ -18,7 +19,8 @@ pub(super) fn write(engine: &Engine, record: &Record, attachments: &[Attachment]
         return Ok(());
     }
     let dir = Places::of(engine, &record.id).data_dir;
-    let Files { hosts, hostname, resolv_conf } = engine.networks.files(record, attachments)?;
+    let Files { hosts, hostname, resolv_conf } =
+        engine.networks.files(record, attachments, &links::hosts(engine, record))?;
     put(&dir, "hosts", &hosts)?;
     put(&dir, "hosts.written", &hosts)?;
     put(&dir, "hostname", &hostname)?;
@@ -28,7 +30,8 @@ pub(super) fn write(engine: &Engine, record: &Record, attachments: &[Attachment]
 /// Has the files of a running container follow its networks. Lines that the user added stay.
 pub(crate) fn rewrite(engine: &Engine, record: &Record) -> Result<()> {
     let dir = Places::of(engine, &record.id).data_dir;
-    let Files { hosts, resolv_conf, .. } = engine.networks.files(record, &record.attachments)?;
+    let Files { hosts, resolv_conf, .. } =
+        engine.networks.files(record, &record.attachments, &links::hosts(engine, record))?;
     let (current, written) = (get(&dir, "hosts"), get(&dir, "hosts.written"));
     let merged = if current == written { hosts.clone() } else { merge(&current, &written, &hosts) };
     put(&dir, "hosts", &merged)?;

@@ -43,9 +43,21 @@ pub struct Record {
     pub health: Option<Health>,
     /// Its anonymous volumes go with it.
     pub remove_volumes: bool,
+    /// Containers that it knows by further names; only in the default network.
+    #[serde(default)]
+    pub links: Vec<Link>,
     /// Network resources that belong to the current run, in the order of its interfaces; freed at its end.
     #[serde(default)]
     pub attachments: Vec<Attachment>,
+}
+
+/// Another name for another container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The other one.
+    pub container_id: String,
+    /// What it is called.
+    pub alias: String,
 }
 
 /// What a run holds in one network.

@@ -151,6 +151,13 @@ impl Registry {
         if let Some(handle) = index.names.get(name).and_then(|id| index.containers.get(id)) {
             return Ok(handle.clone());
         }
+        if let Some((parent, alias)) = name.split_once('/') {
+            let parent =
+                index.names.get(parent).and_then(|id| index.containers.get(id)).ok_or_else(missing)?;
+            let view = parent.view();
+            let link = view.record.links.iter().find(|link| link.alias == alias).ok_or_else(missing)?;
+            return index.containers.get(link.container_id.as_str()).cloned().ok_or_else(missing);
+        }
         if reference.is_empty() {
             return Err(missing());
         }

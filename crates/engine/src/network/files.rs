@@ -23,13 +23,15 @@ pub(crate) struct Files {
 pub(super) fn files(
     record: &Record,
     attachments: &[Attachment],
+    linked: &[HostsEntry],
     gateway: Option<IpAddr>,
     dns: &Dns,
 ) -> Result<Files> {
     let spec = &record.spec;
     let on_host = spec.namespaces.network == Share::Host;
     let invalid = |error: network::files::InvalidText| Error::invalid(error.to_string());
-    let extra = extra(spec, gateway)?;
+    let mut extra = extra(spec, gateway)?;
+    extra.extend_from_slice(linked);
     let hosts = if on_host {
         hosts_file_on_host(&std::fs::read_to_string("/etc/hosts").unwrap_or_default(), &extra)
     } else {

@@ -29,6 +29,7 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use network::files::HostsEntry;
 use network::ipam::AddressPool;
 
 use crate::config::Config;
@@ -228,7 +229,12 @@ impl Networks {
     }
 
     /// The files that name hosts and nameservers.
-    pub(crate) fn files(&self, record: &Record, attachments: &[Attachment]) -> Result<Files> {
-        files::files(record, attachments, self.gateway(), &self.dns)
+    pub(crate) fn files(
+        &self,
+        record: &Record,
+        attachments: &[Attachment],
+        linked: &[HostsEntry],
+    ) -> Result<Files> {
+        files::files(record, attachments, linked, self.gateway(), &self.dns)
     }
 }

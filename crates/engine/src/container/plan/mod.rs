@@ -37,6 +37,8 @@ pub(crate) struct StartFacts {
     pub(crate) user: User,
     /// Its home directory.
     pub(crate) home: String,
+    /// What links add to its environment.
+    pub(crate) linked: Vec<String>,
     /// Devices to make: all of the host for a privileged container, else those asked for, with their numbers.
     pub(crate) devices: Vec<FoundDevice>,
     /// Numbers of block devices named in limits, by path.
@@ -105,7 +107,7 @@ pub(crate) fn process(given: &ProcessSpec, hostname: Option<&str>, facts: &Start
             .then_some(ConsoleSize { height: console[0], width: console[1] }),
         user: facts.user.clone(),
         args: given.args.clone(),
-        env: environment(given, hostname, &facts.home),
+        env: environment(given, hostname, facts),
         cwd: given.cwd.clone(),
         capabilities: Some(Capabilities {
             bounding: all(),
@@ -127,12 +129,13 @@ pub(crate) fn process(given: &ProcessSpec, hostname: Option<&str>, facts: &Start
 }
 
 /// What every program finds, then what was asked for; the later one of a name wins and keeps its place.
-fn environment(given: &ProcessSpec, hostname: Option<&str>, home: &str) -> Vec<String> {
+fn environment(given: &ProcessSpec, hostname: Option<&str>, facts: &StartFacts) -> Vec<String> {
     let mut env = vec![DEFAULT_PATH.to_owned()];
     env.extend(hostname.map(|name| format!("HOSTNAME={name}")));
     if given.tty {
         env.push("TERM=xterm".to_owned());
     }
+    env.extend(facts.linked.iter().cloned());
     let has = |env: &[String], name: &str| {
         env.iter().position(|entry| entry.split_once('=').is_some_and(|(key, _)| key == name))
     };
@@ -144,7 +147,7 @@ fn environment(given: &ProcessSpec, hostname: Option<&str>, home: &str) -> Vec<S
         }
     }
     if has(&env, "HOME").is_none() {
-        env.push(format!("HOME={home}"));
+        env.push(format!("HOME={}", facts.home));
     }
     env
 }

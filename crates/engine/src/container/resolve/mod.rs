@@ -113,11 +113,6 @@ fn refuse_unsupported(host: &HostConfig) -> Result<()> {
     {
         return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
     }
-    // In a network of the user's a link is another name, which its name server knows.
-    let default_network = matches!(host.network_mode.as_str(), "" | "default" | "bridge");
-    if default_network && host.links.as_ref().is_some_and(|list| !list.is_empty()) {
-        return Err(Error::invalid("--link is not supported yet: use a user-defined network"));
-    }
     if host.resources.device_requests.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(Error::invalid("device requests (--gpus, CDI) are not supported yet"));
     }

@@ -24,7 +24,9 @@ pub(super) fn network(
         refuse_with_shared_network(config, host, mac)?;
     }
     if mode == "host" && host.links.as_ref().is_some_and(|links| !links.is_empty()) {
-        return Err(Error::invalid("conflicting options: host type networking can't be used with links"));
+        return Err(Error::invalid(
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+        ));
     }
     // As Docker: host and none networks ignore published ports.
     let ports = if matches!(mode, "host" | "none") || mode.starts_with("container:") {
