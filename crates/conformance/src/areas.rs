@@ -26,6 +26,7 @@ mod registry;
 mod run;
 mod sharing;
 mod terminals;
+mod volumes;
 mod websocket;
 
 // What the machine decides.
@@ -54,6 +55,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         links::checks,
         network::checks,
         sharing::checks,
+        volumes::checks,
         networks::checks,
         fields::checks,
         refusals::checks,

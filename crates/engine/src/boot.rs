@@ -132,6 +132,7 @@ fn sweep(engine: &Engine) -> Result<()> {
             end_stray(engine, &found)?;
         }
     }
+    crate::volume::settle(engine)?;
     engine.networks.sweep()?;
     if let Some(difference) = engine.networks.reconcile()? {
         tracing::info!(difference, "the firewall was made what the running containers need");

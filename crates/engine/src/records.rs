@@ -27,6 +27,25 @@ pub(crate) struct VolumeRecord {
     pub options: std::collections::BTreeMap<String, String>,
     /// Made without a name.
     pub anonymous: bool,
+    /// Who keeps it.
+    #[serde(default = "local_driver")]
+    pub driver: String,
+    /// What is still to be done with its directory before it can be used.
+    #[serde(default)]
+    pub pending: Option<Pending>,
+}
+
+/// What a change to a volume has still to do with its directory: the record comes first, and a boot finishes the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Pending {
+    /// Its content waits in the staging directory of this name.
+    Content(String),
+    /// Its directory has still this name.
+    Rename(String),
+}
+
+fn local_driver() -> String {
+    crate::volume::LOCAL.to_owned()
 }
 
 /// The engine's records.

@@ -228,7 +228,8 @@ pub async fn disk_usage(engine: &Engine, wanted: Wanted) -> Result<api::disk_usa
         let used = |volume: &&api::volume::Volume| {
             volume.usage_data.as_ref().is_some_and(|usage| usage.ref_count > 0)
         };
-        let size = |volume: &api::volume::Volume| volume.usage_data.as_ref().map_or(0, |usage| usage.size);
+        let size =
+            |volume: &api::volume::Volume| volume.usage_data.as_ref().map_or(0, |usage| usage.size.max(0));
         answer.volume_usage = Some(Usage {
             active_count: i64::try_from(items.iter().filter(used).count()).unwrap_or(0),
             reclaimable: total(items.iter().filter(|volume| !used(volume)).map(size)),

@@ -203,6 +203,29 @@ pub fn next_data(fd: impl AsFd, offset: u64) -> Result<Option<(u64, u64)>> {
     Ok(Some((start, end)))
 }
 
+/// Has a file share the content of another one (FICLONE); `false` when the file systems cannot.
+pub fn share_content(from: impl AsFd, to: impl AsFd) -> Result<bool> {
+    use rustix::io::Errno;
+    match rustix::fs::ioctl_ficlone(&to, &from) {
+        Ok(()) => Ok(true),
+        Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL | Errno::XDEV | Errno::NOSYS) => Ok(false),
+        Err(errno) => Err(Error::new(call("ioctl(FICLONE)", &to), errno.raw_os_error())),
+    }
+}
+
+/// Copies a range of a file to the same place of another one, inside the kernel; the bytes copied, 0 at the end of the
+/// file, `None` when the file systems cannot.
+pub fn copy_range(from: impl AsFd, to: impl AsFd, offset: u64, length: u64) -> Result<Option<u64>> {
+    use rustix::io::Errno;
+    let (mut source, mut target) = (offset, offset);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    match rustix::fs::copy_file_range(&from, Some(&mut source), &to, Some(&mut target), length) {
+        Ok(copied) => Ok(Some(copied as u64)),
+        Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::XDEV | Errno::NOSYS) => Ok(None),
+        Err(errno) => Err(Error::new(call("copy_file_range", &to), errno.raw_os_error())),
+    }
+}
+
 /// Makes a file's content and length durable.
 pub fn sync_data(fd: impl AsFd) -> Result<()> {
     rustix::fs::fdatasync(&fd).named(|| call("fdatasync", &fd))

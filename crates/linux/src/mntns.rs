@@ -58,6 +58,32 @@ pub fn clone_from(namespace_file: impl AsFd + Sync, path: &Path) -> Result<Owned
     })?
 }
 
+/// Runs `work` on a new thread that is in another mount namespace, with that namespace's root as its root and working
+/// directory. Descriptors of other namespaces stay usable.
+///
+/// # Errors
+/// The call that failed (then `work` did not run).
+///
+/// # Panics
+/// When `work` does.
+pub fn run_in<T: Send>(namespace_file: impl AsFd + Sync, work: impl FnOnce() -> T + Send) -> Result<T> {
+    on_thread(|| {
+        unshare(FILE_SYSTEM_STATE)?;
+        set_namespace(&namespace_file, namespace::MOUNT)?;
+        Ok(work())
+    })?
+}
+
+/// Detaches the topmost mount at a name of an open directory, and everything mounted below it. Only for threads of
+/// [`run_in`], whose working directory it changes.
+///
+/// # Errors
+/// The call that failed: `EINVAL` when nothing is mounted there.
+pub fn detach_in(directory: impl AsFd, name: &std::ffi::OsStr) -> Result<()> {
+    crate::mount::set_working_dir_to(directory)?;
+    crate::mount::detach(Path::new(name))
+}
+
 /// Where an open file is, as the calling thread's mount namespace has it. A file that is mounted nowhere, or was
 /// removed, has a path that means nothing.
 ///

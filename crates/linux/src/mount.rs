@@ -228,6 +228,18 @@ pub fn working_dir_is_reachable() -> Result<bool> {
     }
 }
 
+/// Whether a path is where something is mounted. Asks no server of a network file system.
+///
+/// # Errors
+/// The `statx` call that failed.
+pub fn is_mount_point(path: &Path) -> Result<bool> {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    let found = rustix::fs::statx(rustix::fs::CWD, path, flags, StatxFlags::empty())
+        .named(|| format!("statx({path:?}, AT_STATX_DONT_SYNC)"))?;
+    Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
 /// Detaches the mount at a path.
 pub fn detach(path: &Path) -> Result<()> {
     rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).named(|| {

@@ -20,18 +20,21 @@ fn failed(error: linux::Error) -> Error {
     Error::system(error.to_string())
 }
 
-/// Copies the directory at `destination` in the container's root into the empty directory `volume`, with owners, modes,
-/// times and extended attributes. A place that is no directory leaves the volume empty.
-pub(crate) fn copy_up(engine: &Engine, container_id: &str, destination: &Path, volume: &Path) -> Result<()> {
+/// The directory at `destination` in the container's root; `None` when there is none.
+pub(crate) fn content(engine: &Engine, container_id: &str, destination: &Path) -> Result<Option<Merge>> {
     let snapshot = engine.images.snapshot(container_id).map_err(crate::image_use::error)?;
-    let Some(snapshot) = snapshot else { return Ok(()) };
+    let Some(snapshot) = snapshot else { return Ok(None) };
     let root =
         shim::protocol::Root::Overlay { lower: snapshot.lower, upper: snapshot.upper, work: snapshot.work };
-    let merged = Merged::new(launch::layers(&root));
-    let Some(source) = merged.directory(destination)? else { return Ok(()) };
+    Merged::new(launch::layers(&root)).directory(destination)
+}
+
+/// Copies a directory of a container's root into the empty directory `volume`, with owners, modes, times and extended
+/// attributes.
+pub(crate) fn copy_up(source: &Merge, volume: &Path) -> Result<()> {
     let target =
         File::open(volume).map_err(|error| Error::system(format!("open {}: {error}", volume.display())))?;
-    copy_directory(&source, target.as_fd(), 0)?;
+    copy_directory(source, target.as_fd(), 0)?;
     if let Some(first) = source.first() {
         copy_attributes(first, &target)?;
     }

@@ -13,7 +13,7 @@ use super::links;
 use super::owner;
 use super::record::Record;
 use super::resolve::{self, Donor, Facts, merge_image};
-use super::spec::{MountSource, RootSource};
+use super::spec::{MountSource, MountSpec, RootSource};
 use super::state::{Ended, State};
 use crate::engine::Engine;
 use crate::image_use::{self, ImageForContainer};
@@ -59,7 +59,9 @@ pub async fn create(
         let (record, warnings) = made;
         let attributes = record.attributes();
         let id = record.id.clone();
+        let volumes: Vec<String> = record.volume_paths.keys().cloned().collect();
         owner::spawn(&engine, record, None);
+        volume::end_reservations(&engine, &id, &volumes);
         engine.events.publish("container", "create", &id, attributes);
         Ok(Created { id, warnings })
     });
@@ -140,8 +142,9 @@ fn commit(engine: &Engine, mut record: Record, runnable: Option<&image::Runnable
     let mut made = Vec::new();
     let written = volumes(engine, &mut record, &mut made).and_then(|()| engine.records.save(&record, true));
     if let Err(error) = written {
+        volume::end_reservations(engine, &record.id, record.volume_paths.keys());
         for name in made {
-            if let Err(again) = volume::erase(engine, &name) {
+            if let Err(again) = volume::erase(engine, &name, volume::Why::WithItsContainer) {
                 tracing::error!(volume = name, error = %again, "cannot undo a volume of a failed creation");
             }
         }
@@ -157,28 +160,47 @@ fn commit(engine: &Engine, mut record: Record, runnable: Option<&image::Runnable
 fn volumes(engine: &Engine, record: &mut Record, made: &mut Vec<String>) -> Result<()> {
     for mount in &record.spec.mounts {
         let MountSource::Volume { name, anonymous, copy, .. } = &mount.source else { continue };
-        let mut wanted = volume::new_record(name, *anonymous);
-        wanted.labels.extend(volume_labels(&record.host_config, name));
-        let new = volume::ensure(engine, wanted)?;
-        let path = engine.volumes.path(name);
-        if new {
+        let wanted = volume_of(&record.host_config, mount, name, *anonymous)?;
+        // Noted first: what is reserved for this container is what its record names.
+        record.volume_paths.insert(name.clone(), engine.volumes.path(name).display().to_string());
+        if volume::ensure(engine, wanted, Some(&record.id))? {
             made.push(name.clone());
         }
         // The host's own directories are not copied.
-        if *copy && record.spec.root.source == RootSource::Image && is_empty(&path)? {
-            super::copy_up::copy_up(engine, &record.id, Path::new(&mount.destination), &path)
+        if *copy && record.spec.root.source == RootSource::Image {
+            fill(engine, record, name, &mount.destination)
                 .map_err(|error| error.context(format!("fill volume {name}")))?;
         }
-        record.volume_paths.insert(name.clone(), path.display().to_string());
     }
     Ok(())
 }
 
-/// Labels that a request gives a volume which its mount makes.
-fn volume_labels(host: &HostConfig, name: &str) -> BTreeMap<String, String> {
-    let mut mounts = host.mounts.iter().filter(|mount| mount.source == name && !name.is_empty());
-    let options = mounts.find_map(|mount| mount.volume_options.clone());
-    options.map(|options| options.labels).unwrap_or_default()
+/// Fills an empty volume with what the image has at its place.
+fn fill(engine: &Engine, record: &Record, name: &str, destination: &str) -> Result<()> {
+    let Some(content) = super::copy_up::content(engine, &record.id, Path::new(destination))? else {
+        return Ok(());
+    };
+    let lent = volume::lend(engine, [&name.to_owned()])?;
+    let path = lent.path(name);
+    if is_empty(path)? { super::copy_up::copy_up(&content, path) } else { Ok(()) }
+}
+
+/// The volume that a mount makes where there is none: with the labels, driver and options that the request gives it.
+fn volume_of(
+    host: &HostConfig,
+    mount: &MountSpec,
+    name: &str,
+    anonymous: bool,
+) -> Result<crate::records::VolumeRecord> {
+    let asked = host.mounts.iter().find(|asked| resolve::clean(&asked.target) == mount.destination);
+    let options = asked.and_then(|asked| asked.volume_options.clone());
+    let driver = options.as_ref().and_then(|options| options.driver_config.clone()).unwrap_or_default();
+    // `--volume-driver` is for what `--volume` asks for.
+    let kind = if asked.is_some() { driver.name } else { host.volume_driver.clone() };
+    let made = volume::record_of(name, anonymous, &kind, driver.options);
+    let mut record = made.map_err(|error| error.context(format!("create {name}")))?;
+    record.labels.extend(options.map(|options| options.labels).unwrap_or_default());
+    Ok(record)
 }
 
 fn is_empty(path: &Path) -> Result<bool> {
@@ -278,7 +300,7 @@ fn mounted_images(engine: &Engine, host: &HostConfig) -> Result<BTreeMap<String,
 }
 
 /// Mounts that other containers lend.
-fn lent_mounts(engine: &Engine, host: &HostConfig) -> Result<Vec<super::spec::MountSpec>> {
+fn lent_mounts(engine: &Engine, host: &HostConfig) -> Result<Vec<MountSpec>> {
     let mut lent = Vec::new();
     for text in host.volumes_from.iter().flatten() {
         let (container, writable) = resolve::parse_lender(text)?;

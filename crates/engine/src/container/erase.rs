@@ -21,7 +21,7 @@ pub(crate) fn erase(engine: &Engine, record: &Record) -> Result<()> {
             if let MountSource::Volume { name, anonymous: true, .. } = &mount.source {
                 // One that another container took over with `--volumes-from` stays with that one.
                 if !crate::volume::is_used_beside(engine, name, &record.id) {
-                    crate::volume::erase(engine, name)?;
+                    crate::volume::erase(engine, name, crate::volume::Why::WithItsContainer)?;
                 }
             }
         }

@@ -30,7 +30,7 @@ impl Held {
         for mount in &record.spec.mounts {
             let source = match &mount.source {
                 MountSource::Volume { name, subpath, .. } if !subpath.is_empty() => {
-                    part(Path::new(record.volume_paths.get(name).map_or("", String::as_str)), subpath)?
+                    part(Path::new(facts.volume_paths.get(name).map_or("", String::as_str)), subpath)?
                 }
                 MountSource::Image { name, id, subpath } => held.image(engine, name, id, subpath)?,
                 _ => continue,

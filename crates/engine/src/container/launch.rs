@@ -166,6 +166,7 @@ async fn prepare(
         super::net_files::write(&engine, &record, &attachments)?;
         let root = root(&engine, &record)?;
         let mut facts = facts::gather(&engine, &record, &layers(&root))?;
+        facts.volume_paths = crate::volume::acquire_all(&engine, &record.id, &record.spec.mounts)?;
         let held = Held::gather(&engine, &record, &mut facts)?;
         let plan = plan_spec(&record.spec, &facts)?;
         tracing::debug!(container = crate::id::short(&record.id), plan = %serde_json::to_string(&plan).unwrap_or_default());

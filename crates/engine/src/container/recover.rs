@@ -162,6 +162,9 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record) -> Result<Settl
     record.name = take_name(&engine.containers, &record.name, &record.id)?;
     let policy = resolve::policy(&record.host_config)?;
     let active = !matches!(record.state, State::Created(_) | State::Exited { .. } | State::Dead { .. });
+    if active {
+        crate::volume::adopt(engine, &record);
+    }
     let (found, adopted) = if active { find(engine, &record).await? } else { (Found::Nothing, None) };
     if adopted.is_some() {
         let frozen = is_frozen(engine, &record).await?;

@@ -11,6 +11,10 @@ pub(crate) fn teardown(engine: &Engine, record: &Record) -> Result<()> {
     if let Err(error) = engine.networks.detach(record) {
         failures.push(error.message);
     }
+    let volumes: Vec<&str> = record.volume_paths.keys().map(String::as_str).collect();
+    if let Err(error) = crate::volume::release_all(engine, &record.id, &volumes) {
+        failures.push(error.message);
+    }
     let exec_dir = Places::of(engine, &record.id).exec_dir;
     match std::fs::remove_dir_all(&exec_dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -59,6 +59,7 @@ pub(super) fn within<T: Send>(
     work: impl FnOnce(&Place<'_>) -> Result<T> + Send,
 ) -> Result<T> {
     let binds = present(binds::plan(&view.record, &Places::of(engine, &view.record.id).data_dir));
+    let _volumes = crate::volume::lend(engine, view.record.volume_paths.keys())?;
     let root = root(engine, view, access)?;
     let readonly = view.record.spec.root.readonly;
     let attached = &engine.config.data_root;

@@ -17,7 +17,7 @@ use super::spec::{ContainerSpec, LogSpec, MountSpec, RootSource, RootSpec};
 use super::state::{Policy, Restart};
 use crate::{Error, Result};
 
-pub(crate) use mounts::{anonymous_volumes, lend, parse_lender};
+pub(crate) use mounts::{anonymous_volumes, clean, lend, parse_lender};
 pub(crate) use namespaces::refuse_conflicts;
 pub(crate) use process::{merge_image, stop_signal_of};
 

@@ -270,17 +270,6 @@ fn volume_source(
         return Err(invalid("field BindOptions must not be specified"));
     }
     let options = mount.volume_options.clone().unwrap_or_default();
-    let option = options.driver_config.as_ref().and_then(|driver| driver.options.keys().next());
-    if let Some(option) = option {
-        return Err(invalid(&format!("option \"{option}\" of the local driver is not supported yet")));
-    }
-    if let Some(driver) = options.driver_config.filter(|driver| !matches!(driver.name.as_str(), "" | "local"))
-    {
-        return Err(Error::not_found(format!(
-            "error looking up volume plugin {}: plugin not found",
-            driver.name
-        )));
-    }
     let anonymous = mount.source.is_empty();
     if anonymous && !options.subpath.is_empty() {
         return Err(invalid("must not set Subpath when using anonymous volumes"));

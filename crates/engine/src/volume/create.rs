@@ -1,0 +1,103 @@
+//! Make a volume, or find the one that has the name.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+
+use api::volume::{CreateRequest, Volume};
+
+use super::{LOCAL, attributes, list, new_record, options};
+use crate::engine::Engine;
+use crate::records::VolumeRecord;
+use crate::{Error, Result, id};
+
+/// Makes a volume, or answers with the one that has the name already.
+pub async fn create(engine: &Engine, request: CreateRequest) -> Result<Volume> {
+    let anonymous = request.name.is_empty();
+    let name = if anonymous { id::new_id()? } else { request.name };
+    let options = request.driver_opts.unwrap_or_default();
+    let mut record = record_of(&name, anonymous, &request.driver, options)
+        .map_err(|error| error.context(format!("create {name}")))?;
+    record.labels.extend(request.labels.unwrap_or_default());
+    let engine = engine.clone();
+    crate::blocking(move || {
+        ensure(&engine, record, None).map_err(|error| error.context(format!("create {name}")))?;
+        Ok(list::shown(&engine, &engine.volumes.get(&name)?))
+    })
+    .await
+}
+
+/// The record of a volume that is to be made, checked: its name, its driver, the driver's options.
+pub(crate) fn record_of(
+    name: &str,
+    anonymous: bool,
+    driver: &str,
+    options: BTreeMap<String, String>,
+) -> Result<VolumeRecord> {
+    let mut record = new_record(name, anonymous);
+    if !matches!(driver, "" | LOCAL) {
+        return Err(Error::not_found(format!(
+            "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+        )));
+    }
+    refuse_name(name)?;
+    options::validate(&options)?;
+    record.options = options;
+    Ok(record)
+}
+
+/// Refuses what cannot be the name of a volume of the local driver.
+pub(crate) fn refuse_name(name: &str) -> Result<()> {
+    if id::is_valid_name(name) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "\"{}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
+        name.escape_debug()
+    )))
+}
+
+/// Makes sure that a volume exists; tells whether it was made now. It stays at least until the container that is being
+/// made for it exists, see [`super::end_reservations`]. Blocks on the disk and on the driver.
+pub(crate) fn ensure(engine: &Engine, wanted: VolumeRecord, for_container: Option<&str>) -> Result<bool> {
+    let name = wanted.name.clone();
+    engine.volumes.uses.with(&name, |used| {
+        let found = engine.volumes.find(&name);
+        if let Some(found) = &found
+            && found.driver != wanted.driver
+        {
+            let driver = &found.driver;
+            return Err(Error::conflict(format!(
+                "driver '{driver}' already has volume '{name}': volume name must be unique"
+            )));
+        }
+        if found.is_none() {
+            make(engine, wanted)?;
+        }
+        if let Some(container) = for_container {
+            used.reserve(container);
+        }
+        Ok(found.is_none())
+    })
+}
+
+fn make(engine: &Engine, wanted: VolumeRecord) -> Result<()> {
+    make_directory(engine, &wanted.name)?;
+    engine.records.save_volume(&wanted)?;
+    engine.events.publish("volume", "create", &wanted.name, attributes(&wanted));
+    engine.volumes.lock().insert(wanted.name.clone(), wanted);
+    Ok(())
+}
+
+/// The directory of a volume of the local driver.
+fn make_directory(engine: &Engine, name: &str) -> Result<()> {
+    let path = engine.volumes.path(name);
+    let failed = |error: std::io::Error| Error::system(format!("make volume {}: {error}", path.display()));
+    let directory = |mode| {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(mode);
+        builder
+    };
+    directory(0o701).create(path.parent().unwrap_or(&path)).map_err(failed)?;
+    directory(0o755).create(&path).map_err(failed)
+}
