@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use linux::mount_table::{self, Entry};
+
 use crate::{CgroupPath, Error, Result};
 
 /// The version of the hierarchy that holds the controllers.
@@ -111,11 +113,11 @@ impl Hierarchy {
     pub fn parse(mountinfo: &str, self_cgroup: &str) -> Result<Self> {
         let mut trees: Vec<Tree> = Vec::new();
         let mut unified = None;
-        for mount in mountinfo.lines().filter_map(Mount::parse) {
+        for mount in mount_table::entries(mountinfo) {
             match mount.kind {
                 "cgroup2" if unified.is_none() => {
                     let own = own_group(self_cgroup, |id, _| id == "0");
-                    unified = Some(mount.tree(Vec::new(), own));
+                    unified = Some(tree(mount, Vec::new(), own));
                 }
                 "cgroup" => {
                     let named = |field: &str| Controller::ALL.iter().copied().find(|c| c.name() == field);
@@ -126,7 +128,7 @@ impl Hierarchy {
                             Some(field) == name || named(field).is_some_and(|c| controllers.contains(&c))
                         })
                     });
-                    let tree = mount.tree(controllers, own);
+                    let tree = tree(mount, controllers, own);
                     let known = trees.iter().any(|known| known.controllers == tree.controllers);
                     if !known {
                         trees.push(tree);
@@ -212,41 +214,19 @@ fn read(path: &Path) -> Result<String> {
     })
 }
 
-/// One line of mountinfo.
-struct Mount<'a> {
-    root: &'a str,
-    mount_point: PathBuf,
-    read_only: bool,
-    kind: &'a str,
-    options: &'a str,
-}
-
-impl<'a> Mount<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let (before, after) = line.split_once(" - ")?;
-        let mut fields = before.split(' ').skip(3);
-        let (root, mount_point, flags) = (fields.next()?, fields.next()?, fields.next()?);
-        let mut fields = after.split(' ');
-        let (kind, _source, options) = (fields.next()?, fields.next()?, fields.next()?);
-        let read_only = flags.split(',').any(|flag| flag == "ro");
-        Some(Self { root, mount_point: PathBuf::from(unescape(mount_point)), read_only, kind, options })
-    }
-
-    fn tree(self, controllers: Vec<Controller>, own: &str) -> Tree {
-        // In a container without a cgroup namespace the mount shows a part of the tree only.
-        let below = match own.strip_prefix(self.root) {
-            Some(rest) if self.root == "/" || rest.is_empty() || rest.starts_with('/') => rest,
-            _ => "",
-        };
-        let names = below.split('/').filter(|name| !name.is_empty());
-        // A path with `..` lies outside of the cgroup namespace, and so outside of the mount.
-        let own = if names.clone().any(|name| name == "..") {
-            Vec::new()
-        } else {
-            names.map(str::to_owned).collect()
-        };
-        Tree { controllers, mount_point: self.mount_point, own, read_only: self.read_only }
-    }
+/// The tree that a mount shows.
+fn tree(mount: Entry<'_>, controllers: Vec<Controller>, own: &str) -> Tree {
+    // In a container without a cgroup namespace the mount shows a part of the tree only.
+    let below = match own.strip_prefix(mount.root) {
+        Some(rest) if mount.root == "/" || rest.is_empty() || rest.starts_with('/') => rest,
+        _ => "",
+    };
+    let names = below.split('/').filter(|name| !name.is_empty());
+    // A path with `..` lies outside of the cgroup namespace, and so outside of the mount.
+    let own =
+        if names.clone().any(|name| name == "..") { Vec::new() } else { names.map(str::to_owned).collect() };
+    let read_only = mount.flags.split(',').any(|flag| flag == "ro");
+    Tree { controllers, mount_point: mount.mount_point, own, read_only }
 }
 
 /// The path of the first line of `/proc/self/cgroup` whose hierarchy number and controllers fit.
@@ -257,27 +237,6 @@ fn own_group(self_cgroup: &str, fits: impl Fn(&str, &str) -> bool) -> &str {
         Some((id, controllers, path))
     });
     fields.into_iter().find(|(id, controllers, _)| fits(id, controllers)).map_or("/", |(_, _, path)| path)
-}
-
-/// Replaces the octal escapes of mountinfo (`\040` is a space).
-fn unescape(field: &str) -> String {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let octal =
-            tail.get(..3).filter(|_| first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod heap;
 pub mod interface;
 pub mod mntns;
 pub mod mount;
+pub mod mount_table;
 pub mod netlink;
 pub mod netns;
 pub mod overlay;

@@ -114,6 +114,15 @@ pub fn clone_fd(fd: impl AsFd, recursive: bool) -> Result<OwnedFd> {
         .named(|| format!("open_tree({}, \"\", OPEN_TREE_CLONE|AT_EMPTY_PATH)", fd.as_fd().as_raw_fd()))
 }
 
+/// A copy of the mount at a path. A mount that is attached nowhere, which the caller holds open and names through
+/// procfs, can only be copied since Linux 6.15; before, it is taken itself.
+pub fn clone_or_take(path: &Path, recursive: bool) -> Result<OwnedFd> {
+    match clone_path(path, recursive) {
+        Err(error) if error.errno() == libc::EINVAL => open_path(path),
+        result => result,
+    }
+}
+
 /// A handle on what is at `path`, links followed, also those of procfs to another process's descriptors. A handle on a
 /// mount that is attached nowhere can be attached itself.
 pub fn open_path(path: &Path) -> Result<OwnedFd> {
@@ -238,6 +247,20 @@ pub fn is_mount_point(path: &Path) -> Result<bool> {
     let found = rustix::fs::statx(rustix::fs::CWD, path, flags, StatxFlags::empty())
         .named(|| format!("statx({path:?}, AT_STATX_DONT_SYNC)"))?;
     Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Detaches the mount at a path, with everything below it; where a user namespace may not, covers it with an empty,
+/// read-only file system.
+pub fn detach_or_cover(path: &Path) -> Result<()> {
+    match detach(path) {
+        Err(error) if matches!(error.errno(), libc::EINVAL | libc::EPERM) => {}
+        // It went with one that it lies on.
+        Err(error) if error.errno() == libc::ENOENT => return Ok(()),
+        done => return done,
+    }
+    let empty = FileSystem::open("tmpfs")?;
+    empty.set("nr_inodes", "1")?;
+    attach(empty.mount(attribute::READ_ONLY)?, open_path(path)?)
 }
 
 /// Detaches the mount at a path.

@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
@@ -16,6 +17,17 @@ pub struct Root(OwnedFd);
 
 /// How often a look-up that the kernel could not finish, because something was renamed meanwhile, is repeated.
 const ATTEMPTS: usize = 128;
+
+/// How many links that lead nowhere are followed to make what they name, as many as the kernel follows on a path.
+const LINKS: usize = 40;
+
+/// What became of making the directories of a path.
+enum Made {
+    /// They are there.
+    There(OwnedFd),
+    /// A link that leads nowhere is on the way: the path goes on there.
+    Elsewhere(PathBuf),
+}
 
 impl Root {
     /// Opens a directory of the host as a root.
@@ -53,67 +65,89 @@ impl Root {
         self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, 0)
     }
 
-    /// Makes a directory and the missing ones above it (mode 0755 or `mode`), and returns a handle on it.
+    /// Makes a directory and the missing ones above it (mode 0755 or `mode`), and returns a handle on it. A link that
+    /// leads nowhere is followed, inside the root, and what it names is made.
     pub fn make_dir_all(&self, path: &Path, mode: u32) -> Result<OwnedFd> {
         match self.open_at(path, OFlags::PATH | OFlags::DIRECTORY, 0) {
             Err(error) if error.errno() == libc::ENOENT => {}
             other => return other,
         }
-        // What is missing is made name by name, each below the directory that was just opened.
-        let mut names: Vec<_> = Vec::new();
-        for component in path.components() {
-            match component {
-                Component::Normal(name) => names.push(name),
-                Component::ParentDir => {
-                    return Err(Error::new(
-                        format!("mkdir({path:?}): \"..\" in a missing path"),
-                        libc::EINVAL,
-                    ));
-                }
-                Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        let mut path = path.to_owned();
+        for _ in 0..LINKS {
+            match self.make_names(&path, mode)? {
+                Made::There(directory) => return Ok(directory),
+                Made::Elsewhere(through) => path = through,
             }
         }
-        let mut at = std::path::PathBuf::from(".");
-        let mut directory = self.open_at(&at, OFlags::PATH | OFlags::DIRECTORY, 0)?;
-        for name in names {
+        Err(Error::new(format!("mkdir({path:?}): too many links"), libc::ELOOP))
+    }
+
+    /// What is missing is made name by name, each below the directory that was just opened.
+    fn make_names(&self, path: &Path, mode: u32) -> Result<Made> {
+        const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+        let mut at = PathBuf::from(".");
+        let mut directory = self.open_at(&at, DIRECTORY, 0)?;
+        let mut made = false;
+        let mut names = path.components();
+        while let Some(component) = names.next() {
+            let name = match component {
+                Component::Normal(name) => name,
+                Component::ParentDir if made => {
+                    let call = format!("mkdir({path:?}): \"..\" in a missing path");
+                    return Err(Error::new(call, libc::EINVAL));
+                }
+                Component::ParentDir => OsStr::new(".."),
+                Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+            };
             at.push(name);
-            directory = match self.open_at(&at, OFlags::PATH | OFlags::DIRECTORY, 0) {
+            directory = match self.open_at(&at, DIRECTORY, 0) {
                 Ok(next) => next,
                 Err(error) if error.errno() == libc::ENOENT => {
                     match rustix::fs::mkdirat(&directory, name, Mode::from_raw_mode(mode)) {
-                        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                        Ok(()) => made = true,
+                        Err(rustix::io::Errno::EXIST) => {
+                            at.pop();
+                            if let Some(text) = link_text(&directory, name)? {
+                                return Ok(Made::Elsewhere(at.join(text).join(names.as_path())));
+                            }
+                            at.push(name);
+                        }
                         Err(errno) => return Err(errno).named(|| format!("mkdirat({at:?}, {mode:#o})")),
                     }
-                    open_below(
-                        &directory,
-                        Path::new(name),
-                        OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW,
-                        0,
-                    )?
+                    open_below(&directory, Path::new(name), DIRECTORY | OFlags::NOFOLLOW, 0)?
                 }
                 Err(error) => return Err(error),
             };
         }
-        Ok(directory)
+        Ok(Made::There(directory))
     }
 
-    /// A handle on the file at `path`, which is made, empty and with the directories above it, when nothing is there.
+    /// A handle on the file at `path`, which is made, empty and with the directories above it, when nothing is there;
+    /// where a link leads that leads nowhere, inside the root.
     pub fn make_file(&self, path: &Path, mode: u32) -> Result<OwnedFd> {
-        match self.handle(path) {
-            Err(error) if error.errno() == libc::ENOENT => {}
-            other => return other,
-        }
-        let (parent, name) = self.parent_of(path)?;
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY;
-        match open_below(&parent, Path::new(name), flags, mode) {
-            Ok(file) => {
-                drop(file);
-                open_below(&parent, Path::new(name), OFlags::PATH | OFlags::NOFOLLOW, 0)
+        let mut path = path.to_owned();
+        for _ in 0..LINKS {
+            match self.handle(&path) {
+                Err(error) if error.errno() == libc::ENOENT => {}
+                other => return other,
             }
-            // A link that leads nowhere, or something that appeared meanwhile: only the latter can be opened.
-            Err(error) if error.errno() == libc::EEXIST => self.handle(path),
-            Err(error) => Err(error),
+            let (parent, name) = self.parent_of(&path)?;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY;
+            match open_below(&parent, Path::new(name), flags, mode) {
+                Ok(file) => {
+                    drop(file);
+                    return open_below(&parent, Path::new(name), OFlags::PATH | OFlags::NOFOLLOW, 0);
+                }
+                // A link that leads nowhere, or something that appeared meanwhile.
+                Err(error) if error.errno() == libc::EEXIST => {
+                    if let Some(text) = link_text(&parent, name)? {
+                        path = path.parent().unwrap_or(Path::new("/")).join(text);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
+        Err(Error::new(format!("open({path:?}, O_CREAT): too many links"), libc::ELOOP))
     }
 
     /// The directory that holds `path`, made when it is missing, and the last name.
@@ -157,6 +191,15 @@ impl From<Root> for OwnedFd {
 
 fn open_in(directory: &OwnedFd, path: &Path, flags: OFlags, mode: u32) -> Result<OwnedFd> {
     resolve(directory, path, flags, mode, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
+/// The text of a link; `None` when the name is something else, or gone.
+fn link_text(directory: &OwnedFd, name: &OsStr) -> Result<Option<PathBuf>> {
+    match rustix::fs::readlinkat(directory, name, Vec::new()) {
+        Ok(text) => Ok(Some(PathBuf::from(std::ffi::OsString::from_vec(text.into_bytes())))),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno).named(|| format!("readlinkat({name:?})")),
+    }
 }
 
 /// Opens one name below a directory and nothing else.
@@ -239,9 +282,33 @@ mod tests {
             assert!(place.0.join("root").join(path).exists(), "{path}");
         }
         assert!(!place.0.join("new").exists() && !place.0.join("files").exists());
-        // A link that leads nowhere is not written through.
-        assert!(root.make_file(Path::new("broken"), 0o644).is_err());
         assert!(root.make_dir_all(Path::new("x/../../y"), 0o755).is_err());
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_lead_inside() {
+        let (place, root) = Place::new("broken");
+        let inside = place.0.join("root");
+        for (link, text) in [
+            ("hosts", "../../../etc/hosts"),
+            ("jump", "/far/away"),
+            ("through", "/jump/below/file"),
+            ("loop", "pool"),
+            ("pool", "loop"),
+            ("out", "../../outside-new"),
+        ] {
+            symlink(text, inside.join(link)).expect("link");
+        }
+        root.make_file(Path::new("broken"), 0o644).expect("file");
+        root.make_file(Path::new("/hosts"), 0o644).expect("file");
+        root.make_file(Path::new("up/through"), 0o644).expect("file");
+        root.make_dir_all(Path::new("out/deep"), 0o755).expect("dir");
+        for path in ["nowhere", "etc/hosts", "far/away/below/file", "outside-new/deep"] {
+            assert!(inside.join(path).exists(), "{path}");
+        }
+        assert!(!place.0.join("outside-new").exists() && !place.0.join("etc").exists());
+        assert_eq!(root.make_file(Path::new("loop"), 0o644).expect_err("loop").errno(), libc::ELOOP);
+        assert_eq!(root.make_dir_all(Path::new("loop/x"), 0o755).expect_err("loop").errno(), libc::ELOOP);
     }
 
     #[test]

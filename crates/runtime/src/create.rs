@@ -14,7 +14,7 @@ use oci::runtime::{Hooks, Spec, State};
 use crate::apply::{self, Inside};
 use crate::channel::{self, Channel, Message};
 use crate::error::While;
-use crate::plan::{IdMaps, Input, Op, Plan, RootMount, Source, What, plan_start};
+use crate::plan::{BindSource, IdMaps, Input, MountMap, Op, Plan, RootMount, Source, What, plan_start};
 use crate::request::{Create, Created, Gate, StartGate};
 use crate::{Error, Facts, Kind, Result, hooks, net_devices, notify, seccomp};
 
@@ -53,8 +53,11 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
     let (here, there) = Channel::pair()?;
     let here = Cell::new(Some(here));
     let held = matches!(request.gate, Gate::Held);
+    let joins = open_joins(&plan)?;
+    let id_maps = open_id_maps(&plan, &joins, &procfs)?;
     let inside = Inside {
-        sources: open_sources(&plan, request.cgroup, &procfs)?,
+        sources: open_sources(&plan, request.cgroup, &id_maps)?,
+        id_maps,
         root_mount: root_mount(&plan)?,
         listener_metadata: crate::notify::metadata(request.spec),
         filter_listener: filter_listener(request.spec, filter.as_ref())?,
@@ -69,7 +72,7 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
         host_end: Some(&here),
         ..Inside::new(there, process(request.spec)?, state.clone())
     };
-    let child = make_process(&plan, &procfs, request.cgroup, inside)?;
+    let child = make_process(&plan, joins, &procfs, request.cgroup, inside)?;
     let here = here.take().ok_or_else(channel::unexpected)?;
     let finished =
         host_side(&plan, &procfs, &here, &child, request.spec.hooks.as_ref(), state).and_then(|console| {
@@ -143,19 +146,34 @@ pub(crate) fn filter_listener(spec: &Spec, filter: Option<&seccomp::Program>) ->
 }
 
 pub(crate) fn duplicate(stdio: &crate::Stdio<'_>) -> Result<[Option<OwnedFd>; 3]> {
-    let copy = |fd: Option<std::os::fd::BorrowedFd<'_>>| -> Result<Option<OwnedFd>> {
-        fd.map(|fd| fd.try_clone_to_owned()).transpose().map_err(|error| {
-            linux::Error::new("fcntl(F_DUPFD_CLOEXEC)", error.raw_os_error().unwrap_or(0)).into()
-        })
-    };
+    let copy = |fd: Option<std::os::fd::BorrowedFd<'_>>| fd.map(copy_of).transpose();
     Ok([copy(stdio.input)?, copy(stdio.output)?, copy(stdio.error)?])
 }
 
-/// Opens everything of the host's that the container gets, before the container exists.
+fn copy_of(fd: impl AsFd) -> Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned().map_err(|error| {
+        linux::Error::new("fcntl(F_DUPFD_CLOEXEC)", error.raw_os_error().unwrap_or_default()).into()
+    })
+}
+
+/// User namespaces that hold the id maps of mounts.
+fn open_id_maps(plan: &Plan, joins: &[OwnedFd], procfs: &Procfs) -> Result<Vec<OwnedFd>> {
+    let open = |map: &MountMap| match map {
+        MountMap::Own(maps) => user_namespace(maps, procfs).during(|| "id map of a mount"),
+        MountMap::Joined => {
+            let joined = plan.joins.iter().zip(joins).find(|(join, _)| join.kind == namespace::USER);
+            let (_, file) = joined.ok_or_else(|| Error::invalid("no user namespace is joined"))?;
+            copy_of(file)
+        }
+    };
+    plan.id_maps.iter().map(open).collect()
+}
+
+/// Opens what of the host's is opened before the container exists.
 fn open_sources(
     plan: &Plan,
     cgroup: Option<&cgroup::Cgroup>,
-    procfs: &Procfs,
+    id_maps: &[OwnedFd],
 ) -> Result<Vec<Option<OwnedFd>>> {
     let mut sources = Vec::with_capacity(plan.sources.len());
     for source in &plan.sources {
@@ -163,11 +181,10 @@ fn open_sources(
     }
     let mounts = plan.ops.iter().filter_map(|op| if let Op::Mount(mount) = op { Some(mount) } else { None });
     for mount in mounts {
-        let What::Bind { source, id_map: Some((map, below)) } = mount.what else { continue };
-        let (Some(maps), Some(Some(detached))) = (plan.id_maps.get(map), sources.get(source)) else {
+        let What::Bind { source: BindSource::Opened(source), id_map: Some((map, below)) } = mount.what else {
             continue;
         };
-        let users = user_namespace(maps, procfs).during(|| "id map of a mount")?;
+        let (Some(users), Some(Some(detached))) = (id_maps.get(map), sources.get(source)) else { continue };
         let change = Change { id_map: Some(users.as_fd()), ..Change::default() };
         mount::change(detached, below, &change)
             .during(|| format!("mapping ids of {}", mount.target.display()))?;
@@ -177,7 +194,7 @@ fn open_sources(
 
 fn open_source(source: &Source, cgroup: Option<&cgroup::Cgroup>) -> Result<OwnedFd> {
     match source {
-        Source::Path { path, recursive } => clone_or_take(path, *recursive).during(|| "bind source"),
+        Source::Path { path, recursive } => mount::clone_or_take(path, *recursive).during(|| "bind source"),
         Source::Device { path, block, major, minor } => {
             let device = mount::clone_path(path, false)?;
             let stat = linux::file::stat(&device)?;
@@ -197,15 +214,6 @@ fn open_source(source: &Source, cgroup: Option<&cgroup::Cgroup>) -> Result<Owned
             })?;
             Ok(mount::clone_fd(directory, false)?)
         }
-    }
-}
-
-/// A copy of the mount at a path. A mount that is attached nowhere, which the caller holds open and names through
-/// procfs, can only be copied since Linux 6.15; before, it is taken itself.
-fn clone_or_take(path: &Path, recursive: bool) -> linux::Result<OwnedFd> {
-    match mount::clone_path(path, recursive) {
-        Err(error) if error.name() == Some("EINVAL") => mount::open_path(path),
-        result => result,
     }
 }
 
@@ -247,7 +255,8 @@ fn open_joins(plan: &Plan) -> Result<Vec<OwnedFd>> {
 }
 
 fn root_mount(plan: &Plan) -> Result<Option<OwnedFd>> {
-    let root = plan.ops.iter().find_map(|op| if let Op::AttachRoot(root) = op { Some(root) } else { None });
+    let root =
+        plan.ops.iter().find_map(|op| if let Op::AttachRoot(root, _) = op { Some(root) } else { None });
     match root {
         Some(RootMount::Overlay { lower, upper, work }) => {
             apply::overlay(lower, upper, work).map(Some).during(|| "root file system")
@@ -301,18 +310,18 @@ impl Drop for ForChildren {
 
 fn make_process(
     plan: &Plan,
+    mut joins: Vec<OwnedFd>,
     procfs: &Procfs,
     cgroup: Option<&cgroup::Cgroup>,
     mut inside: Inside<'_>,
 ) -> Result<Child> {
     let user = plan.joins.iter().position(|join| join.kind == namespace::USER);
-    let mut joins = open_joins(plan)?;
     let user = user.map(|number| joins.remove(number));
     let new = if plan.time_offsets.is_empty() { plan.new } else { plan.new & !namespace::TIME };
     let procfs_inside = procfs.try_clone()?;
     inside.procfs = Some(procfs_inside);
-    if let Some(Op::AttachRoot(RootMount::Bind(source, _))) =
-        plan.ops.iter().find(|op| matches!(op, Op::AttachRoot(_)))
+    if let Some(Op::AttachRoot(RootMount::Bind(source, _), _)) =
+        plan.ops.iter().find(|op| matches!(op, Op::AttachRoot(..)))
     {
         inside.root_mount = inside.sources.get_mut(*source).and_then(Option::take);
     }

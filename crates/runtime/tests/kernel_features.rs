@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use linux::watch::{self, Interest};
 use serde_json::{Value, json};
-use support::{Bundle, result, unable};
+use support::{Bundle, mapped, result, unable};
 
 fn host(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().expect(program);
@@ -23,13 +23,6 @@ fn host(program: &str, arguments: &[&str]) -> String {
 fn pid(bundle: &Bundle) -> u32 {
     let state: Value = serde_json::from_str(&bundle.runc(&["state", &bundle.id]).out).expect("state");
     state["pid"].to_string().parse().expect("pid")
-}
-
-fn mapped(config: &mut Value) {
-    config["linux"]["namespaces"].as_array_mut().expect("list").push(json!({ "type": "user" }));
-    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
-    config["linux"]["uidMappings"] = map.clone();
-    config["linux"]["gidMappings"] = map;
 }
 
 #[test]

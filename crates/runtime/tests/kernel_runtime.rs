@@ -1,6 +1,6 @@
 //! What a plan says is what the kernel does: containers of a busybox root, made through the command line.
 
-#[expect(unreachable_pub, reason = "shared by several test binaries")]
+#[expect(unreachable_pub, dead_code, reason = "shared by several test binaries, each of which uses a part")]
 mod support;
 
 use std::fs;

@@ -28,6 +28,8 @@ use crate::{Error, Kind, Result, hooks};
 pub(crate) struct Inside<'a> {
     /// What the host's side opened, by their place in the plan.
     pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// The user namespaces whose maps mounts get, by their place in the plan.
+    pub(crate) id_maps: Vec<OwnedFd>,
     /// The root file system, detached, until it is attached.
     pub(crate) root_mount: Option<OwnedFd>,
     /// The root, once it is attached.
@@ -80,6 +82,7 @@ impl<'a> Inside<'a> {
     pub(crate) fn new(channel: Channel, process: &'a Process, state: State) -> Self {
         Self {
             sources: Vec::new(),
+            id_maps: Vec::new(),
             root_mount: None,
             root: None,
             procfs: None,
@@ -151,7 +154,7 @@ impl Inside<'_> {
                 let change = Change { propagation: Some(to.kind), ..Change::default() };
                 Ok(mount::change(Root::open(Path::new("/"))?, to.recursive, &change)?)
             }
-            Op::AttachRoot(root) => self.attach_root(root).during(|| "root file system"),
+            Op::AttachRoot(root, apart) => self.attach_root(root, *apart).during(|| "root file system"),
             Op::Mount(mount) => self
                 .mount(mount)
                 .during(|| format!("error mounting {:?} to rootfs", mount.target.display().to_string())),
@@ -177,7 +180,7 @@ impl Inside<'_> {
                 mount::set_working_dir_to(self.root()?)?;
                 mount::pivot_into_working_dir().during(|| "entering the root")
             }
-            Op::MoveRoot => mount::move_over_root(self.root()?).during(|| "entering the root"),
+            Op::MoveRoot => self.move_root().during(|| "entering the root"),
             Op::PropagateRoot(to) => {
                 let change = Change { propagation: Some(to.kind), ..Change::default() };
                 Ok(mount::change(self.root()?, to.recursive, &change)?)

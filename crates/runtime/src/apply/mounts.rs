@@ -4,20 +4,24 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::file::Kind as Inode;
-use linux::mount::{self, Change, FileSystem, attribute};
+use linux::mount::{self, Change, FileSystem, Propagation, attribute};
+use linux::mount_table::{self, Entry};
 use linux::root::Root;
 
 use super::{Inside, kind_of, missing};
-use crate::plan::{Attributes, Mount, NewFileSystem, RootMount, What};
+use crate::error::While;
+use crate::plan::{Attributes, BindSource, Mount, NewFileSystem, RootMount, What};
 use crate::{Error, Result};
 
+/// The longest table of mounts that is read, in bytes.
+const MOUNT_TABLE: usize = 16 << 20;
+
 impl Inside<'_> {
-    pub(super) fn attach_root(&mut self, root: &RootMount) -> Result<()> {
+    pub(super) fn attach_root(&mut self, root: &RootMount, apart: Propagation) -> Result<()> {
         let attached = match root {
             RootMount::Bind(..) | RootMount::Overlay { .. } => {
                 let detached = self.root_mount.take().ok_or_else(|| missing("root mount"))?;
-                // A copy is a peer of what it was copied from: what is mounted on it would appear on the host.
-                let change = Change { propagation: Some(mount::Propagation::Slave), ..Change::default() };
+                let change = Change { propagation: Some(apart), ..Change::default() };
                 mount::change(&detached, true, &change)?;
                 mount::attach(&detached, self.place_of(root)?)?;
                 detached
@@ -51,43 +55,90 @@ impl Inside<'_> {
 
     pub(super) fn mount(&mut self, asked: &Mount) -> Result<()> {
         let (mounted, target) = match &asked.what {
-            What::Bind { source, .. } => {
-                let detached = self.take_source(*source)?;
+            What::Bind { source, id_map } => {
+                let detached = self.bind_source(source, *id_map)?;
                 let target = self.target_for(&detached, &asked.target)?;
                 (detached, target)
             }
-            What::New(new) => {
-                self.refuse_link(new, &asked.target)?;
-                let is_new = matches!(self.root()?.handle(&asked.target), Err(error) if error.errno() == 2);
-                let target = self.root()?.make_dir_all(&asked.target, 0o755)?;
-                let filled = new.kind == "tmpfs" && asked.attributes.set & attribute::READ_ONLY != 0;
-                let first = if filled { attribute::READ_ONLY } else { 0 };
-                let mounted = new_file_system(new, asked.attributes.set & !first)?;
-                if !is_new {
-                    self.fill_tmpfs(asked, new, &mounted, &target)?;
-                }
-                if filled {
-                    mount::change(&mounted, false, &Change { set: first, ..Change::default() })?;
-                }
-                (mounted, target)
-            }
+            What::New(new) => self.new_mount(asked, new)?,
         };
         change(&mounted, &asked.attributes, matches!(asked.what, What::Bind { .. }))?;
         for propagate in &asked.propagation {
             // To be shared with the host, a bind mount stays what it is until it is in place.
             let propagation = Some(propagate.kind);
-            if propagate.kind != mount::Propagation::Shared {
+            if propagate.kind != Propagation::Shared {
                 mount::change(&mounted, propagate.recursive, &Change { propagation, ..Change::default() })?;
             }
         }
         mount::attach(&mounted, &target)?;
         for propagate in &asked.propagation {
             let propagation = Some(propagate.kind);
-            if propagate.kind == mount::Propagation::Shared {
+            if propagate.kind == Propagation::Shared {
                 mount::change(&mounted, propagate.recursive, &Change { propagation, ..Change::default() })?;
             }
         }
         Ok(())
+    }
+
+    /// What is bound, detached: opened by the host's side, or copied now.
+    fn bind_source(&mut self, source: &BindSource, id_map: Option<(usize, bool)>) -> Result<OwnedFd> {
+        let copy = match source {
+            // Its ids are mapped already.
+            BindSource::Opened(number) => return self.take_source(*number),
+            BindSource::Host { path, recursive } => {
+                mount::clone_path(path, *recursive).during(|| "bind source")?
+            }
+            BindSource::Inside { path, recursive } => {
+                let handle = self.root()?.handle(path).during(|| "bind source")?;
+                mount::clone_fd(handle, *recursive).during(|| "bind source")?
+            }
+        };
+        if let Some((map, below)) = id_map {
+            let users = self.id_maps.get(map).ok_or_else(|| missing("id map"))?;
+            let change = Change { id_map: Some(users.as_fd()), ..Change::default() };
+            mount::change(&copy, below, &change).during(|| "mapping ids")?;
+        }
+        Ok(copy)
+    }
+
+    /// A new file system, detached, and where it goes. A tmpfs looks like the directory it hides, unless it is told its
+    /// mode, and may start with its content.
+    fn new_mount(&self, asked: &Mount, new: &NewFileSystem) -> Result<(OwnedFd, OwnedFd)> {
+        self.refuse_link(new, &asked.target)?;
+        let is_new = matches!(self.root()?.handle(&asked.target), Err(error) if error.errno() == 2);
+        let target = self.root()?.make_dir_all(&asked.target, 0o755)?;
+        if new.kind != "tmpfs" {
+            return Ok((new_file_system(new, asked.attributes.set)?, target));
+        }
+        let mut like = new.clone();
+        if !is_new && !new.parameters.iter().any(|(key, _)| key == "mode") {
+            let mode = linux::file::stat(&target)?.mode & 0o7777;
+            like.parameters.push(("mode".to_owned(), Some(format!("{mode:o}"))));
+        }
+        let copied = asked.copy_up && !is_new;
+        let last = if copied { asked.attributes.set & attribute::READ_ONLY } else { 0 };
+        let mounted = new_file_system(&like, asked.attributes.set & !last)?;
+        if copied {
+            crate::copy_up::copy(&target, &mounted)?;
+        }
+        if last != 0 {
+            mount::change(&mounted, false, &Change { set: last, ..Change::default() })?;
+        }
+        Ok((mounted, target))
+    }
+
+    /// The way for roots that cannot be pivoted. What is mounted elsewhere stays mounted below the root, where nobody
+    /// comes; but a procfs or sysfs among it that is all visible would let a user namespace of the container mount another.
+    pub(super) fn move_root(&self) -> Result<()> {
+        let table = self.procfs()?.read("self/mountinfo", MOUNT_TABLE)?;
+        let table = String::from_utf8_lossy(&table);
+        let entries: Vec<Entry<'_>> = mount_table::entries(&table).collect();
+        let root = mount_table::id_of(self.root()?)?;
+        let shows_kernel = |entry: &&Entry<'_>| ["proc", "sysfs"].contains(&entry.kind);
+        for entry in entries.iter().filter(shows_kernel).filter(|entry| !lies_on(&entries, entry, root)) {
+            mount::detach_or_cover(&entry.mount_point)?;
+        }
+        Ok(mount::move_over_root(self.root()?)?)
     }
 
     /// A directory for a directory and a file for anything else, made when it is missing.
@@ -109,25 +160,6 @@ impl Inside<'_> {
             }
             _ => Ok(()),
         }
-    }
-
-    /// A tmpfs looks like the directory it hides, unless it is told its mode, and may start with its content.
-    fn fill_tmpfs(
-        &self,
-        asked: &Mount,
-        new: &NewFileSystem,
-        mounted: &OwnedFd,
-        target: &OwnedFd,
-    ) -> Result<()> {
-        if new.kind != "tmpfs" {
-            return Ok(());
-        }
-        let says_mode = new.parameters.iter().any(|(key, _)| key == "mode");
-        let hidden = linux::file::stat(target)?;
-        if !says_mode {
-            linux::at::set_mode(mounted, b".", hidden.mode)?;
-        }
-        if asked.copy_up { crate::copy_up::copy(target, mounted) } else { Ok(()) }
     }
 
     pub(super) fn read_only(&mut self, path: &Path) -> Result<()> {
@@ -179,6 +211,20 @@ impl Inside<'_> {
         self.null_is_attached = true;
         Ok(first)
     }
+}
+
+/// Whether a mount lies on another, or on one that does.
+fn lies_on(entries: &[Entry<'_>], entry: &Entry<'_>, other: u64) -> bool {
+    let mut at = entry;
+    // The kernel's tree has no loops; a table that was read while it changed may.
+    for _ in 0..entries.len() {
+        match entries.iter().find(|above| above.id == at.parent) {
+            _ if at.parent == other => return true,
+            Some(above) => at = above,
+            None => return false,
+        }
+    }
+    false
 }
 
 fn duplicate(error: &std::io::Error) -> Error {

@@ -122,6 +122,7 @@ impl Inside<'_> {
         // Nothing of the host's stays open while others of the container may already be looking.
         self.procfs = None;
         self.sources.clear();
+        self.id_maps.clear();
         self.empty = None;
         let terminal = self.terminal.take();
         drop(self.entrance.take());

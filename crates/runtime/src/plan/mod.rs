@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use linux::process::namespace;
 use oci::runtime::{IdMapping, Linux, NamespaceKind, Spec};
 
-pub use op::{Attributes, Mount, NewFileSystem, Node, Op, Propagate, RootMount, Source, What};
+pub use op::{Attributes, BindSource, Mount, NewFileSystem, Node, Op, Propagate, RootMount, Source, What};
 pub use options::{Options, known as known_options};
 pub use process::{Manner, plan_process};
 
@@ -38,6 +38,15 @@ pub struct IdMaps {
     pub groups: String,
 }
 
+/// The id map of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountMap {
+    /// These maps.
+    Own(IdMaps),
+    /// Those of the user namespace that the container joins.
+    Joined,
+}
+
 /// How a container is made: what the host's side prepares, and what the new process does, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -54,7 +63,7 @@ pub struct Plan {
     /// Network interfaces of the host that are moved into the container: (name, name inside).
     pub net_devices: Vec<(String, String)>,
     /// Id maps of mounts.
-    pub id_maps: Vec<IdMaps>,
+    pub id_maps: Vec<MountMap>,
     /// Opened on the host.
     pub sources: Vec<Source>,
     /// Done by the new process.
@@ -337,7 +346,12 @@ impl fmt::Display for Plan {
             writeln!(f, "  source {number}: {source}")?;
         }
         for (number, maps) in self.id_maps.iter().enumerate() {
-            writeln!(f, "  map {number}: users {:?} groups {:?}", maps.users, maps.groups)?;
+            match maps {
+                MountMap::Own(maps) => {
+                    writeln!(f, "  map {number}: users {:?} groups {:?}", maps.users, maps.groups)?
+                }
+                MountMap::Joined => writeln!(f, "  map {number}: that of the joined user namespace")?,
+            }
         }
         for offset in &self.time_offsets {
             write!(f, "  time offset {offset}")?;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use linux::mount::{Propagation, attribute};
 use oci::runtime::{Device, Linux, Mount as Asked};
 
-use super::op::{Attributes, Mount, NewFileSystem, Node, Op, Propagate, RootMount, Source, What};
+use super::op::{Attributes, BindSource, Mount, NewFileSystem, Node, Op, Propagate, RootMount, Source, What};
 use super::options::{Options, propagation};
-use super::{Input, Plan, id_maps};
+use super::{Input, MountMap, Plan, id_maps};
 use crate::facts::Facts;
 use crate::request::Rootfs;
 use crate::{Error, Result};
@@ -28,21 +28,21 @@ const DEVICES: &[(&str, u32, u32)] = &[
 
 /// Plans everything from the host's mounts to the finished root.
 pub(super) fn plan_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts: &Facts) -> Result<()> {
-    let asked = match linux.rootfs_propagation.as_str() {
-        "" => None,
-        word => Some(
-            propagation(word)
-                .ok_or_else(|| Error::invalid(format!("linux.rootfsPropagation {word:?} is not known")))?,
-        ),
-    };
+    let asked = root_propagation(linux)?;
     // What was copied from the host must not carry mounts back to it, unless that is asked for.
     let from_host = match asked {
         Some(Propagate { kind: Propagation::Private, .. }) => Propagation::Private,
         _ => Propagation::Slave,
     };
     plan.ops.push(Op::PropagateAll(Propagate { kind: from_host, recursive: true }));
+    // A copy is a peer of what it was copied from: what is mounted on it would appear on the host. Shared is a root with
+    // peers of its own, not with the host's (config-linux, "Rootfs Mount Propagation").
+    let apart = match asked {
+        Some(Propagate { kind: Propagation::Shared, .. }) => Propagation::Private,
+        _ => Propagation::Slave,
+    };
     let root = root_mount(plan, input, facts);
-    plan.ops.push(Op::AttachRoot(root));
+    plan.ops.push(Op::AttachRoot(root, apart));
     for mount in &input.spec.mounts {
         plan_mount(plan, input, mount, linux, facts)?;
     }
@@ -63,6 +63,14 @@ pub(super) fn plan_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts:
         plan.ops.push(Op::ReadOnlyRoot);
     }
     Ok(())
+}
+
+fn root_propagation(linux: &Linux) -> Result<Option<Propagate>> {
+    let unknown = |word| Error::invalid(format!("linux.rootfsPropagation {word:?} is not known"));
+    match linux.rootfs_propagation.as_str() {
+        "" => Ok(None),
+        word => propagation(word).map(Some).ok_or_else(|| unknown(word)),
+    }
 }
 
 fn root_mount(plan: &mut Plan, input: Input<'_>, facts: &Facts) -> RootMount {
@@ -90,6 +98,8 @@ fn add_source(plan: &mut Plan, source: Source) -> usize {
 fn plan_mount(plan: &mut Plan, input: Input<'_>, asked: &Asked, linux: &Linux, facts: &Facts) -> Result<()> {
     // The specification wants it absolute; what is not starts at the root, as in runc.
     let target = Path::new("/").join(&asked.destination);
+    // One that begins with the host's path of the root means what is inside of it, as in runc.
+    let target = below_root(input, &target).unwrap_or(target);
     if target.parent().is_none() {
         return Err(Error::invalid("mount destination \"/\" would hide the root"));
     }
@@ -117,28 +127,28 @@ fn plan_bind(
         return Err(Error::invalid(format!("bind mount onto {:?} has no source", asked.destination)));
     }
     // What is left of the options is for a new file system: as with mount(8), it says nothing about a bind.
-    let map = if asked.uid_mappings.is_empty() && asked.gid_mappings.is_empty() {
-        match (options.id_map, &plan.user_maps) {
-            (None, _) => None,
-            (Some(below), Some(maps)) => Some((maps.clone(), below)),
-            (Some(_), None) => {
-                return Err(Error::invalid(format!(
-                    "mount {:?} is to be id-mapped, but neither it nor the container has id mappings",
-                    asked.destination
-                )));
-            }
-        }
-    } else {
-        let maps = id_maps(&asked.uid_mappings, &asked.gid_mappings, "mounts[]")?;
-        Some((maps, options.id_map.unwrap_or(false)))
-    };
-    let id_map = map.map(|(maps, below)| {
-        plan.id_maps.push(maps);
+    let id_map = mount_map(plan, asked, &options)?.map(|(map, below)| {
+        plan.id_maps.push(map);
         (plan.id_maps.len() - 1, below)
     });
-    let source = add_source(plan, Source::Path { path: input.bundle.join(&asked.source), recursive });
     // Mounts made on the host later are seen, mounts made here stay here; unless they are to be shared.
     let shared = options.propagation.iter().any(|asked| asked.kind == Propagation::Shared);
+    let path = input.bundle.join(&asked.source);
+    let source = match below_root(input, &path) {
+        Some(path) => BindSource::Inside { path, recursive },
+        // A copy made later would hear of nothing when everything from the host is private, would never be its peer, and
+        // would have the root in it that is attached there; the root of a user namespace cannot go everywhere; and what
+        // procfs leads to may be mounted nowhere, which another mount namespace cannot copy.
+        None if super::in_user_namespace(plan)
+            || shared
+            || root_is_private(plan)
+            || path.starts_with("/proc")
+            || recursive && holds_root(input, &path) =>
+        {
+            BindSource::Opened(add_source(plan, Source::Path { path, recursive }))
+        }
+        None => BindSource::Host { path, recursive },
+    };
     let mut propagation = Vec::new();
     if !shared {
         propagation.push(Propagate { kind: Propagation::Slave, recursive: true });
@@ -148,6 +158,44 @@ fn plan_bind(
     let mount = Mount { what, target, attributes: options.attributes, propagation, copy_up: false };
     plan.ops.push(Op::Mount(Box::new(mount)));
     Ok(())
+}
+
+/// The path inside the root of a path of the host that lies in it.
+fn below_root(input: Input<'_>, path: &Path) -> Option<PathBuf> {
+    let Rootfs::Path(root) = input.rootfs else { return None };
+    let root = input.bundle.join(root);
+    let below = path.strip_prefix(&root).ok().filter(|_| root != Path::new("/"))?;
+    Some(Path::new("/").join(below))
+}
+
+/// Whether the root is attached at or below a path of the host.
+fn holds_root(input: Input<'_>, path: &Path) -> bool {
+    match input.rootfs {
+        Rootfs::Path(root) => input.bundle.join(root).starts_with(path),
+        Rootfs::Overlay { .. } => path == Path::new("/"),
+    }
+}
+
+fn root_is_private(plan: &Plan) -> bool {
+    plan.ops.contains(&Op::PropagateAll(Propagate { kind: Propagation::Private, recursive: true }))
+}
+
+/// The id map of a bind mount, and whether it holds for mounts below.
+fn mount_map(plan: &Plan, asked: &Asked, options: &Options) -> Result<Option<(MountMap, bool)>> {
+    if !asked.uid_mappings.is_empty() || !asked.gid_mappings.is_empty() {
+        let maps = id_maps(&asked.uid_mappings, &asked.gid_mappings, "mounts[]")?;
+        return Ok(Some((MountMap::Own(maps), options.id_map.unwrap_or(false))));
+    }
+    let Some(below) = options.id_map else { return Ok(None) };
+    let joined = plan.joins.iter().any(|join| join.kind == linux::process::namespace::USER);
+    match &plan.user_maps {
+        Some(maps) => Ok(Some((MountMap::Own(maps.clone()), below))),
+        None if joined => Ok(Some((MountMap::Joined, below))),
+        None => Err(Error::invalid(format!(
+            "mount {:?} is to be id-mapped, but neither it nor the container has id mappings",
+            asked.destination
+        ))),
+    }
 }
 
 fn plan_file_system(
@@ -204,7 +252,8 @@ fn plan_cgroup(plan: &mut Plan, target: PathBuf, options: &Options, input: Input
     if input.has_cgroup {
         for (number, name) in facts.cgroup_trees.iter().enumerate() {
             let source = add_source(plan, Source::CgroupTree(number));
-            plan.ops.push(mount(What::Bind { source, id_map: None }, target.join(name), attributes));
+            let what = What::Bind { source: BindSource::Opened(source), id_map: None };
+            plan.ops.push(mount(what, target.join(name), attributes));
             // Trees with several controllers are found by the name of each.
             for (alias, link) in [
                 ("cpu", "cpu,cpuacct"),

@@ -119,14 +119,45 @@ pub struct NewFileSystem {
     pub parameters: Vec<(String, Option<String>)>,
 }
 
+/// Where a bind mount comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BindSource {
+    /// Opened on the host, by its place in [`super::Plan::sources`].
+    Opened(usize),
+    /// A path of the host, copied when its turn comes: the kernel lists mounts by when they were made.
+    Host {
+        /// Absolute path.
+        path: PathBuf,
+        /// Whether mounts below come along.
+        recursive: bool,
+    },
+    /// A path inside the container's root, where earlier mounts are to be seen.
+    Inside {
+        /// Absolute path inside the root.
+        path: PathBuf,
+        /// Whether mounts below come along.
+        recursive: bool,
+    },
+}
+
+impl fmt::Display for BindSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, recursive, place) = match self {
+            Self::Opened(source) => return write!(f, "source {source}"),
+            Self::Host { path, recursive } => (path, recursive, ""),
+            Self::Inside { path, recursive } => (path, recursive, " inside"),
+        };
+        write!(f, "{}{}{place}", path.display(), if *recursive { " and below" } else { "" })
+    }
+}
+
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// A source, by its place in [`super::Plan::sources`]; when ids are mapped, the user namespace by its place in
-    /// [`super::Plan::id_maps`].
+    /// A bind; when ids are mapped, the user namespace by its place in [`super::Plan::id_maps`].
     Bind {
         /// The source.
-        source: usize,
+        source: BindSource,
         /// The id map, and whether it holds for mounts below.
         id_map: Option<(usize, bool)>,
     },
@@ -211,8 +242,8 @@ pub enum Op {
     DomainName(String),
     /// Propagation of everything that was copied from the host.
     PropagateAll(Propagate),
-    /// Attaches the root file system.
-    AttachRoot(RootMount),
+    /// Attaches the root file system, which becomes private, or hears of what happens on the host (slave).
+    AttachRoot(RootMount, Propagation),
     /// Mounts.
     Mount(Box<Mount>),
     /// Makes a device node.
@@ -310,10 +341,8 @@ pub enum Op {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bind { source, id_map: None } => write!(f, "bind of source {source}"),
-            Self::Bind { source, id_map: Some((map, _)) } => {
-                write!(f, "bind of source {source}, ids by map {map}")
-            }
+            Self::Bind { source, id_map: None } => write!(f, "bind of {source}"),
+            Self::Bind { source, id_map: Some((map, _)) } => write!(f, "bind of {source}, ids by map {map}"),
             Self::New(new) => {
                 write!(f, "{}", new.kind)?;
                 for (key, value) in &new.parameters {
@@ -360,7 +389,8 @@ impl fmt::Display for Op {
             Self::HostName(name) => write!(f, "hostname {name}"),
             Self::DomainName(name) => write!(f, "domainname {name}"),
             Self::PropagateAll(to) => write!(f, "make everything from the host {to}"),
-            Self::AttachRoot(root) => write!(f, "attach root: {root}"),
+            Self::AttachRoot(root, Propagation::Private) => write!(f, "attach private root: {root}"),
+            Self::AttachRoot(root, _) => write!(f, "attach root: {root}"),
             Self::Mount(mount) => write!(f, "{mount}"),
             Self::MakeNode(node) => {
                 let Node { path, kind, major, minor, mode, uid, gid } = node;

@@ -114,6 +114,14 @@ impl Bundle {
     }
 }
 
+/// Gives the container a user namespace whose users are 100,000 and up.
+pub fn mapped(config: &mut Value) {
+    config["linux"]["namespaces"].as_array_mut().expect("list").push(json!({ "type": "user" }));
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+}
+
 impl Drop for Bundle {
     fn drop(&mut self) {
         let _ = self.runc(&["delete", "--force", &self.id]);
