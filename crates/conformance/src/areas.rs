@@ -24,6 +24,7 @@ mod recovery;
 mod refusals;
 mod registry;
 mod run;
+mod runtimes;
 mod sharing;
 mod terminals;
 mod volumes;
@@ -53,6 +54,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         isolation::checks,
         limits::checks,
         links::checks,
+        runtimes::checks,
         network::checks,
         sharing::checks,
         volumes::checks,

@@ -3,12 +3,16 @@
 use crate::http::Request;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a daemon may take to answer its first ping, or to end after SIGTERM.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runtimes that every daemon of ours is told of, with where Debian's packages have them.
+pub(crate) const PEERS: [(&str, &str); 2] = [("crun", "/usr/bin/crun"), ("debian-runc", "/usr/sbin/runc")];
 
 /// Whose daemon it is: they differ in how they are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,9 @@ pub enum Flavour {
     /// Docker's `dockerd`, with live-restore so that its containers survive it as berth's always do.
     Docker,
 }
+
+/// Where the second version of control groups is on machines that have both.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
 
 /// How to start a daemon.
 #[derive(Debug, Clone)]
@@ -64,8 +71,24 @@ impl Setup {
         command.arg("-H").arg(format!("unix://{}", self.socket().display()));
         command.arg("--data-root").arg(self.data_root()).arg("--exec-root").arg(self.exec_root());
         command.arg("--pidfile").arg(self.directory.join("daemon.pid"));
+        for (name, program) in PEERS {
+            command.arg("--add-runtime").arg(format!("{name}={}", self.peer(name, program)?.display()));
+        }
+        command.args(["--add-runtime", "missing=/no/such/runtime"]);
         self.send_output_to_log(&mut command)?;
         Ok(command)
+    }
+
+    /// A runtime as the daemon is to call it. crun refuses machines with both versions of control groups: it does not get
+    /// to see the second one.
+    fn peer(&self, name: &str, program: &str) -> Result<PathBuf> {
+        if name != "crun" || self.flavour == Flavour::Docker || !Path::new(UNIFIED).exists() {
+            return Ok(program.into());
+        }
+        let path = self.directory.join("crun");
+        fs::write(&path, format!("#!/bin/sh\numount -l {UNIFIED} 2>/dev/null\nexec {program} \"$@\"\n"))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        Ok(path)
     }
 
     /// Docker's engine needs a containerd, which a crash of the engine leaves alone.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::host::Host;
+use crate::{Error, Result};
 
 use api::host_config::Ulimit;
 
@@ -73,8 +74,24 @@ pub struct Config {
     pub max_concurrent_uploads: u32,
     /// How often a layer's download is tried.
     pub max_download_attempts: u32,
+    /// OCI runtimes beside our own, by name.
+    pub runtimes: BTreeMap<String, OciRuntime>,
+    /// The runtime of containers that do not say: a name of these, or one of ours.
+    pub default_runtime: String,
     /// What the operator should know: lines of the system information.
     pub warnings: Vec<String>,
+}
+
+/// Names of the runtime that is built in.
+pub const OWN_RUNTIMES: [&str; 3] = ["runc", "berth", "io.containerd.runc.v2"];
+
+/// Another program that makes containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OciRuntime {
+    /// A path, or a name that is looked for where programs are.
+    pub program: String,
+    /// Arguments before all others.
+    pub arguments: Vec<String>,
 }
 
 /// The default system call filter.
@@ -134,6 +151,15 @@ impl CgroupDriver {
 }
 
 impl Config {
+    /// The runtime of a name; `None` for our own.
+    pub(crate) fn runtime(&self, name: &str) -> Result<Option<&OciRuntime>> {
+        if OWN_RUNTIMES.contains(&name) {
+            return Ok(None);
+        }
+        let found = self.runtimes.get(name).map(Some);
+        found.ok_or_else(|| Error::invalid(format!("unknown or invalid runtime name: {name}")))
+    }
+
     /// Who makes control groups on this machine.
     #[must_use]
     pub fn driver(&self, host: &Host) -> CgroupDriver {
@@ -226,6 +252,8 @@ impl Default for Config {
             max_concurrent_downloads: 3,
             max_concurrent_uploads: 5,
             max_download_attempts: 5,
+            runtimes: BTreeMap::new(),
+            default_runtime: OWN_RUNTIMES[0].to_owned(),
             warnings: Vec::new(),
         }
     }

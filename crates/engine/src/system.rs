@@ -98,7 +98,6 @@ pub async fn info(engine: &Engine) -> Result<Info> {
     let host = &engine.host;
     let has = |controller| host.cgroups.has(controller);
     let (memory, cpu) = (has(cgroup::Controller::Memory), has(cgroup::Controller::Cpu));
-    let runtime = Runtime { path: "runc".to_owned(), ..Runtime::default() };
     let paused = |state: &State| matches!(state, State::Paused(_));
     let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
     let id = id(engine)?;
@@ -147,11 +146,8 @@ pub async fn info(engine: &Engine) -> Result<Info> {
         name: host.name.clone(),
         labels: config.labels.clone(),
         server_version: VERSION.to_owned(),
-        runtimes: BTreeMap::from([
-            ("io.containerd.runc.v2".to_owned(), runtime.clone()),
-            ("runc".to_owned(), runtime),
-        ]),
-        default_runtime: "runc".to_owned(),
+        runtimes: runtimes(&config),
+        default_runtime: config.default_runtime.clone(),
         swarm: SwarmInfo::default(),
         live_restore_enabled: true,
         init_binary: "docker-init".to_owned(),
@@ -164,6 +160,19 @@ pub async fn info(engine: &Engine) -> Result<Info> {
         warnings: config.warnings.clone(),
         ..Info::default()
     })
+}
+
+/// Our own runtime in the names that Docker has for its own, and those that were added.
+fn runtimes(config: &crate::Config) -> BTreeMap<String, Runtime> {
+    let own = Runtime { path: "runc".to_owned(), ..Runtime::default() };
+    let mut runtimes =
+        BTreeMap::from(["io.containerd.runc.v2", "runc"].map(|name| (name.to_owned(), own.clone())));
+    runtimes.extend(config.runtimes.iter().map(|(name, added)| {
+        let shown =
+            Runtime { path: added.program.clone(), args: added.arguments.clone(), ..Runtime::default() };
+        (name.clone(), shown)
+    }));
+    runtimes
 }
 
 /// cgroup v1 counts swap only when its files are there.

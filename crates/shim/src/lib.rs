@@ -31,5 +31,5 @@ pub mod timestamp;
 /// Must be called before the process has opened anything or started a thread.
 #[must_use]
 pub fn main(arguments: &[std::ffi::OsString]) -> i32 {
-    supervise::run(arguments, &mut supervise::Containers::default())
+    supervise::run(arguments, &mut supervise::Launcher::default())
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::settings::Settings;
 use super::words::{absolute, addresses, bytes, number, one_of, pairs, positive, refused};
-use super::{ConfigError, network_part, resolve};
+use super::{ConfigError, network_part, resolve, runtimes_part};
 
 /// Reads a file; `None` when there is none.
 pub(super) type Read<'a> = &'a dyn Fn(&str) -> std::io::Result<Option<Vec<u8>>>;
@@ -21,7 +21,10 @@ pub(super) fn resolve(
 ) -> Result<engine::Config, ConfigError> {
     let default = engine::Config::default();
     let text = |name: &str, default: &str| settings.last(name).unwrap_or(default).to_owned();
+    let runtimes = runtimes_part::runtimes(settings)?;
     Ok(engine::Config {
+        default_runtime: runtimes_part::default_runtime(settings, &runtimes)?,
+        runtimes,
         data_root: absolute(settings, "data-root", resolve::DEFAULT_DATA_ROOT)?,
         exec_root: absolute(settings, "exec-root", resolve::DEFAULT_EXEC_ROOT)?,
         cgroup_driver: cgroup_driver(settings)?,

@@ -97,7 +97,7 @@ const REALTIME: Support = No("real-time scheduling is not implemented yet");
 
 /// The table. Source of names and kinds: dockerd's reference page and its `config` package.
 pub const FLAGS: &[Flag] = &[
-    flag("add-runtime", "", "runtimes", Map, No("only the built-in runtime can be used yet"), ""),
+    flag("add-runtime", "", "runtimes", Map, Yes, "OCI runtime beside the built-in one: name=path"),
     flag("allow-direct-routing", "", "allow-direct-routing", Switch, Only("false"), ""),
     flag(
         "authorization-plugin",
@@ -184,7 +184,14 @@ pub const FLAGS: &[Flag] = &[
         Yes,
         "Option that new networks of a driver have: bridge=name=value",
     ),
-    flag("default-runtime", "", "default-runtime", Text, Only("runc"), ""),
+    flag(
+        "default-runtime",
+        "",
+        "default-runtime",
+        Text,
+        Yes,
+        "OCI runtime of containers that do not say (default runc: the built-in one)",
+    ),
     flag(
         "default-shm-size",
         "",

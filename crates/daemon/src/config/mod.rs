@@ -16,6 +16,7 @@ pub mod flags;
 mod network_part;
 pub mod reload;
 pub mod resolve;
+mod runtimes_part;
 pub mod settings;
 #[cfg(test)]
 mod tests;

@@ -250,7 +250,7 @@ fn defaults(config: &crate::Config, cgroup_v2: bool, mut host: HostConfig) -> Re
     or(&mut host.cgroupns_mode, cgroup_namespace.unwrap_or(if cgroup_v2 { "private" } else { "host" }));
     or(&mut host.restart_policy.name, "no");
     or(&mut host.log_config.kind, &config.log_driver);
-    or(&mut host.runtime, "runc");
+    or(&mut host.runtime, &config.default_runtime);
     if host.shm_size == 0 {
         host.shm_size = config.default_shm_size;
     }

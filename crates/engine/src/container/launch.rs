@@ -170,13 +170,14 @@ async fn prepare(
         let held = Held::gather(&engine, &record, &mut facts)?;
         let plan = plan_spec(&record.spec, &facts)?;
         tracing::debug!(container = crate::id::short(&record.id), plan = %serde_json::to_string(&plan).unwrap_or_default());
-        Ok((create_request(&record, &places, root, plan, facts.cgroup_path)?, held))
+        Ok((create_request(&engine, &record, &places, root, plan, facts.cgroup_path)?, held))
     })
     .await?;
     Ok(prepared)
 }
 
 fn create_request(
+    engine: &Engine,
     record: &Record,
     places: &Places,
     root: protocol::Root,
@@ -198,7 +199,19 @@ fn create_request(
         data_dir: places.data_dir.clone(),
         cgroup: CgroupPlace { driver: cgroup_driver(record), path: cgroup_path },
         init: *init,
+        runtime: runtime(engine, record, places)?,
     })
+}
+
+/// The runtime that makes the container, when it is not ours.
+fn runtime(engine: &Engine, record: &Record, places: &Places) -> Result<Option<protocol::Runtime>> {
+    let config = engine.current();
+    let found = config.runtime(&record.host_config.runtime)?;
+    Ok(found.map(|runtime| protocol::Runtime {
+        program: runtime.program.clone(),
+        arguments: runtime.arguments.clone(),
+        dir: places.exec_dir.join("runtime"),
+    }))
 }
 
 fn cgroup_driver(record: &Record) -> CgroupDriver {

@@ -101,6 +101,20 @@ pub struct Create {
     pub cgroup: CgroupPlace,
     /// Whether pid 1 is our small init that reaps orphans and forwards signals.
     pub init: bool,
+    /// Another OCI runtime that makes the container; `None`: we do.
+    #[serde(default)]
+    pub runtime: Option<Runtime>,
+}
+
+/// Another OCI runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// The program: a path, or a name that is looked for where programs are.
+    pub program: String,
+    /// Arguments before all others.
+    pub arguments: Vec<String>,
+    /// A directory for the bundle and the runtime's own state, ours alone; it does not outlive a boot.
+    pub dir: PathBuf,
 }
 
 /// What becomes the container's root file system; mounted in the container's mount namespace only.

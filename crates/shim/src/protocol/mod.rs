@@ -30,6 +30,6 @@ mod reply;
 pub use frame::{Inbox, Outbox};
 pub use message::{
     Attach, CgroupDriver, CgroupPlace, ConsoleSize, Create, Exec, Framing, FromShim, Io, Log, LogDriver,
-    Message, Request, Root, Target, ToShim,
+    Message, Request, Root, Runtime, Target, ToShim,
 };
 pub use reply::{Descriptor, Error, ErrorKind, Event, ExecStatus, Exit, LogStatus, Reply, State, Status};

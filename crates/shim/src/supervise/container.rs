@@ -15,14 +15,14 @@ use super::launch::{Launch, Launched, Stdio};
 use crate::protocol::{CgroupDriver, Create, Error, ErrorKind, Exec, Root};
 
 /// How long the end of killed processes is waited for: they may be in the middle of slow input or output.
-const KILL_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Makes one container.
 ///
 /// Between requests it holds descriptors and paths only: control groups are opened, and the configuration is read back
 /// from its file, when they are needed.
 #[derive(Default)]
-pub struct Containers {
+pub(super) struct Containers {
     made: Option<Made>,
 }
 
@@ -40,8 +40,7 @@ struct Made {
 impl Launch for Containers {
     fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error> {
         let hierarchy = Hierarchy::detect()?;
-        let systemd = request.cgroup.driver == CgroupDriver::Systemd;
-        let place = Place::parse(systemd, &request.cgroup.path, &request.id)?;
+        let place = place(request)?;
         let resources = request.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
         let limits = resources.map(Limits::try_from).transpose()?.unwrap_or_default();
         let mut group = place.make(&hierarchy, &request.id, &limits)?;
@@ -122,6 +121,12 @@ impl Containers {
     }
 }
 
+/// Where the control group of a container lies.
+pub(super) fn place(request: &Create) -> Result<Place, Error> {
+    let systemd = request.cgroup.driver == CgroupDriver::Systemd;
+    Ok(Place::parse(systemd, &request.cgroup.path, &request.id)?)
+}
+
 fn open(made: &Made) -> Result<Option<Cgroup>, Error> {
     Ok(made.place.open(&Hierarchy::detect()?)?)
 }
@@ -190,14 +195,14 @@ fn read_config(path: &Path) -> Result<Spec, Error> {
         .map_err(|error| Error::new(ErrorKind::Other, format!("{} is damaged: {error}", path.display())))
 }
 
-fn absent_is_fine(result: io::Result<()>, path: &Path) -> Result<(), Error> {
+pub(super) fn absent_is_fine(result: io::Result<()>, path: &Path) -> Result<(), Error> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file_error(path, &error)),
         _ => Ok(()),
     }
 }
 
-fn file_error(path: &Path, error: &io::Error) -> Error {
+pub(super) fn file_error(path: &Path, error: &io::Error) -> Error {
     Error::new(ErrorKind::Other, format!("{}: {error}", path.display()))
 }
 

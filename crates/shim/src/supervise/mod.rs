@@ -16,7 +16,10 @@ mod attachment;
 mod connection;
 mod container;
 mod ending;
+mod foreign;
+mod foreign_bundle;
 mod launch;
+mod launcher;
 mod process;
 mod requests;
 mod supervisor;
@@ -29,8 +32,8 @@ use std::path::{Path, PathBuf};
 
 use linux::{child, fd, heap, process as linux_process, socket};
 
-pub use container::Containers;
 pub use launch::{Launch, Launched, Stdio};
+pub use launcher::Launcher;
 
 use crate::recovery;
 use supervisor::Supervisor;

@@ -104,6 +104,7 @@ impl Lab {
                 path: format!("{}/{}", parent_group(), shim.id),
             },
             init: false,
+            runtime: None,
         };
         (self.dress)(self, &mut create);
         create

@@ -69,7 +69,7 @@ pub(crate) fn resolve(
     facts: &Facts<'_>,
 ) -> Result<(ContainerSpec, Vec<String>)> {
     let mut warnings = Vec::new();
-    refuse_unsupported(host)?;
+    refuse_unsupported(host, facts)?;
     let namespaces = namespaces::resolve(config, host, facts)?;
     let process = process::resolve(config, host, facts)?;
     let privileged = host.privileged;
@@ -101,17 +101,15 @@ pub(crate) fn resolve(
 }
 
 /// Options whose meaning this engine does not have yet are refused, never ignored.
-fn refuse_unsupported(host: &HostConfig) -> Result<()> {
+fn refuse_unsupported(host: &HostConfig, facts: &Facts<'_>) -> Result<()> {
     if !host.isolation.is_empty() && host.isolation != "default" {
         return Err(Error::invalid(format!(
             "invalid isolation ({}): linux only supports 'default'",
             host.isolation
         )));
     }
-    if !host.runtime.is_empty()
-        && !matches!(host.runtime.as_str(), "runc" | "berth" | "io.containerd.runc.v2")
-    {
-        return Err(Error::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
+    if !host.runtime.is_empty() {
+        facts.config.runtime(&host.runtime)?;
     }
     if host.resources.device_requests.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(Error::invalid("device requests (--gpus, CDI) are not supported yet"));
