@@ -104,5 +104,5 @@ impl Visit for Fields {
 pub(crate) fn now() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let nanos = i128::try_from(since.as_nanos()).unwrap_or(i128::MAX);
-    api::time::Timestamp::from_unix_nanos(nanos).rfc3339_nano()
+    api::time::Timestamp::from_unix_nanos(nanos).to_string()
 }

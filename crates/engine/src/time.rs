@@ -18,7 +18,7 @@ pub(crate) fn now() -> Nanos {
 /// RFC 3339 in UTC with up to nine digits of fraction, trailing zeros trimmed; [`NEVER`] for 0.
 #[must_use]
 pub(crate) fn rfc3339(nanos: Nanos) -> String {
-    if nanos == 0 { NEVER.to_owned() } else { Timestamp::from_unix_nanos(i128::from(nanos)).rfc3339_nano() }
+    if nanos == 0 { NEVER.to_owned() } else { Timestamp::from_unix_nanos(i128::from(nanos)).to_string() }
 }
 
 /// A duration as Go prints it: `500ms`, `1.5s`, `1m30s`, `1h0m0s`.

@@ -24,7 +24,7 @@ pub mod recovery;
 mod scratch;
 pub mod spawn;
 pub mod supervise;
-pub mod timestamp;
+pub use timestamp;
 
 /// Runs the role `berth shim` with the arguments that follow; the exit code of the process.
 ///

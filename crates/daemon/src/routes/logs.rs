@@ -50,7 +50,7 @@ fn options(call: &Request) -> Result<LogOptions, Failure> {
         return Err(Failure::not_implemented("the format of logs"));
     }
     let nanos = |time: Timestamp| i64::try_from(time.unix_nanos()).ok();
-    let until = call.query.time("until")?.filter(|until| *until != Timestamp::default());
+    let until = call.query.time("until")?.filter(|until| *until != Timestamp::new(0, 0));
     // What is not a number means all, as in Docker; -1 does too.
     let tail = call.query.get("tail").parse::<u64>().ok();
     Ok(LogOptions {
@@ -118,7 +118,7 @@ impl Print {
     fn prefix(self, entry: &LogEntry, line: &mut Vec<u8>) {
         if self.timestamps {
             let time = Timestamp::from_unix_nanos(i128::from(entry.at));
-            line.extend_from_slice(time.rfc3339_nano_fixed().as_bytes());
+            line.extend_from_slice(time.to_fixed().as_bytes());
             line.push(b' ');
         }
         if self.details {

@@ -64,7 +64,7 @@ impl Query {
         if text.is_empty() {
             return Ok(None);
         }
-        let time = api::time::Timestamp::parse_parameter(text);
+        let time = api::time::parse_parameter(text);
         time.map(Some).map_err(|error| Failure::invalid(format!("invalid value for '{name}': {error}")))
     }
 }

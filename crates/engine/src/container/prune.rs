@@ -19,7 +19,7 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<i64>> {
     if let Some(ago) = api::query::duration_nanos(text) {
         return Ok(Some(time::now() - ago));
     }
-    let at = api::time::Timestamp::parse_parameter(text).map_err(Error::invalid)?;
+    let at = api::time::parse_parameter(text).map_err(Error::invalid)?;
     Ok(i64::try_from(at.unix_nanos()).ok())
 }
 

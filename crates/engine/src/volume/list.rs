@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// A volume as clients see it.
 pub(super) fn shown(engine: &Engine, record: &VolumeRecord) -> Volume {
     Volume {
-        created_at: api::time::Timestamp::from_unix_nanos(i128::from(record.created)).rfc3339(),
+        created_at: api::time::Timestamp::from_unix_nanos(i128::from(record.created)).to_seconds(),
         driver: record.driver.clone(),
         labels: (!record.labels.is_empty()).then(|| record.labels.clone()),
         mountpoint: engine.volumes.path(&record.name).display().to_string(),

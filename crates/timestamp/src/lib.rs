@@ -1,4 +1,4 @@
-//! A moment in UTC with nanoseconds, printed and parsed as RFC 3339, as log files and exit records hold it.
+//! A moment in UTC with nanoseconds, printed and parsed as RFC 3339, as logs, records, image documents and the API hold it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -52,6 +52,19 @@ impl Timestamp {
         moment.clamp(Self::MIN, Self::MAX)
     }
 
+    /// From nanoseconds since 1970; what is out of range is clamped.
+    #[must_use]
+    pub fn from_unix_nanos(nanos: i128) -> Self {
+        let nanos = nanos.clamp(Self::MIN.unix_nanos(), Self::MAX.unix_nanos());
+        Self::new(nanos.div_euclid(1_000_000_000) as i64, nanos.rem_euclid(1_000_000_000) as u32)
+    }
+
+    /// Nanoseconds since 1970.
+    #[must_use]
+    pub fn unix_nanos(self) -> i128 {
+        i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
+    }
+
     /// Seconds since 1970, rounded down.
     #[must_use]
     pub fn seconds(self) -> i64 {
@@ -73,6 +86,13 @@ impl Timestamp {
         String::from_utf8_lossy(&text).into_owned()
     }
 
+    /// RFC 3339 without a fraction: `2026-11-21T03:43:07Z`.
+    #[must_use]
+    pub fn to_seconds(self) -> String {
+        let whole = Self { nanoseconds: 0, ..self };
+        whole.to_string()
+    }
+
     /// Appends the printed form.
     pub fn append(self, text: &mut Vec<u8>) {
         self.append_seconds(text);
@@ -80,7 +100,7 @@ impl Timestamp {
     }
 
     /// Appends `2026-11-21T03:43:07`.
-    pub(crate) fn append_seconds(self, text: &mut Vec<u8>) {
+    pub fn append_seconds(self, text: &mut Vec<u8>) {
         let days = self.seconds.div_euclid(SECONDS_PER_DAY);
         let second = self.seconds.rem_euclid(SECONDS_PER_DAY);
         let (year, month, day) = civil_from_days(days);
@@ -103,7 +123,7 @@ impl Timestamp {
     }
 
     /// Appends the fraction without trailing zeros, and `Z`.
-    pub(crate) fn append_fraction(self, text: &mut Vec<u8>) {
+    pub fn append_fraction(self, text: &mut Vec<u8>) {
         if self.nanoseconds != 0 {
             let mut digits = [b'0'; 9];
             let mut rest = self.nanoseconds;
@@ -134,7 +154,10 @@ impl Timestamp {
         }
         let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
         let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-        if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+        if !(1..=12).contains(&month) || !(1..=days_in_month(year, month)).contains(&day) {
+            return None;
+        }
+        if hour > 23 || minute > 59 || second > 60 {
             return None;
         }
         let (nanoseconds, offset_at) = parse_fraction(text)?;
@@ -170,10 +193,20 @@ fn parse_offset(text: &[u8]) -> Option<i64> {
             if [h1, h2, m1, m2].iter().all(|byte| byte.is_ascii_digit()) =>
         {
             let two = |tens: u8, ones: u8| i64::from(tens - b'0') * 10 + i64::from(ones - b'0');
-            let seconds = two(*h1, *h2) * 3600 + two(*m1, *m2) * 60;
-            Some(if *sign == b'-' { -seconds } else { seconds })
+            let (hours, minutes) = (two(*h1, *h2), two(*m1, *m2));
+            let seconds = hours * 3600 + minutes * 60;
+            (hours <= 23 && minutes <= 59).then_some(if *sign == b'-' { -seconds } else { seconds })
         }
         _ => None,
+    }
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
     }
 }
 
@@ -256,6 +289,10 @@ mod tests {
             assert_eq!(text.parse(), Ok(moment));
         }
         assert_eq!(Timestamp::new(0, 5).to_fixed(), "1970-01-01T00:00:00.000000005Z");
+        assert_eq!(Timestamp::new(0, 5).to_seconds(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp::from_unix_nanos(-1), Timestamp::new(-1, 999_999_999));
+        assert_eq!(Timestamp::from_unix_nanos(i128::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::new(-1, 5).unix_nanos(), -999_999_995);
     }
 
     #[test]
@@ -281,6 +318,11 @@ mod tests {
             "2026-11-21T03:43:07",
             "2026-11-21T03:43:07.Z",
             "2026-13-21T03:43:07Z",
+            "2026-02-29T03:43:07Z",
+            "2026-11-21T24:43:07Z",
+            "2026-11-21T03:43:07+2:0",
+            "2026-11-21T03:43:07+24:00",
+            "ééééééééééééééééééé",
             "a026-11-21T03:43:07Z",
         ] {
             assert!(text.parse::<Timestamp>().is_err(), "{text}");
