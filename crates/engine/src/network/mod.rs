@@ -203,12 +203,17 @@ impl Networks {
         self.lock().free(container_id);
     }
 
-    /// Takes back the leases of a container that was found running, and answers its questions again.
+    /// Takes back the leases of a container that was found running, plugs in again what is not plugged in, and answers its questions again.
     pub(crate) fn restore(&self, record: &Record, netns: Option<BorrowedFd<'_>>) -> Result<()> {
         if record.attachments.is_empty() {
             return Ok(());
         }
-        self.lock().hold(&record.id, &record.attachments);
+        let mut state = self.lock();
+        state.hold(&record.id, &record.attachments);
+        if let Some(netns) = netns {
+            state.plug_again(record, netns)?;
+        }
+        drop(state);
         self.introduce(record, &record.attachments, netns)
     }
 

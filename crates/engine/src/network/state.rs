@@ -303,6 +303,20 @@ impl State {
         self.held.insert(container_id.to_owned(), attachments.to_vec());
     }
 
+    /// Makes the endpoints again whose links are gone: a disconnection was cut short, or somebody deleted them.
+    pub(super) fn plug_again(&mut self, record: &Record, netns: BorrowedFd<'_>) -> Result<()> {
+        let facts = self.kernel.gather_facts().map_err(failed)?;
+        for attachment in &record.attachments {
+            let link = attachment.endpoint.attachment.host_interface();
+            if link.is_some_and(|link| facts.link(link).is_none()) {
+                let (network, container) = (&attachment.network_name, id::short(&record.id));
+                tracing::warn!(container, network, "its link was gone: it is plugged in again");
+                self.attach(attachment, netns)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A container's names have changed.
     pub(super) fn rename(&mut self, container_id: &str, attachments: &[Attachment]) {
         if let Some(held) = self.held.get_mut(container_id) {
