@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::{CgroupDriver, Config};
 use crate::container::exec::Execs;
-use crate::container::recover;
+use crate::container::recover::{self, Machine};
 use crate::container::registry::Registry;
 use crate::engine::{Engine, Parts};
 use crate::event::Events;
@@ -36,12 +36,12 @@ impl Program {
 
 /// Opens the engine. Whatever one record says, the others are served: what cannot be brought back is reported.
 pub async fn open(config: Config) -> Result<Engine> {
-    let (parts, containers) = crate::blocking(move || gather(config)).await?;
+    let (parts, containers, machine) = crate::blocking(move || gather(config)).await?;
     let engine = Engine::new(parts);
     let mut settling = Vec::new();
     for record in containers {
         let name = id::short(&record.id).to_owned();
-        match recover::recover(&engine, record).await {
+        match recover::recover(&engine, record, machine).await {
             Ok(container) => settling.push(container),
             Err(error) => {
                 tracing::error!(container = name, %error, "this container is not brought back; its record is kept");
@@ -56,7 +56,7 @@ pub async fn open(config: Config) -> Result<Engine> {
     Ok(engine)
 }
 
-fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record>)> {
+fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record>, Machine)> {
     for dir in [&config.data_root, &config.exec_root] {
         make_root(dir)?;
     }
@@ -69,6 +69,8 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
     check_parent(&config, &host)?;
     let records = Records::open(&config.data_root.join("records"))?;
     let options = image::Options::new(&config.data_root).map_err(crate::image_use::error)?;
+    let was_restarted = records.replace("boot-id", &options.boot_id)?;
+    let machine = if was_restarted { Machine::StartedAgain } else { Machine::Same };
     let (images, recovery) =
         image::Images::open(records.store().clone(), options).map_err(crate::image_use::error)?;
     tracing::debug!(?recovery, "images opened");
@@ -99,7 +101,7 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
         current: std::sync::RwLock::new(std::sync::Arc::new(config.clone())),
         config,
     };
-    Ok((parts, containers))
+    Ok((parts, containers, machine))
 }
 
 /// A parent that no container could be made below is refused at once.
@@ -133,9 +135,31 @@ fn sweep(engine: &Engine) -> Result<()> {
         }
     }
     crate::volume::settle(engine)?;
+    sweep_directories(engine)?;
     engine.networks.sweep()?;
     if let Some(difference) = engine.networks.reconcile()? {
         tracing::info!(difference, "the firewall was made what the running containers need");
+    }
+    Ok(())
+}
+
+/// Removes directories of containers that a loss of power brought back after their removal.
+fn sweep_directories(engine: &Engine) -> Result<()> {
+    let directory = engine.config.data_root.join("containers");
+    let failed = |error: std::io::Error| Error::system(format!("sweep {}: {error}", directory.display()));
+    let entries = match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_known = engine.containers.find(&name).is_ok_and(|handle| handle.id.as_ref() == name);
+        let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_id && !is_known && !unreadable(engine, &name)? {
+            tracing::info!(container = id::short(&name), "what is left of it is removed");
+            std::fs::remove_dir_all(entry.path()).map_err(failed)?;
+        }
     }
     Ok(())
 }

@@ -138,4 +138,14 @@ impl Records {
         self.store.write(|transaction| transaction.put(&ABOUT, &key.to_owned(), &value))?;
         Ok(value)
     }
+
+    /// Sets a text of the daemon's own; whether it was another one before.
+    pub(crate) fn replace(&self, key: &str, value: &str) -> Result<bool> {
+        let before = self.store.read()?.get(&ABOUT, &key.to_owned())?;
+        if before.as_deref() == Some(value) {
+            return Ok(false);
+        }
+        self.store.write(|transaction| transaction.put(&ABOUT, &key.to_owned(), &value.to_owned()))?;
+        Ok(before.is_some())
+    }
 }

@@ -1,7 +1,7 @@
 //! Leases: what a pull has brought so far stays over a kill of the daemon, so that the next attempt continues there.
 //!
 //! ```text
-//! lease(name) ─► keep(digests) ─► receive … ─► admit ─► end      the image holds its content from now on
+//! lease(name) ─► keep(digests) ─► receive … ─► admit      the image holds its content from now on, and the lease is over
 //!                     └─ killed, cut, cancelled ─► the next lease of this name, or the collector after a day
 //! ```
 
@@ -76,12 +76,15 @@ impl Images {
         Ok(())
     }
 
-    /// Ends an operation whose content has an image now. Without this a lease waits for the next attempt.
+    /// Ends an operation whose content has an image now, or is not wanted any more. Without this a lease that was not
+    /// admitted waits for the next attempt.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub fn end(&self, hold: Hold) -> Result<()> {
-        if let Some(name) = &hold.lease {
+        if let Some(name) = &hold.lease
+            && self.store.read()?.get(&LEASES, name).map_or(true, |lease| lease.is_some())
+        {
             self.store.write(|transaction| transaction.delete(&LEASES, name))?;
         }
         drop(hold);

@@ -222,7 +222,7 @@ impl Images {
                 annotations.get(ANNOTATION_IMAGE_NAME).or_else(|| annotations.get(ANNOTATION_REF_NAME));
             let name = name.and_then(|name| Reference::parse(name).ok());
             let names: Vec<Reference> = name.into_iter().collect();
-            loaded.extend(self.admit_as(&descriptor, &names, options, pin, progress)?);
+            loaded.extend(self.admit_as(&descriptor, &names, options, pin, progress, None)?);
         }
         Ok(loaded)
     }
@@ -235,6 +235,7 @@ impl Images {
         options: &LoadOptions,
         pin: &Pin,
         progress: &dyn Progress,
+        lease: Option<&String>,
     ) -> Result<Vec<Loaded>> {
         pin.add(&target.digest);
         let shown = names.first().map_or_else(|| target.digest.to_string(), Reference::familiar);
@@ -259,6 +260,10 @@ impl Images {
             self.unpack(&self.choose(&found, &shown, wanted)?, progress)?;
         }
         self.options.steps.reached("image unpacked");
+        if let Some(lease) = lease {
+            // Becomes durable together with the name that holds the content from then on.
+            self.store.write_relaxed(|transaction| transaction.delete(&crate::lease::LEASES, lease))?;
+        }
         if names.is_empty() {
             self.set_dangling(target)?;
             return Ok(vec![Loaded { id: target.digest.clone(), name: None }]);
@@ -310,7 +315,7 @@ impl Images {
             let tags = image.repo_tags.unwrap_or_default();
             let names: Vec<Reference> =
                 tags.iter().map(|tag| Reference::parse(tag)).collect::<std::result::Result<_, _>>()?;
-            loaded.extend(self.admit_as(&target, &names, options, pin, progress)?);
+            loaded.extend(self.admit_as(&target, &names, options, pin, progress, None)?);
         }
         Ok(loaded)
     }

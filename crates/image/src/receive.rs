@@ -116,7 +116,8 @@ impl Images {
     ) -> Result<Loaded> {
         let options = LoadOptions { platforms: platform.cloned().into_iter().collect() };
         let names: Vec<Reference> = name.cloned().into_iter().collect();
-        let mut admitted = self.admit_as(target, &names, &options, &hold.pin, progress)?;
+        let mut admitted =
+            self.admit_as(target, &names, &options, &hold.pin, progress, hold.lease.as_ref())?;
         self.settle_soon();
         admitted.pop().ok_or_else(|| Error::Invalid("nothing was admitted".to_owned()))
     }

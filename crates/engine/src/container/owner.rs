@@ -139,16 +139,16 @@ async fn next_notice(notices: &mut Option<mpsc::UnboundedReceiver<Notice>>) -> O
 
 /// Whether a state must be on the disk before its effects. The others are found out again after a kill or a loss of
 /// power: a start is recorded together with what it reserves, a living process is found by its shim, an end by the
-/// record that the shim wrote, a removal by what is missing.
-fn must_survive(state: &State) -> bool {
+/// record that the shim wrote. What a removal takes away cannot be brought back: that it has begun is known first.
+fn must_survive(state: &State, removes_itself: bool) -> bool {
     match state {
         State::Created(_) | State::Paused(_) | State::Stopping { .. } | State::Dead { .. } => true,
+        // One that removes itself is removed again whatever is found of it.
+        State::Removing { .. } => !removes_itself,
         State::Running(running) => running.told_to_stop,
-        State::Starting { .. }
-        | State::Exited { .. }
-        | State::Restarting { .. }
-        | State::Removing { .. }
-        | State::Gone { .. } => false,
+        State::Starting { .. } | State::Exited { .. } | State::Restarting { .. } | State::Gone { .. } => {
+            false
+        }
     }
 }
 
@@ -223,7 +223,8 @@ impl Owner {
                 let health = self.record.health.clone();
                 self.record.health =
                     health::follow(&self.record.config, health.as_ref(), &before, &self.record.state);
-                let durable = must_survive(&self.record.state) || self.unwitnessed;
+                let durable =
+                    must_survive(&self.record.state, self.record.host_config.auto_remove) || self.unwitnessed;
                 if let Err(error) = self.save(durable).await {
                     (self.record.state, self.record.health) = (before, health);
                     return Err(error);

@@ -26,7 +26,8 @@ pub(crate) enum Found {
     Running,
     /// An exit record.
     Ended(Input),
-    /// That a program was started, and nothing that keeps it: its shim was killed.
+    /// That a program was started, and nothing that keeps it: its shim was killed, or the machine was started again and
+    /// forgot what ran on it.
     Died,
     /// Nothing.
     Nothing,
@@ -80,7 +81,7 @@ pub(crate) fn plan(state: &State, found: &Found, policy: Policy, now: i64) -> Pl
 }
 
 /// Looks what is there of a container: its shim first, then what the shim recorded.
-async fn find(engine: &Engine, record: &Record) -> Result<(Found, Option<Adopted>)> {
+async fn find(engine: &Engine, record: &Record, machine: Machine) -> Result<(Found, Option<Adopted>)> {
     let places = Places::of(engine, &record.id);
     let exec_dir = places.exec_dir.clone();
     let socket: Option<OwnedFd> = crate::blocking(move || crate::shim_process::connect(&exec_dir)).await?;
@@ -96,7 +97,9 @@ async fn find(engine: &Engine, record: &Record) -> Result<(Found, Option<Adopted
     let exec_dir = places.exec_dir;
     let found = crate::blocking(move || {
         let exit = crate::shim_process::exit_record(&data_dir)?;
-        let died = || if crate::shim_process::was_started(&exec_dir) { Found::Died } else { Found::Nothing };
+        // A start is recorded before it is made, and that it was made perhaps not: after a loss of power it counts as made.
+        let has_run = || machine == Machine::StartedAgain || crate::shim_process::was_started(&exec_dir);
+        let died = || if has_run() { Found::Died } else { Found::Nothing };
         Ok(exit.map_or_else(died, Found::Ended))
     });
     Ok((found.await?, None))
@@ -157,15 +160,25 @@ pub(crate) async fn settle(all: Vec<Settling>) {
     }
 }
 
+/// Whether the last daemon was on this boot of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    /// Whatever was started may run.
+    Same,
+    /// Nothing runs any more.
+    StartedAgain,
+}
+
 /// Brings back one container. A container that cannot be brought back is reported and left as recorded.
-pub(crate) async fn recover(engine: &Engine, mut record: Record) -> Result<Settling> {
+pub(crate) async fn recover(engine: &Engine, mut record: Record, machine: Machine) -> Result<Settling> {
     record.name = take_name(&engine.containers, &record.name, &record.id)?;
     let policy = resolve::policy(&record.host_config)?;
     let active = !matches!(record.state, State::Created(_) | State::Exited { .. } | State::Dead { .. });
     if active {
         crate::volume::adopt(engine, &record);
     }
-    let (found, adopted) = if active { find(engine, &record).await? } else { (Found::Nothing, None) };
+    let (found, adopted) =
+        if active { find(engine, &record, machine).await? } else { (Found::Nothing, None) };
     if adopted.is_some() {
         let frozen = is_frozen(engine, &record).await?;
         record.state = as_frozen(record.state, frozen);

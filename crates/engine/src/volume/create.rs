@@ -90,7 +90,7 @@ fn make(engine: &Engine, wanted: VolumeRecord) -> Result<()> {
 }
 
 /// The directory of a volume of the local driver.
-fn make_directory(engine: &Engine, name: &str) -> Result<()> {
+pub(super) fn make_directory(engine: &Engine, name: &str) -> Result<()> {
     let path = engine.volumes.path(name);
     let failed = |error: std::io::Error| Error::system(format!("make volume {}: {error}", path.display()));
     let directory = |mode| {

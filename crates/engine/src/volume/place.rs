@@ -58,7 +58,8 @@ pub(super) fn clear(path: &Path) -> Result<()> {
     }
 }
 
-/// At boot: finishes or undoes what the last daemon had begun, and unmounts what no container uses any more.
+/// At boot: finishes or undoes what the last daemon had begun, makes directories that the disk has lost, and unmounts
+/// what no container uses any more.
 pub(crate) fn settle(engine: &Engine) -> Result<()> {
     let volumes = &engine.volumes;
     let staging = staging(volumes)?;
@@ -73,6 +74,15 @@ pub(crate) fn settle(engine: &Engine) -> Result<()> {
         clear(&entry.path())?;
     }
     let records: Vec<_> = volumes.lock().values().cloned().collect();
+    for record in records.iter().filter(|record| record.driver == super::LOCAL) {
+        if !volumes.path(&record.name).exists() {
+            // It was made just before the power went, or somebody removed it.
+            match super::create::make_directory(engine, &record.name) {
+                Ok(()) => tracing::warn!(volume = record.name, "its directory was gone: it is empty now"),
+                Err(error) => tracing::error!(volume = record.name, %error, "its directory is gone"),
+            }
+        }
+    }
     for record in records.iter().filter(|record| options::plan(&record.options).is_some()) {
         let path = volumes.path(&record.name);
         let unmounted = volumes
