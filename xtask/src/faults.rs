@@ -1,4 +1,4 @@
-//! `cargo xtask faults`: crashes at every step and at random, against a daemon of its own.
+//! `cargo xtask faults`: crashes, losses of power, shortages, interference and load, against daemons of its own.
 
 use crate::sandbox::{self, Sandbox};
 use crate::{fixtures, packages, process, workspace};
@@ -8,8 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 fn parse(words: &[String]) -> Result<Faults> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("a clock before 1970")?;
-    let mut faults =
-        Faults { seed: now.as_secs(), steps: None, chaos: Duration::from_secs(60), words: Vec::new() };
+    let mut faults = Faults {
+        seed: now.as_secs(),
+        steps: None,
+        chaos: Duration::from_secs(60),
+        lives: 2000,
+        containers: 1000,
+        execs: 100_000,
+        words: Vec::new(),
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || {
@@ -20,7 +27,12 @@ fn parse(words: &[String]) -> Result<Faults> {
             "--seed" => faults.seed = value()?,
             "--steps" => faults.steps = Some(usize::try_from(value()?)?),
             "--seconds" => faults.chaos = Duration::from_secs(value()?),
-            flag if flag.starts_with("--") => bail!("unknown flag {flag}: --seed, --steps or --seconds"),
+            "--lives" => faults.lives = usize::try_from(value()?)?,
+            "--containers" => faults.containers = usize::try_from(value()?)?,
+            "--execs" => faults.execs = usize::try_from(value()?)?,
+            flag if flag.starts_with("--") => {
+                bail!("unknown flag {flag}: --seed, --steps, --seconds, --lives, --containers or --execs")
+            }
             part => faults.words.push(part.to_owned()),
         }
     }

@@ -5,9 +5,16 @@
 
 mod api;
 mod chaos;
+mod exhaustion;
 mod ground;
 mod images;
+mod interference;
+mod leaks;
+mod load;
+mod networks;
 mod operations;
+mod power;
+mod prunes;
 mod random;
 mod shims;
 mod steps;
@@ -27,25 +34,57 @@ pub struct Faults {
     pub seed: u64,
     /// At most this many steps of each operation are crashed at, chosen by the seed; all of them when `None`.
     pub steps: Option<usize>,
-    /// How long the random part lasts.
+    /// How long the random part lasts, and that of many clients.
     pub chaos: Duration,
-    /// Only operations whose names contain one of these words; `shim` is the part about shims, `chaos` the random one. All when empty.
+    /// How many lives of containers nothing may be left of.
+    pub lives: usize,
+    /// How many containers run at a time under load.
+    pub containers: usize,
+    /// How many execs are made under load.
+    pub execs: usize,
+    /// Only operations whose names contain one of these words. With the name of a part (`power`, `shim`,
+    /// `chaos`, `leaks`, `interference`, `exhaustion`) only that, with the operations that other words name. All when
+    /// empty, except `load`, which is asked for by name.
     pub words: Vec<String>,
 }
 
-/// Runs both parts against daemons started from `setup`; how many things went wrong, each printed.
+/// Everything that is crashed at each of its steps.
+fn all_operations() -> Vec<operations::Operation> {
+    [operations::all(), volumes::all(), networks::all(), images::all(), prunes::all()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The parts beside crashes at each step of an operation.
+const PARTS: &[&str] = &["power", "shim", "chaos", "leaks", "interference", "exhaustion", "load"];
+
+/// The operations that are meant when a part is asked for, perhaps with some of them.
+fn chosen_operations(faults: &Faults) -> Vec<operations::Operation> {
+    let words: Vec<&String> = faults.words.iter().filter(|word| !PARTS.contains(&word.as_str())).collect();
+    let is_meant = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    all_operations().into_iter().filter(|operation| is_meant(operation.name)).collect()
+}
+
+/// Runs all parts against daemons started from `setup`; how many things went wrong, each printed.
 pub fn run(setup: Setup, archives: &Archives, faults: &Faults) -> Result<usize> {
     println!("faults: seed {}", faults.seed);
+    let others = setup.clone();
     let daemon = Daemon::start(setup)?;
     let mut ground = Ground::prepare(daemon, archives)?;
     let mut random = Random::new(faults.seed);
     let is_wanted =
         |name: &str| faults.words.is_empty() || faults.words.iter().any(|word| name.contains(word));
     let mut failed = 0;
-    for operation in operations::all().into_iter().chain(volumes::all()).chain(images::all()) {
-        if is_wanted(operation.name) {
+    for operation in all_operations() {
+        let is_part = faults.words.iter().any(|word| PARTS.contains(&word.as_str()));
+        if !is_part && is_wanted(operation.name) {
             failed += steps::crash_at_each(&mut ground, &operation, faults.steps, &mut random)?;
         }
+    }
+    if is_wanted("power") {
+        let operations = chosen_operations(faults);
+        failed += power::run(&mut ground, &operations, faults.steps, &mut random)?;
     }
     if is_wanted("shim") {
         failed += shims::run(&mut ground, faults.steps, &mut random)?;
@@ -53,7 +92,27 @@ pub fn run(setup: Setup, archives: &Archives, faults: &Faults) -> Result<usize> 
     if is_wanted("chaos") && !faults.chaos.is_zero() {
         failed += chaos::run(&mut ground, faults.chaos, &mut random)?;
     }
+    if is_wanted("leaks") {
+        failed += leaks::run(&mut ground, faults.lives, &mut random)?;
+    }
+    // Only when asked for: it takes the machine for a long while.
+    if faults.words.iter().any(|word| word == "load") {
+        let amount = load::Amount {
+            containers: faults.containers,
+            execs: faults.execs,
+            clients: 64,
+            length: faults.chaos,
+        };
+        failed += load::run(&mut ground, amount, &mut random)?;
+    }
+    if is_wanted("interference") {
+        failed += interference::run(&mut ground, faults.steps, &mut random)?;
+    }
     failed += ground.close()?;
+    if is_wanted("exhaustion") {
+        let operations = chosen_operations(faults);
+        failed += exhaustion::run(&others, archives, &operations, faults.steps, &mut random)?;
+    }
     println!("faults: {failed} failures, seed {}", faults.seed);
     Ok(failed)
 }

@@ -198,7 +198,7 @@ macro_rules! calls {
 /// The calls that change something others can see.
 const EFFECTS: &[(&str, i64)] = calls! {
     SYS_openat SYS_mkdirat SYS_unlinkat SYS_renameat SYS_renameat2 SYS_linkat SYS_symlinkat SYS_mknodat SYS_pwrite64
-    SYS_pwritev SYS_pwritev2 SYS_write SYS_writev SYS_fsync SYS_fdatasync SYS_sync_file_range SYS_ftruncate SYS_truncate
+    SYS_pwritev SYS_pwritev2 SYS_write SYS_writev SYS_fsync SYS_fdatasync SYS_sync SYS_syncfs SYS_sync_file_range SYS_ftruncate SYS_truncate
     SYS_fallocate SYS_sendmsg SYS_sendmmsg SYS_sendto SYS_sendfile SYS_splice SYS_copy_file_range SYS_mount SYS_umount2
     SYS_move_mount SYS_fsconfig SYS_mount_setattr SYS_setxattr SYS_lsetxattr SYS_fsetxattr SYS_fchmod SYS_fchmodat
     SYS_fchown SYS_fchownat SYS_utimensat SYS_clone SYS_clone3 SYS_kill SYS_tgkill SYS_pidfd_send_signal SYS_bind

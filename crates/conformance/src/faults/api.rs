@@ -3,9 +3,12 @@
 use crate::fixture::{Archives, BUSYBOX};
 use crate::http::{Request, Response};
 use crate::scope::eventually;
+use crate::tar::{Kind, Writer};
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use testkit::Registry;
 
 /// Where the daemon answers, and the images it can be given.
 #[derive(Debug, Clone)]
@@ -13,11 +16,47 @@ pub(super) struct Api {
     socket: PathBuf,
     busybox: PathBuf,
     busybox_program: PathBuf,
+    registry: Arc<Registry>,
 }
 
+/// What the registry has: an image of two layers.
+const REMOTE: &str = "faults/remote";
+
 impl Api {
-    pub(super) fn new(socket: PathBuf, archives: &Archives) -> Self {
-        Self { socket, busybox: archives.busybox.clone(), busybox_program: archives.busybox_program.clone() }
+    pub(super) fn new(socket: PathBuf, archives: &Archives) -> Result<Self> {
+        let (busybox, busybox_program) = (archives.busybox.clone(), archives.busybox_program.clone());
+        let registry = Arc::new(Registry::start());
+        let program = std::fs::read(&busybox_program)?;
+        let mut lower = Writer::new(Vec::new());
+        lower.add("bin", 0o755, &Kind::Directory)?;
+        lower.add("bin/true", 0o755, &Kind::File(&program))?;
+        let mut upper = Writer::new(Vec::new());
+        upper.add("note", 0o644, &Kind::File(b"from afar\n"))?;
+        registry.image(REMOTE, "1", &[lower.finish()?, upper.finish()?]);
+        Ok(Self { socket, busybox, busybox_program, registry })
+    }
+
+    /// The name of the image that can be pulled, and the registry it comes from.
+    pub(super) fn remote(&self) -> (String, &Registry) {
+        (format!("{}/{REMOTE}:1", self.registry.host()), &self.registry)
+    }
+
+    /// Pulls the image of the registry.
+    pub(super) fn pull(&self) -> Result<()> {
+        let path = format!("/images/create?fromImage={}/{REMOTE}&tag=1", self.registry.host());
+        let text = self.send(Request::new("POST", &path))?.expect(200)?.text();
+        if text.contains("errorDetail") {
+            bail!("pull: {text}");
+        }
+        Ok(())
+    }
+
+    /// Runs a program in a container; everything it writes.
+    pub(super) fn exec(&self, name: &str, command: &[&str]) -> Result<String> {
+        let body = json!({ "Cmd": command, "AttachStdout": true, "AttachStderr": true, "Tty": true });
+        let exec = self.post(&format!("/containers/{name}/exec"), &body)?.expect(201)?.json()?;
+        let path = format!("/exec/{}/start", exec["Id"].as_str().unwrap_or_default());
+        Ok(self.post(&path, &json!({ "Detach": false, "Tty": true }))?.expect(200)?.text())
     }
 
     /// The static busybox on the host.
@@ -120,7 +159,7 @@ impl Api {
         })
     }
 
-    /// Removes every container and volume, and every image but busybox, which is loaded again if it is gone.
+    /// Removes every container, volume and network, and every image but busybox, which is loaded again if it is gone.
     pub(super) fn clear(&self) -> Result<()> {
         for container in
             self.get("/containers/json?all=1")?.expect(200)?.json()?.as_array().into_iter().flatten()
@@ -131,6 +170,12 @@ impl Api {
         for volume in volumes["Volumes"].as_array().into_iter().flatten() {
             let name = volume["Name"].as_str().unwrap_or_default();
             self.delete(&format!("/volumes/{name}?force=1"))?.expect(204)?;
+        }
+        for network in self.get("/networks")?.expect(200)?.json()?.as_array().into_iter().flatten() {
+            let name = network["Name"].as_str().unwrap_or_default();
+            if !["bridge", "host", "none"].contains(&name) {
+                self.delete(&format!("/networks/{name}"))?.expect(204)?;
+            }
         }
         for image in self.get("/images/json?all=1")?.expect(200)?.json()?.as_array().into_iter().flatten() {
             let tags: Vec<&str> =

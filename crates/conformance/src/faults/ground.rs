@@ -6,6 +6,7 @@ use crate::fixture::{Archives, BUSYBOX};
 use crate::leftovers::World;
 use crate::scope::{eventually, percent_encode};
 use anyhow::{Context, Result};
+use linux::pidfd::PidFd;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,23 +22,47 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Loads the image and remembers how things are.
+    /// Takes hold of a daemon that has nothing yet.
     pub(super) fn prepare(daemon: Daemon, archives: &Archives) -> Result<Self> {
-        let api = Api::new(daemon.setup().socket(), archives);
+        let api = Api::new(daemon.setup().socket(), archives)?;
         let marks = vec![daemon.setup().directory.display().to_string()];
         let mut ground = Self { daemon, api, marks, world: World::default(), files: BTreeSet::new() };
-        ground.api.load()?;
-        // Once, so that what only the first container makes is there.
-        ground.api.run_container("first", &json!({ "Image": BUSYBOX, "Cmd": ["true"] }))?;
-        ground.api.remove("first")?;
-        ground.world = World::observe(&ground.marks)?;
-        ground.files = ground.files()?;
+        ground.look_around()?;
         Ok(ground)
+    }
+
+    /// Loads the image and remembers how things are.
+    fn look_around(&mut self) -> Result<()> {
+        self.api.load()?;
+        // Once, so that what only the first container makes is there.
+        self.api.run_container("first", &json!({ "Image": BUSYBOX, "Cmd": ["true"] }))?;
+        self.api.remove("first")?;
+        self.world = World::observe(&self.marks)?;
+        self.files = self.files()?;
+        Ok(())
     }
 
     /// The daemon comes back after a crash.
     pub(super) fn revive(&mut self) -> Result<()> {
         self.daemon.start_again()
+    }
+
+    /// Everything ends at once: the daemon, shims and containers; nothing is left of what lives in memory only.
+    pub(super) fn cut_power(&mut self) -> Result<()> {
+        self.daemon.kill_hard()?;
+        eventually("the end of all processes", || Ok((kill_marked(&self.marks)? == 0).then_some(())))?;
+        let exec_root = self.daemon.setup().exec_root();
+        std::fs::remove_dir_all(&exec_root)?;
+        std::fs::create_dir_all(&exec_root).context("the exec root")
+    }
+
+    /// An empty data root with the image, after one that cannot be worked with any more.
+    pub(super) fn begin_anew(&mut self) -> Result<()> {
+        drop(self.daemon.kill_hard());
+        self.cut_power()?;
+        std::fs::remove_dir_all(self.daemon.setup().data_root())?;
+        self.revive()?;
+        self.look_around()
     }
 
     /// What is here now and was not when nothing was to do. The end of a process and what follows may take a moment.
@@ -86,6 +111,32 @@ impl Ground {
         }
         Ok(failed)
     }
+}
+
+/// Ends every process that was started on one of the directories or has one mounted; how many there were.
+fn kill_marked(marks: &[String]) -> Result<usize> {
+    let (own, namespace) = (std::process::id(), std::fs::read_link("/proc/self/ns/mnt")?);
+    let mut found = 0;
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Some(process) = name.parse::<u32>().ok().filter(|process| *process != own) else { continue };
+        // A process may end while it is being looked at.
+        let read = |file: &str| std::fs::read(format!("/proc/{name}/{file}")).unwrap_or_default();
+        let names = |file: &str| {
+            let text = read(file);
+            let text = String::from_utf8_lossy(&text);
+            marks.iter().any(|mark| text.contains(mark))
+        };
+        let elsewhere =
+            std::fs::read_link(format!("/proc/{name}/ns/mnt")).is_ok_and(|other| other != namespace);
+        if (names("cmdline") || (elsewhere && names("mountinfo")))
+            && let Some(process) = PidFd::open(process)?
+        {
+            process.send(9)?;
+            found += 1;
+        }
+    }
+    Ok(found)
 }
 
 fn list(directory: &Path, found: &mut BTreeSet<String>) -> Result<()> {

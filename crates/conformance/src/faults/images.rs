@@ -10,9 +10,15 @@ use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
 /// The image that these make, besides the one that is there.
-const SMALL: &str = "faults/small:1";
+pub(super) const SMALL: &str = "faults/small:1";
 
 pub(super) fn all() -> Vec<Operation> {
+    let mut all = names();
+    all.extend(moves());
+    all
+}
+
+fn names() -> Vec<Operation> {
     vec![
         Operation {
             name: "import",
@@ -79,11 +85,69 @@ pub(super) fn all() -> Vec<Operation> {
     ]
 }
 
-fn opposite(side: Result<Side>) -> Result<Side> {
+/// The operations that move images: to and from registries, files and containers.
+fn moves() -> Vec<Operation> {
+    vec![
+        Operation {
+            name: "pull",
+            prepare: |_| Ok(()),
+            act: Api::pull,
+            judge: |api| exists(api, &api.remote().0),
+            finish: |api, side| {
+                if side == Side::Before {
+                    api.pull()?;
+                }
+                let (name, _) = api.remote();
+                try_out(api, &name)?;
+                remove(api, &name)
+            },
+        },
+        Operation {
+            name: "commit",
+            prepare: |api| {
+                let body = json!({ "Image": BUSYBOX, "Cmd": ["sh", "-c", "echo made > /made"] });
+                let code = api.run_container("source", &body)?;
+                ensure!(code == 0, "the source of a commit ends with {code}");
+                Ok(())
+            },
+            act: commit,
+            judge: |api| exists(api, SMALL),
+            finish: |api, side| {
+                if side == Side::Before {
+                    commit(api)?;
+                }
+                let body = json!({ "Image": SMALL, "Cmd": ["grep", "-q", "made", "/made"] });
+                let code = api.run_container("trial", &body)?;
+                ensure!(code == 0, "a container of the committed image ends with {code}");
+                api.remove("trial")?;
+                remove(api, SMALL)?;
+                api.remove("source")
+            },
+        },
+        Operation {
+            name: "save",
+            prepare: |_| Ok(()),
+            act: |api| {
+                let archive = api.get(&format!("/images/{BUSYBOX}/get"))?.expect(200)?.body;
+                ensure!(archive.len() > 1 << 20, "a saved image of {} bytes", archive.len());
+                Ok(())
+            },
+            judge: |api| exists(api, BUSYBOX),
+            finish: |api, _| try_out(api, BUSYBOX),
+        },
+    ]
+}
+
+fn commit(api: &Api) -> Result<()> {
+    let path = format!("/commit?container=source&repo={}&tag=1", percent_encode("faults/small"));
+    done(api.post(&path, &json!({}))?)
+}
+
+pub(super) fn opposite(side: Result<Side>) -> Result<Side> {
     Ok(if side? == Side::After { Side::Before } else { Side::After })
 }
 
-fn exists(api: &Api, name: &str) -> Result<Side> {
+pub(super) fn exists(api: &Api, name: &str) -> Result<Side> {
     match api.get(&format!("/images/{name}/json"))?.status {
         200 => Ok(Side::After),
         404 => Ok(Side::Before),
@@ -92,7 +156,7 @@ fn exists(api: &Api, name: &str) -> Result<Side> {
 }
 
 /// A small image: the busybox program and a note.
-fn import(api: &Api) -> Result<()> {
+pub(super) fn import(api: &Api) -> Result<()> {
     let program = std::fs::read(api.busybox_program())?;
     let mut writer = Writer::new(Vec::new());
     writer.add("bin", 0o755, &Kind::Directory)?;
@@ -110,11 +174,11 @@ fn tag(api: &Api) -> Result<()> {
     done(api.post(&path, &Value::Null)?)
 }
 
-fn remove(api: &Api, name: &str) -> Result<()> {
+pub(super) fn remove(api: &Api, name: &str) -> Result<()> {
     done(api.delete(&format!("/images/{name}"))?)
 }
 
-fn try_out(api: &Api, image: &str) -> Result<()> {
+pub(super) fn try_out(api: &Api, image: &str) -> Result<()> {
     let code = api.run_container("trial", &json!({ "Image": image, "Cmd": ["/bin/true"] }))?;
     ensure!(code == 0, "a container of {image} ends with {code}");
     api.remove("trial")

@@ -55,7 +55,7 @@ pub(super) fn done(answer: crate::http::Response) -> Result<()> {
     }
 }
 
-fn ask(api: &Api, path: &str) -> Result<()> {
+pub(super) fn ask(api: &Api, path: &str) -> Result<()> {
     done(api.post(path, &Value::Null)?)
 }
 
@@ -71,7 +71,7 @@ fn side(api: &Api, name: &str, before: &[&str], after: &[&str]) -> Result<Side> 
 }
 
 /// Ends a service that still runs, and looks at its last words; then removes it.
-fn end(api: &Api, name: &str) -> Result<()> {
+pub(super) fn end(api: &Api, name: &str) -> Result<()> {
     if api.status(name)? == "paused" {
         ask(api, &format!("/containers/{name}/unpause"))?;
     }
@@ -176,7 +176,7 @@ fn lives() -> Vec<Operation> {
     ]
 }
 
-fn service_that_ends() -> Value {
+pub(super) fn service_that_ends() -> Value {
     json!({ "Image": BUSYBOX, "Cmd": ["sh", "-c", "echo hello; exit 3"] })
 }
 

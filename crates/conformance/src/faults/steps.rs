@@ -7,7 +7,7 @@ use super::operations::{Operation, Side};
 use super::random::Random;
 use anyhow::{Context, Result, anyhow};
 use linux::pidfd::PidFd;
-use linux::trace::{Decision, Tracer};
+use linux::trace::{Decision, Entry, Tracer};
 use std::sync::mpsc;
 
 /// What one try found.
@@ -51,7 +51,7 @@ pub(super) fn choose(total: usize, limit: Option<usize>, random: &mut Random) ->
 }
 
 /// How many steps the operation makes. Threads take turns as they like, so it is about right and no more.
-fn count(ground: &mut Ground, operation: &Operation) -> Result<usize> {
+pub(super) fn count(ground: &mut Ground, operation: &Operation) -> Result<usize> {
     (operation.prepare)(&ground.api).with_context(|| format!("prepare {}", operation.name))?;
     let (made, steps) = traced(ground, usize::MAX, operation.act)?;
     made.with_context(|| format!("{}, undisturbed", operation.name))?;
@@ -104,30 +104,46 @@ pub(super) fn watched(
     at: usize,
     act: impl FnOnce() -> Result<()>,
 ) -> Result<(Result<()>, Vec<String>)> {
+    observed(process, at, |_, _| {}, act)
+}
+
+/// As [`watched`]; `see` is told of each step before it is made.
+pub(super) fn observed(
+    process: u32,
+    at: usize,
+    mut see: impl FnMut(&Entry, &str) + Send,
+    act: impl FnOnce() -> Result<()>,
+) -> Result<(Result<()>, Vec<String>)> {
     let victim = PidFd::open(process)?;
     let (seized, wait) = mpsc::channel();
-    let tracer = std::thread::spawn(move || -> Result<Vec<String>> {
-        let tracer = Tracer::seize(process)?;
-        seized.send(())?;
-        let mut steps = Vec::new();
-        tracer.run(|entry| {
-            let Some(call) = entry.effect() else { return Decision::Continue };
-            steps.push(describe(entry, call));
-            if steps.len() == at { Decision::Kill } else { Decision::Continue }
-        })?;
-        Ok(steps)
-    });
-    // When the tracer could not begin, its own error is the one to tell.
-    let outcome = wait.recv().map_err(anyhow::Error::from).and_then(|()| act());
-    if let Some(victim) = victim {
-        victim.send(9)?;
-    }
-    let steps = tracer.join().map_err(|_| anyhow!("the tracer panicked"))??;
-    Ok((outcome, steps))
+    std::thread::scope(|threads| {
+        let tracer = threads.spawn(move || -> Result<Vec<String>> {
+            let tracer = Tracer::seize(process)?;
+            seized.send(())?;
+            let mut steps = Vec::new();
+            tracer.run(|entry| {
+                let Some(call) = entry.effect() else { return Decision::Continue };
+                steps.push(describe(entry, call));
+                if steps.len() == at {
+                    return Decision::Kill;
+                }
+                see(entry, call);
+                Decision::Continue
+            })?;
+            Ok(steps)
+        });
+        // When the tracer could not begin, its own error is the one to tell.
+        let outcome = wait.recv().map_err(anyhow::Error::from).and_then(|()| act());
+        if let Some(victim) = victim {
+            victim.send(9)?;
+        }
+        let steps = tracer.join().map_err(|_| anyhow!("the tracer panicked"))??;
+        Ok((outcome, steps))
+    })
 }
 
 /// A step with the file it is about, as far as its first argument tells.
-fn describe(entry: &linux::trace::Entry, call: &str) -> String {
+fn describe(entry: &Entry, call: &str) -> String {
     let file = std::fs::read_link(format!("/proc/{}/fd/{}", entry.thread, entry.arguments[0]));
     let call = call.trim_start_matches("SYS_");
     file.map_or_else(|_| call.to_owned(), |file| format!("{call}({})", file.display()))

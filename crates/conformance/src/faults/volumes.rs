@@ -38,16 +38,16 @@ pub(super) fn all() -> Vec<Operation> {
     ]
 }
 
-fn create(api: &Api, name: &str) -> Result<()> {
+pub(super) fn create(api: &Api, name: &str) -> Result<()> {
     done(api.post("/volumes/create", &json!({ "Name": name }))?)
 }
 
-fn remove(api: &Api, name: &str) -> Result<()> {
+pub(super) fn remove(api: &Api, name: &str) -> Result<()> {
     done(api.delete(&format!("/volumes/{name}"))?)
 }
 
 /// Writes and reads in it.
-fn use_it(api: &Api, name: &str) -> Result<()> {
+pub(super) fn use_it(api: &Api, name: &str) -> Result<()> {
     let body = json!({
         "Image": BUSYBOX,
         "Cmd": ["sh", "-c", "echo word > /v/file && grep -q word /v/file"],
@@ -58,7 +58,7 @@ fn use_it(api: &Api, name: &str) -> Result<()> {
     api.remove("user")
 }
 
-fn exists(api: &Api, name: &str) -> Result<Side> {
+pub(super) fn exists(api: &Api, name: &str) -> Result<Side> {
     match api.get(&format!("/volumes/{name}"))?.status {
         200 => Ok(Side::After),
         404 => Ok(Side::Before),

@@ -1,0 +1,288 @@
+//! What a daemon needs runs out: room and names on the disk, processes, descriptors, memory. What cannot be done is refused
+//! in words that say what is missing, the world is on one side of it, and all goes on by itself once there is more.
+
+use super::ground::Ground;
+use super::operations::{Operation, Side};
+use super::random::Random;
+use super::steps::choose;
+use crate::daemon::{Daemon, Setup};
+use crate::fixture::Archives;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The disk of the daemon under test: this large, and with so many names.
+const DISK: &str = "size=48m,nr_inodes=6000,mode=0755";
+/// A refusal takes no longer than this.
+const PROMPT: Duration = Duration::from_secs(30);
+
+/// One thing that runs out.
+struct Shortage {
+    name: &'static str,
+    /// Uses up what there is, or sets a limit to it.
+    take: fn(&Ground) -> Result<()>,
+    /// Gives it back.
+    give: fn(&Ground) -> Result<()>,
+    /// What a refusal says, one of these.
+    words: &'static [&'static str],
+}
+
+const NO_ROOM: &[&str] = &["no space left", "No space left", "ENOSPC"];
+
+const SHORTAGES: &[Shortage] = &[
+    Shortage { name: "room on the disk", take: fill, give: empty, words: NO_ROOM },
+    Shortage { name: "names on the disk", take: use_up_names, give: empty, words: NO_ROOM },
+    Shortage {
+        name: "descriptors",
+        take: |ground| limit_descriptors(ground, Some(2)),
+        give: |ground| limit_descriptors(ground, None),
+        words: &["too many open files", "Too many open files", "EMFILE", "too many connections"],
+    },
+    Shortage {
+        name: "processes",
+        take: |ground| limit_processes(ground, true),
+        give: |ground| limit_processes(ground, false),
+        words: &["temporarily unavailable", "EAGAIN", "fork"],
+    },
+];
+
+/// Tries each operation in each shortage, at most `limit` operations in each; how many went wrong.
+pub(super) fn run(
+    setup: &Setup,
+    archives: &Archives,
+    operations: &[Operation],
+    limit: Option<usize>,
+    random: &mut Random,
+) -> Result<usize> {
+    let setup = Setup { directory: setup.directory.with_file_name("small"), ..setup.clone() };
+    let disk = setup.data_root();
+    fs::create_dir_all(&disk)?;
+    call("mount", &["-t", "tmpfs", "-o", DISK, "berth-test-disk", &disk.display().to_string()])?;
+    let mut ground = Ground::prepare(Daemon::start(setup)?, archives)?;
+    let mut failed = 0;
+    for shortage in SHORTAGES {
+        let (mut tried, mut refused, mut wrong) = (0, 0, 0);
+        for at in choose(operations.len() - 1, limit, random) {
+            let operation = &operations[at - 1];
+            tried += 1;
+            match attempt(&mut ground, shortage, operation) {
+                Ok(was_refused) => refused += usize::from(was_refused),
+                Err(error) => {
+                    println!("FAILED  {} without {}: {error:#}", operation.name, shortage.name);
+                    wrong += 1;
+                    (shortage.give)(&ground)?;
+                    ground.begin_anew()?;
+                }
+            }
+        }
+        wrong += report(return_in(&mut ground, shortage), "a new daemon", shortage.name);
+        let verdict = if wrong == 0 { "ok    " } else { "FAILED" };
+        println!(
+            "{verdict}  no {} left: {tried} operations, {refused} refused, {wrong} wrong",
+            shortage.name
+        );
+        failed += wrong;
+    }
+    failed += report(read_only(&mut ground), "a daemon", "a disk that can be written");
+    failed += report(memory(&mut ground), "a daemon", "memory");
+    failed += ground.close()?;
+    call("umount", &[&disk.display().to_string()])?;
+    Ok(failed)
+}
+
+fn report(outcome: Result<()>, what: &str, shortage: &str) -> usize {
+    match outcome {
+        Ok(()) => {
+            println!("ok      {what} without {shortage}");
+            0
+        }
+        Err(error) => {
+            println!("FAILED  {what} without {shortage}: {error:#}");
+            1
+        }
+    }
+}
+
+/// One operation in need; whether it was refused.
+fn attempt(ground: &mut Ground, shortage: &Shortage, operation: &Operation) -> Result<bool> {
+    (operation.prepare)(&ground.api).context("prepare")?;
+    (shortage.take)(ground).context("use it up")?;
+    let began = Instant::now();
+    let made = (operation.act)(&ground.api);
+    let took = began.elapsed();
+    (shortage.give)(ground).context("give it back")?;
+    ensure!(took < PROMPT, "an answer took {:.1} s", took.as_secs_f64());
+    if let Err(refusal) = &made {
+        let words = format!("{refusal:#}");
+        ensure!(
+            shortage.words.iter().any(|expected| words.contains(expected)),
+            "refused without the reason {:?}: {words}",
+            shortage.words[0]
+        );
+    }
+    let side = (operation.judge)(&ground.api)?;
+    ensure!(made.is_err() || side == Side::After, "acknowledged, and not done");
+    (operation.finish)(&ground.api, side).with_context(|| format!("working on, {side:?}"))?;
+    let left = ground.leftovers()?;
+    ensure!(left.is_empty(), "left behind:\n        {}", left.join("\n        "));
+    Ok(made.is_err())
+}
+
+/// A daemon that comes back in need serves, or says why not; then there is more, and it serves.
+fn return_in(ground: &mut Ground, shortage: &Shortage) -> Result<()> {
+    if !NO_ROOM.iter().any(|word| shortage.words.contains(word)) {
+        return Ok(());
+    }
+    ground.daemon.kill_hard()?;
+    (shortage.take)(ground)?;
+    let came = ground.revive();
+    (shortage.give)(ground)?;
+    if let Err(error) = came {
+        let words = format!("{error:#}");
+        ensure!(shortage.words.iter().any(|expected| words.contains(expected)), "it says {words}");
+        ground.revive()?;
+    }
+    ground.api.get("/containers/json?all=1")?.expect(200)?;
+    ground.api.clear()
+}
+
+/// A daemon on a disk that cannot be written says so, and serves once it can be.
+fn read_only(ground: &mut Ground) -> Result<()> {
+    let disk = ground.daemon.setup().data_root().display().to_string();
+    ground.daemon.stop()?;
+    call("mount", &["-o", "remount,ro", &disk])?;
+    let came = ground.revive();
+    if came.is_ok() {
+        ground.daemon.kill_hard()?;
+    }
+    call("mount", &["-o", "remount,rw", &disk])?;
+    ground.revive()?;
+    ground.api.clear()?;
+    match came {
+        Ok(()) => Ok(()),
+        Err(error) if format!("{error:#}").to_lowercase().contains("read-only") => Ok(()),
+        Err(error) => Err(error.context("it does not say that the file system is read-only")),
+    }
+}
+
+/// A daemon whose control group has little memory left: it may be ended for it, and what runs is not.
+fn memory(ground: &mut Ground) -> Result<()> {
+    super::operations::running(&ground.api, "witness")?;
+    let group = Group::of("memory", ground.daemon.pid())?;
+    let used: u64 = fs::read_to_string(group.file("memory.usage_in_bytes"))?.trim().parse()?;
+    fs::write(group.file("memory.limit_in_bytes"), (used + (2 << 20)).to_string())?;
+    for _ in 0..8 {
+        // Any answer is one, and none when it is killed for it.
+        drop(ground.api.load());
+        drop(ground.api.get("/images/json"));
+    }
+    fs::write(group.file("memory.limit_in_bytes"), "-1")?;
+    if ground.api.get("/_ping").is_err() {
+        drop(ground.daemon.kill_hard());
+        ground.revive()?;
+    }
+    let status = ground.api.status("witness")?;
+    ensure!(status == "running", "a container is {status} after its daemon had no memory");
+    super::operations::end(&ground.api, "witness")?;
+    ground.daemon.kill_hard()?;
+    group.remove()?;
+    ground.revive()?;
+    ground.api.clear()
+}
+
+/// A control group of cgroup v1 with one process in it.
+struct Group {
+    path: PathBuf,
+}
+
+impl Group {
+    fn of(controller: &str, process: u32) -> Result<Self> {
+        let path = Path::new("/sys/fs/cgroup").join(controller);
+        if !path.join("tasks").exists() {
+            bail!("no cgroup v1 hierarchy of {controller}: this part is for machines that have one");
+        }
+        let path = path.join("berth-test-faults");
+        fs::create_dir_all(&path)?;
+        fs::write(path.join("cgroup.procs"), process.to_string())?;
+        Ok(Self { path })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Removes the group; whoever is in it goes to the root.
+    fn remove(self) -> Result<()> {
+        let root = self.path.parent().context("a hierarchy")?.join("cgroup.procs");
+        for process in fs::read_to_string(self.file("cgroup.procs"))?.lines() {
+            // It may have ended meanwhile.
+            drop(fs::write(&root, process));
+        }
+        fs::remove_dir(&self.path).with_context(|| self.path.display().to_string())
+    }
+}
+
+fn ballast(ground: &Ground) -> PathBuf {
+    ground.daemon.setup().data_root().join("ballast")
+}
+
+fn fill(ground: &Ground) -> Result<()> {
+    let directory = ballast(ground);
+    fs::create_dir_all(&directory)?;
+    let mut file = fs::File::create(directory.join("room"))?;
+    for size in [1 << 20, 4096, 1] {
+        let block = vec![1; size];
+        while file.write(&block).is_ok_and(|written| written == size) {}
+    }
+    Ok(())
+}
+
+fn use_up_names(ground: &Ground) -> Result<()> {
+    let directory = ballast(ground);
+    fs::create_dir_all(&directory)?;
+    let mut number = 0;
+    while fs::File::create(directory.join(number.to_string())).is_ok() {
+        number += 1;
+        ensure!(number < 100_000, "a disk with names without end");
+    }
+    Ok(())
+}
+
+fn empty(ground: &Ground) -> Result<()> {
+    let directory = ballast(ground);
+    if directory.exists() {
+        fs::remove_dir_all(directory)?;
+    }
+    Ok(())
+}
+
+/// Lets the daemon open this many descriptors more, or as many as we may.
+fn limit_descriptors(ground: &Ground, more: Option<usize>) -> Result<()> {
+    let process = ground.daemon.pid();
+    let number = match more {
+        Some(more) => fs::read_dir(format!("/proc/{process}/fd"))?.count() + more,
+        None => 1 << 16,
+    };
+    call("prlimit", &["--pid", &process.to_string(), &format!("--nofile={number}:")])
+}
+
+/// Lets the daemon start no process or thread any more, or as many as it likes.
+fn limit_processes(ground: &Ground, is_short: bool) -> Result<()> {
+    let group = Group::of("pids", ground.daemon.pid())?;
+    if is_short {
+        let now = fs::read_to_string(group.file("pids.current"))?;
+        return Ok(fs::write(group.file("pids.max"), now.trim())?);
+    }
+    group.remove()
+}
+
+fn call(program: &str, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
+    if !output.status.success() {
+        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! Load, by hand: very many containers, very many clients, very many execs, subscribers that do not read. What is asked must
+//! be answered all the same; the figures are printed.
+
+use super::api::Api;
+use super::ground::Ground;
+use super::random::Random;
+use crate::fixture::BUSYBOX;
+use crate::http::Request;
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::{Value, json};
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Amount {
+    /// Containers that run at a time. Ten times as many are there without running when a daemon starts.
+    pub(super) containers: usize,
+    /// Execs, one after another in some threads.
+    pub(super) execs: usize,
+    /// Clients that ask for all kinds of things.
+    pub(super) clients: usize,
+    /// For how long they do.
+    pub(super) length: Duration,
+}
+
+/// Threads that make and end containers.
+const HANDS: usize = 4;
+
+pub(super) fn run(ground: &mut Ground, amount: Amount, random: &mut Random) -> Result<usize> {
+    let mut failed = 0;
+    let parts: [(&str, Part); 4] = [
+        ("many containers", many_running),
+        ("many clients", hammer),
+        ("many execs", many_execs),
+        ("a start", many_stopped),
+    ];
+    for (what, part) in parts {
+        match part(ground, amount, random) {
+            Ok(()) => println!("ok      {what}"),
+            Err(error) => {
+                println!("FAILED  {what}: {error:#}");
+                failed += 1;
+                drop(ground.daemon.kill_hard());
+                ground.revive()?;
+            }
+        }
+        ground.api.clear()?;
+    }
+    Ok(failed)
+}
+
+type Part = fn(&mut Ground, Amount, &mut Random) -> Result<()>;
+
+/// Does something with each number below `count`, some at a time.
+fn each(count: usize, hands: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|threads| {
+        let (next, work) = (&next, &work);
+        let all: Vec<_> = (0..hands)
+            .map(|_| {
+                threads.spawn(move || {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= count {
+                            return Ok(());
+                        }
+                        work(number).with_context(|| format!("number {number}"))?;
+                    }
+                })
+            })
+            .collect();
+        all.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a client panicked"))))
+    })
+}
+
+fn sleeper() -> Value {
+    json!({ "Image": BUSYBOX, "Cmd": ["sleep", "100000"], "HostConfig": { "NetworkMode": "none" } })
+}
+
+fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let began = Instant::now();
+    let value = work().with_context(|| what.to_owned())?;
+    println!("        {what}: {:.3} s", began.elapsed().as_secs_f64());
+    Ok(value)
+}
+
+fn list(api: &Api, query: &str) -> Result<usize> {
+    let all = api.get(&format!("/containers/json?{query}"))?.expect(200)?.json()?;
+    all.as_array().map(Vec::len).context("a list")
+}
+
+/// The median of some calls, in milliseconds.
+fn median(what: &str, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut took = Vec::new();
+    for _ in 0..21 {
+        let began = Instant::now();
+        call()?;
+        took.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    took.sort_by(f64::total_cmp);
+    println!("        {what}: {:.1} ms (median of {}; worst {:.1})", took[10], took.len(), took[20]);
+    Ok(took[10])
+}
+
+fn many_running(ground: &mut Ground, amount: Amount, _: &mut Random) -> Result<()> {
+    let (api, count) = (&ground.api, amount.containers);
+    timed(&format!("{count} containers made and started"), || {
+        each(count, HANDS, |number| api.start(&format!("many-{number}"), &sleeper()))
+    })?;
+    let (daemon, shims) = memory(ground)?;
+    println!("        memory that is their own: daemon {} KiB, {} shims {} KiB", daemon, shims.1, shims.0);
+    median(&format!("ps of {count}"), || Ok(ensure!(list(api, "")? == count, "some are not listed")))?;
+    median("inspect of one", || api.get("/containers/many-0/json")?.expect(200).map(drop))?;
+    median("exec of one", || api.exec("many-0", &["true"]).map(drop))?;
+    ground.daemon.kill_hard()?;
+    timed(&format!("a daemon that takes over {count} running containers"), || ground.revive())?;
+    let api = &ground.api;
+    ensure!(list(api, "")? == count, "some do not run any more");
+    timed(&format!("{count} containers removed by force"), || {
+        each(count, HANDS, |number| api.remove(&format!("many-{number}")))
+    })?;
+    let left = ground.leftovers()?;
+    ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+    Ok(())
+}
+
+/// KiB of anonymous memory of the daemon, and of its shims with their number.
+fn memory(ground: &Ground) -> Result<(u64, (u64, usize))> {
+    let own = |process: &str| -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let daemon = own(&ground.daemon.pid().to_string()).context("the daemon's memory")?;
+    let mark = ground.daemon.setup().exec_root().display().to_string();
+    let (mut sum, mut count) = (0, 0);
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let command = fs::read(format!("/proc/{name}/cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command);
+        if name != ground.daemon.pid().to_string() && command.contains(&mark) && command.contains("shim") {
+            sum += own(&name).unwrap_or_default();
+            count += 1;
+        }
+    }
+    Ok((daemon, (sum, count)))
+}
+
+/// Clients that ask for everything at once, while others listen to events and read nothing of them.
+fn hammer(ground: &mut Ground, amount: Amount, random: &mut Random) -> Result<()> {
+    let api = &ground.api;
+    let silent: Vec<_> = (0..16)
+        .map(|_| Request::new("GET", "/events").open(&ground.daemon.setup().socket()))
+        .collect::<Result<_>>()?;
+    let (over, requests) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let slowest = std::sync::Mutex::new(Duration::ZERO);
+    std::thread::scope(|threads| -> Result<()> {
+        let clients: Vec<_> = (0..amount.clients)
+            .map(|number| {
+                let mut random = random.fork();
+                let (over, requests, slowest) = (&over, &requests, &slowest);
+                threads.spawn(move || -> Result<()> {
+                    let name = format!("hammer-{number}");
+                    while !over.load(Ordering::Relaxed) {
+                        let began = Instant::now();
+                        let is_question = one_call(api, &name, &mut random)?;
+                        let took = began.elapsed();
+                        requests.fetch_add(1, Ordering::Relaxed);
+                        if is_question && let Ok(mut slowest) = slowest.lock() {
+                            *slowest = took.max(*slowest);
+                        }
+                    }
+                    api.remove(&name)
+                })
+            })
+            .collect();
+        std::thread::sleep(amount.length);
+        over.store(true, Ordering::Relaxed);
+        clients
+            .into_iter()
+            .try_for_each(|client| client.join().unwrap_or_else(|_| Err(anyhow!("a client panicked"))))
+    })?;
+    drop(silent);
+    let count = requests.load(Ordering::Relaxed);
+    let (daemon, _) = memory(ground)?;
+    println!(
+        "        {} clients: {count} requests in {} s, the slowest question took {:.3} s; daemon {daemon} KiB",
+        amount.clients,
+        amount.length.as_secs(),
+        slowest.into_inner().unwrap_or_default().as_secs_f64()
+    );
+    let left = ground.leftovers()?;
+    ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+    Ok(())
+}
+
+/// One of many calls; whether it was one that only asks.
+fn one_call(api: &Api, name: &str, random: &mut Random) -> Result<bool> {
+    let questions = ["/containers/json?all=1", "/info", "/images/json", "/volumes", "/networks", "/version"];
+    let choice = random.below(12);
+    if let Some(path) = questions.get(choice) {
+        api.get(path)?.expect(200)?;
+        return Ok(true);
+    }
+    let answer = match choice {
+        6 => api.post(&format!("/containers/create?name={name}"), &sleeper())?,
+        7 => api.post(&format!("/containers/{name}/start"), &Value::Null)?,
+        8 => api.post(&format!("/containers/{name}/stop?t=0"), &Value::Null)?,
+        9 => api.get(&format!("/containers/{name}/logs?stdout=1"))?,
+        10 => api.delete(&format!("/containers/{name}?force=1"))?,
+        _ => api.get(&format!("/containers/{name}/json"))?,
+    };
+    ensure!(answer.status < 500, "{}: {}", answer.status, answer.message());
+    Ok(false)
+}
+
+fn many_execs(ground: &mut Ground, amount: Amount, _: &mut Random) -> Result<()> {
+    let api = &ground.api;
+    for number in 0..HANDS {
+        api.start(&format!("exec-{number}"), &sleeper())?;
+    }
+    let (before, _) = memory(ground)?;
+    let began = Instant::now();
+    each(amount.execs, HANDS, |number| {
+        let said = api.exec(&format!("exec-{}", number % HANDS), &["echo", "word"])?;
+        Ok(ensure!(said.trim() == "word", "an exec says {said:?}"))
+    })?;
+    let seconds = began.elapsed().as_secs_f64();
+    let (after, shims) = memory(ground)?;
+    println!(
+        "        {} execs in {seconds:.1} s ({:.0} a second); daemon {before} to {after} KiB, {} shims {} KiB",
+        amount.execs,
+        amount.execs as f64 / seconds,
+        shims.1,
+        shims.0
+    );
+    Ok(())
+}
+
+/// A daemon starts where very many containers are that do not run.
+fn many_stopped(ground: &mut Ground, amount: Amount, _: &mut Random) -> Result<()> {
+    let (api, count) = (&ground.api, amount.containers * 10);
+    timed(&format!("{count} containers made"), || {
+        each(count, HANDS, |number| api.create(&format!("stopped-{number}"), &sleeper()))
+    })?;
+    ground.daemon.stop()?;
+    timed(&format!("a daemon that starts with {count} containers"), || ground.revive())?;
+    ground.daemon.kill_hard()?;
+    timed(&format!("one that does after a crash with {count} containers"), || ground.revive())?;
+    let api = &ground.api;
+    median(&format!("ps -a of {count}"), || {
+        Ok(ensure!(list(api, "all=1")? == count, "some are not listed"))
+    })?;
+    timed(&format!("{count} containers pruned"), || {
+        api.post("/containers/prune", &Value::Null)?.expect(200).map(drop)
+    })
+}

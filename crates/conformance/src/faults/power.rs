@@ -1,0 +1,204 @@
+//! Loss of power at each step of an operation: what was not synced is lost or torn, no process is left, and the machine is
+//! another boot of itself. What was acknowledged is there, what is there can be used, and `system check` has nothing to say
+//! once it has repaired what it can.
+
+mod disk;
+
+use super::ground::Ground;
+use super::operations::{Operation, Side};
+use super::random::Random;
+use super::steps::{choose, observed};
+use anyhow::{Context, Result, ensure};
+use disk::{Disk, Loss};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The operations whose outcome is on the disk; what runs is gone with the power anyway.
+const KEPT: &[&str] = &[
+    "create",
+    "remove",
+    "volume create",
+    "volume remove",
+    "network create",
+    "network remove",
+    "import",
+    "load",
+    "tag",
+    "untag",
+    "image remove",
+    "pull",
+    "commit",
+    "container prune",
+    "volume prune",
+    "network prune",
+    "image prune",
+];
+
+/// Those that bring content: what of it was verified and safe is there afterwards.
+const BRINGING: &[&str] = &["import", "load", "pull", "commit"];
+
+/// The file that tells one boot of a machine from another.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Cuts the power at the steps of each operation, at most `limit` of them; how many tries went wrong.
+pub(super) fn run(
+    ground: &mut Ground,
+    operations: &[Operation],
+    limit: Option<usize>,
+    random: &mut Random,
+) -> Result<usize> {
+    let boot = Boot::fake(&ground.daemon.setup().directory)?;
+    let mut failed = 0;
+    for operation in operations.iter().filter(|operation| KEPT.contains(&operation.name)) {
+        let total = super::steps::count(ground, operation)?;
+        let steps = choose(total, limit, random);
+        let (mut wrong, mut repairs) = (0, 0);
+        for at in &steps {
+            for loss in [Loss::Dropped, Loss::Torn] {
+                match attempt(ground, &boot, operation, (*at, loss), random) {
+                    Ok(repaired) => repairs += repaired,
+                    Err(error) => {
+                        println!(
+                            "FAILED  {}, {loss:?} at step {at} of about {total}: {error:#}",
+                            operation.name
+                        );
+                        wrong += 1;
+                        ground.begin_anew()?;
+                    }
+                }
+            }
+        }
+        let verdict = if wrong == 0 { "ok    " } else { "FAILED" };
+        println!(
+            "{verdict}  loss of power during {}: {} of about {total} steps, {repairs} repairs, {wrong} wrong",
+            operation.name,
+            steps.len()
+        );
+        failed += wrong;
+    }
+    boot.close()?;
+    Ok(failed)
+}
+
+/// One loss; how many things `system check` had to repair.
+fn attempt(
+    ground: &mut Ground,
+    boot: &Boot,
+    operation: &Operation,
+    (at, loss): (usize, Loss),
+    random: &mut Random,
+) -> Result<usize> {
+    (operation.prepare)(&ground.api).context("prepare")?;
+    let directory = ground.daemon.setup().directory.clone();
+    let root = ground.daemon.setup().data_root();
+    let mut disk = Disk::all_safe(&root, &directory.join("shelf"))?;
+    let (made, steps) = observed(
+        ground.daemon.pid(),
+        at,
+        |entry, call| disk.see(entry, call),
+        || (operation.act)(&ground.api),
+    )?;
+    let place = || steps.get(at - 1).map_or("after the answer".to_owned(), |step| format!("before {step}"));
+    ground.cut_power().with_context(place)?;
+    let after = directory.join("data-after");
+    disk.after(loss, &after, random).with_context(place)?;
+    let gone = directory.join("data-gone");
+    std::fs::rename(&root, &gone)?;
+    std::fs::rename(&after, &root)?;
+    std::fs::remove_dir_all(&gone)?;
+    boot.again(random)?;
+
+    let verified = verified_blobs(&root)?;
+    let repaired = check_and_repair(ground).with_context(place)?;
+    let is_lost = || std::fs::exists(root.join("records/records.redb.damaged-1")).unwrap_or(false);
+    ensure!(!is_lost(), "{}: the database could not be opened", place());
+    ground.revive().context("the daemon does not come back").with_context(place)?;
+    if BRINGING.contains(&operation.name) {
+        let now = verified_blobs(&root)?;
+        let lost: Vec<_> = verified.iter().filter(|blob| !now.contains(blob)).collect();
+        ensure!(lost.is_empty(), "{}: verified content is gone: {lost:?}", place());
+    }
+    let side = (operation.judge)(&ground.api).with_context(place)?;
+    ensure!(made.is_err() || side == Side::After, "{}: acknowledged, and lost", place());
+    (operation.finish)(&ground.api, side).with_context(|| format!("{}: working on, {side:?}", place()))?;
+    let left = ground.leftovers()?;
+    ensure!(left.is_empty(), "{}: left behind:\n        {}", place(), left.join("\n        "));
+    Ok(repaired)
+}
+
+/// `system check` while there is no daemon: what it finds it repairs, and then finds nothing. How many repairs.
+fn check_and_repair(ground: &Ground) -> Result<usize> {
+    let (clean, _) = check(ground, &[])?;
+    if clean {
+        return Ok(0);
+    }
+    let (_, text) = check(ground, &["--repair"])?;
+    let (clean, left) = check(ground, &[])?;
+    ensure!(clean, "`system check` still says after a repair ({text}): {left}");
+    Ok(text.lines().filter(|line| line.starts_with("repaired:")).count())
+}
+
+/// Whether `system check` has nothing to say, and what it says.
+pub(super) fn check(ground: &Ground, arguments: &[&str]) -> Result<(bool, String)> {
+    let setup = ground.daemon.setup();
+    let output = Command::new(&setup.program)
+        .args(["system", "check", "--data-root"])
+        .arg(setup.data_root())
+        .args(arguments)
+        .output()?;
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    Ok((output.status.success(), text))
+}
+
+/// The blobs whose content is what their name says.
+fn verified_blobs(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root.join("blobs/sha256")).context("blobs")? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let sum: String =
+            Sha256::digest(std::fs::read(entry.path())?).iter().map(|byte| format!("{byte:02x}")).collect();
+        if sum == name {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
+/// A boot ID of our own, mounted over the kernel's in this mount namespace.
+struct Boot {
+    file: PathBuf,
+}
+
+impl Boot {
+    fn fake(directory: &Path) -> Result<Self> {
+        // Beside the daemon's directory: it is none of what a daemon may leave behind.
+        let file = directory.with_file_name("boot-id");
+        std::fs::write(&file, std::fs::read(BOOT)?)?;
+        let status = Command::new("mount").arg("--bind").arg(&file).arg(BOOT).status().context("mount")?;
+        ensure!(status.success(), "mount over {BOOT}: {status}");
+        Ok(Self { file })
+    }
+
+    /// The machine starts again.
+    fn again(&self, random: &mut Random) -> Result<()> {
+        let mut part = |limit: usize| random.below(limit);
+        let text = format!(
+            "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}\n",
+            part(1 << 32),
+            part(1 << 16),
+            part(1 << 12),
+            part(1 << 12),
+            part(1 << 48)
+        );
+        Ok(std::fs::write(&self.file, text)?)
+    }
+
+    fn close(self) -> Result<()> {
+        let status = Command::new("umount").arg(BOOT).status().context("umount")?;
+        ensure!(status.success(), "umount {BOOT}: {status}");
+        Ok(())
+    }
+}
