@@ -38,6 +38,9 @@ pub struct Endpoint {
     pub mac: MacAddress,
     /// The container's addresses, with the subnets' prefix lengths.
     pub addresses: Vec<Prefix>,
+    /// Link-local addresses besides, with their prefix lengths.
+    #[serde(default)]
+    pub link_local: Vec<Prefix>,
     /// Next hops of the default routes: at most one of each family, and none when another endpoint has the
     /// default route.
     pub gateways: Vec<IpAddr>,

@@ -133,7 +133,24 @@ impl Network {
         Ok(EndpointFacts { parent, leftover, ipv6, bridge_filtering })
     }
 
-    /// Reads our table of the firewall.
+    /// Whether nf_tables of this kernel see the frames that cross bridges.
+    ///
+    /// # Errors
+    /// A failure that says nothing about that.
+    pub fn sees_frames(&mut self) -> Result<bool> {
+        const EAFNOSUPPORT: i32 = 97;
+        const EOPNOTSUPP: i32 = 95;
+        let messages = firewall::encode(&firewall::trial());
+        match self.netfilter.transact(&firewall::batch_begin(), &messages, &firewall::batch_end()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_absent() || matches!(error.errno(), Some(EAFNOSUPPORT | EOPNOTSUPP)) => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads our tables of the firewall.
     ///
     /// # Errors
     /// A list that the kernel did not give.

@@ -2,8 +2,9 @@
 
 use network::plan::{plan_attach, plan_bridge, plan_detach, plan_release};
 use network::{
-    Attachment, BridgeConfig, Endpoint, EndpointFacts, EndpointSysctl, Facts, GatewayMode, InterfaceName,
-    Link, MacAddress, MacvlanMode, NetworkRules, Prefix, Protocol, PublishedPort, Route, Ruleset,
+    Attachment, BridgeConfig, BridgePort, Endpoint, EndpointFacts, EndpointSysctl, Facts, GatewayMode, Guard,
+    InterfaceName, Link, MacAddress, MacvlanMode, NetworkRules, Prefix, Protocol, PublishedPort, Route,
+    Ruleset,
 };
 
 fn name(text: &str) -> InterfaceName {
@@ -137,6 +138,7 @@ fn endpoint() -> Endpoint {
         interface: name("eth0"),
         mac: MacAddress([2, 0x42, 0xac, 0x11, 0, 2]),
         addresses: prefixes(&["172.17.0.2/16"]),
+        link_local: Vec::new(),
         gateways: vec!["172.17.0.1".parse().unwrap()],
         routes: Vec::new(),
         mtu: None,
@@ -322,4 +324,25 @@ add element inet berth published4_on_address { 127.0.0.1 . tcp . 81 : 172.18.0.2
         conflict.to_string(),
         "0.0.0.0:80 -> 172.18.0.3:8080/tcp cannot be published: 0.0.0.0:80 -> 172.18.0.2:8080/tcp is"
     );
+}
+
+#[test]
+fn the_table_that_frames_meet() {
+    let mut ruleset = Ruleset::default();
+    ruleset.guard_frames = true;
+    let mut text = format!("{}", ruleset.frames().unwrap());
+    for (number, guard) in [(1, Guard::Sources), (2, Guard::Announcements), (3, Guard::Off)] {
+        let before = ruleset.clone();
+        let addresses = vec![[172, 17, 0, number].into(), "fd00:17::2".parse().unwrap()];
+        let port = BridgePort { mac: MacAddress([2, 0x42, 0, 0, 0, number]), addresses, guard };
+        ruleset.set_port(&name(&format!("veth{number}")), port);
+        text.push_str(&format!("\n# one more: {guard:?}\n{}", ruleset.change_from(&before)));
+    }
+    let before = ruleset.clone();
+    ruleset.remove_port(&name("veth1"));
+    text.push_str(&format!("\n# one less\n{}", ruleset.change_from(&before)));
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/frames.nft"), &text).unwrap();
+    }
+    assert_eq!(text, include_str!("golden/frames.nft"));
 }

@@ -81,6 +81,12 @@ pub struct Attachment {
     pub names: Vec<String>,
     /// Published ports as they were reserved.
     pub published: Vec<Published>,
+    /// How closely its frames are looked at.
+    #[serde(default)]
+    pub guard: network::Guard,
+    /// Whether the network says so, whoever the container is.
+    #[serde(default)]
+    pub guard_asked: bool,
 }
 
 /// A published port.

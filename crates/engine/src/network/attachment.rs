@@ -7,8 +7,8 @@ use std::sync::Arc;
 use api::endpoint::EndpointSettings;
 use network::ipam::{Subnet, SubnetConfig};
 use network::{
-    BridgeConfig, Endpoint, EndpointSysctl, GatewayMode, InterfaceName, IpvlanFlag, IpvlanMode, MacAddress,
-    MacvlanMode, NetworkRules, Prefix, Route,
+    BridgeConfig, Endpoint, EndpointSysctl, GatewayMode, Guard, InterfaceName, IpvlanFlag, IpvlanMode,
+    MacAddress, MacvlanMode, NetworkRules, Prefix, Route,
 };
 
 use super::record::{BridgeSettings, CommonSettings, Driver, NetworkRecord};
@@ -150,6 +150,7 @@ impl Known {
             interface,
             mac,
             addresses,
+            link_local: link_local(settings)?,
             gateways: Vec::new(),
             routes,
             mtu: self.common.mtu,
@@ -165,6 +166,8 @@ impl Known {
             interface_prefix: self.common.interface_prefix.clone(),
             names: if self.record.has_names() { names(record, settings) } else { Vec::new() },
             published: Vec::new(),
+            guard: self.common.guard.unwrap_or_else(|| usual_guard(record)),
+            guard_asked: self.common.guard.is_some(),
         })
     }
 
@@ -268,6 +271,31 @@ impl Known {
     }
 }
 
+/// The link-local addresses that an endpoint asks for, in the networks that such addresses are of.
+pub(super) fn link_local(settings: &EndpointSettings) -> Result<Vec<Prefix>> {
+    let asked = settings.ipam_config.iter().flat_map(|config| &config.link_local_ips);
+    let read = |text: &String| {
+        let address: Option<IpAddr> = text.parse().ok();
+        let prefix = address.and_then(|address| match address {
+            IpAddr::V4(ipv4) if ipv4.is_link_local() => Prefix::new(address, 16),
+            IpAddr::V6(ipv6) if ipv6.is_unicast_link_local() => Prefix::new(address, 64),
+            _ => None,
+        });
+        prefix.ok_or_else(|| Error::invalid(format!("invalid link-local IP address: {text}")))
+    };
+    asked.map(read).collect()
+}
+
+/// Who may not change the addresses of its interfaces may not use others either.
+fn usual_guard(record: &Record) -> Guard {
+    if may_change_addresses(record) { Guard::Announcements } else { Guard::Sources }
+}
+
+/// Whether a container's program may give its interfaces other addresses.
+pub(super) fn may_change_addresses(record: &Record) -> bool {
+    record.spec.privileged || record.spec.process.capabilities.iter().any(|name| name == "CAP_NET_ADMIN")
+}
+
 /// The names of a container in a network: its own, its aliases, its short identifier, its host name.
 pub(crate) fn names(record: &Record, settings: &EndpointSettings) -> Vec<String> {
     let mut names = vec![record.name.clone()];
@@ -343,6 +371,7 @@ mod tests {
                 interface: interface.parse().expect("a name"),
                 mac: MacAddress([2, 0, 0, 0, 0, 1]),
                 addresses: Vec::new(),
+                link_local: Vec::new(),
                 gateways: Vec::new(),
                 routes: Vec::new(),
                 mtu: None,
@@ -353,6 +382,8 @@ mod tests {
             interface_prefix: "eth".to_owned(),
             names: Vec::new(),
             published: Vec::new(),
+            guard: Guard::Sources,
+            guard_asked: false,
         }
     }
 

@@ -28,13 +28,16 @@ impl State {
         let last = after.len() - 1;
         let prepared = name_interfaces(after.get_mut(last..).unwrap_or_default(), &taken);
         choose_gateways(&mut after);
-        let made = prepared.and_then(|()| self.attach(&after[last], netns));
+        let made =
+            prepared.and_then(|()| self.seat(&after[last..])).and_then(|()| self.attach(&after[last], netns));
         if let Err(error) = made {
+            let undone = self.unseat(&after[last..]);
             self.free_one(&after[last]);
-            return Err(error);
+            return Err(undone.err().map_or(error.clone(), |undo| error.context(undo)));
         }
         if let Err(error) = self.move_ways(record, &before, &mut after, netns) {
             let undone = self.kernel.detach(Some(netns), &after[last].endpoint).map_err(failed);
+            let undone = undone.and(self.unseat(&after[last..]));
             self.free_one(&after[last]);
             return Err(undone.err().map_or(error.clone(), |undo| error.context(undo)));
         }
@@ -56,7 +59,7 @@ impl State {
         for attachment in &gone {
             self.kernel.detach(Some(netns), &attachment.endpoint).map_err(failed)?;
         }
-        let moved = self.move_ways(record, &before, &mut after, netns);
+        let moved = self.move_ways(record, &before, &mut after, netns).and(self.unseat(&gone));
         for attachment in &gone {
             if let Some(known) = self.networks.get_mut(&attachment.network_id) {
                 attachment.endpoint.addresses.iter().for_each(|prefix| known.release(prefix.address()));

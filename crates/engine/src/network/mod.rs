@@ -13,6 +13,7 @@ pub mod create;
 mod default;
 mod files;
 mod find;
+mod guard;
 mod keep;
 pub mod list;
 mod names;
@@ -133,18 +134,27 @@ impl Networks {
         netns: BorrowedFd<'_>,
     ) -> Result<()> {
         if record.spec.namespaces.network != Share::Private {
-            return Ok(());
+            return self.trust_owner(record);
         }
         let mut state = self.lock();
         if attachments.is_empty() {
             return state.kernel.attach_loopback(netns).map_err(failed);
         }
+        state.seat(attachments)?;
         for attachment in attachments {
             state.attach(attachment, netns)?;
         }
         state.publish(attachments)?;
         drop(state);
         self.introduce(record, attachments, Some(netns))
+    }
+
+    /// A container with another's interfaces that may change their addresses: then these are not looked at.
+    fn trust_owner(&self, record: &Record) -> Result<()> {
+        match &record.spec.namespaces.network {
+            Share::Container(owner) if attachment::may_change_addresses(record) => self.lock().trust(owner),
+            _ => Ok(()),
+        }
     }
 
     /// Makes a container known by its names, and opens its name server where it has one.
@@ -206,7 +216,7 @@ impl Networks {
     /// Takes back the leases of a container that was found running, plugs in again what is not plugged in, and answers its questions again.
     pub(crate) fn restore(&self, record: &Record, netns: Option<BorrowedFd<'_>>) -> Result<()> {
         if record.attachments.is_empty() {
-            return Ok(());
+            return self.trust_owner(record);
         }
         let mut state = self.lock();
         state.hold(&record.id, &record.attachments);

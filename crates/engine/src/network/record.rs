@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use network::ipam::SubnetConfig;
-use network::{GatewayMode, InterfaceName, IpvlanFlag, IpvlanMode, MacAddress, MacvlanMode};
+use network::{GatewayMode, Guard, InterfaceName, IpvlanFlag, IpvlanMode, MacAddress, MacvlanMode};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -113,6 +113,8 @@ pub(crate) struct CommonSettings {
     pub mtu: Option<u32>,
     /// First part of the names of containers' interfaces.
     pub interface_prefix: String,
+    /// How closely frames of containers are looked at; `None`: of those who may not change their addresses.
+    pub guard: Option<Guard>,
 }
 
 impl NetworkRecord {
@@ -162,7 +164,18 @@ impl NetworkRecord {
         format!("{interface_prefix}000")
             .parse::<InterfaceName>()
             .map_err(|error| bad(key, &interface_prefix, error))?;
-        Ok(CommonSettings { mtu, interface_prefix })
+        Ok(CommonSettings { mtu, interface_prefix, guard: self.guard()? })
+    }
+
+    fn guard(&self) -> Result<Option<Guard>> {
+        const KEY: &str = "berth.network.guard";
+        Ok(match self.option(KEY).unwrap_or_default() {
+            "" | "auto" => None,
+            "sources" => Some(Guard::Sources),
+            "announcements" => Some(Guard::Announcements),
+            "off" => Some(Guard::Off),
+            other => return Err(bad(KEY, other, "it must be auto, sources, announcements or off")),
+        })
     }
 
     fn option(&self, key: &str) -> Option<&str> {

@@ -8,7 +8,7 @@ use network::{Connections, InterfaceName, Network, PortAllocator, Protocol, Rule
 
 use super::attachment::{Known, choose_gateways, name_interfaces};
 use super::record::NetworkRecord;
-use super::{failed, publish};
+use super::{failed, guard, publish};
 use crate::container::record::{Attachment, Published, Record};
 use crate::container::state::State as Life;
 use crate::{Error, Result, id};
@@ -48,6 +48,12 @@ impl State {
         self.rules.drop_foreign_forwarding =
             !forward_for_others && (!facts.ipv4_forwarding || observed.drops_foreign_forwarding());
         self.rules.ipv6_localhost = !facts.bridge_filtering_ipv6;
+        self.rules.guard_frames = self.kernel.sees_frames().map_err(failed)?;
+        if !self.rules.guard_frames {
+            tracing::warn!(
+                "this kernel's nf_tables do not see bridges: containers of one network can forge addresses"
+            );
+        }
         for record in networks {
             match Known::new(record.clone()) {
                 Ok(known) => {
@@ -76,6 +82,7 @@ impl State {
                 tracing::error!(%conflict, "two containers are recorded with one port");
             }
         }
+        self.held.values().flatten().for_each(|attachment| guard::seat(&mut self.rules, attachment));
         self.kernel.sync_firewall(&self.rules).map_err(failed)?;
         for known in self.networks.values().filter(|known| known.has_interfaces()) {
             let Some(bridge) = known.bridge() else { continue };
@@ -245,9 +252,11 @@ impl State {
         Ok(())
     }
 
+    /// Takes away the rules of attachments: their published ports, and what their frames may say.
     fn unpublish(&mut self, attachments: &[Attachment]) -> Result<()> {
         let mut wanted = self.rules.clone();
         rules_of(attachments).for_each(|port| wanted.unpublish(&port));
+        attachments.iter().for_each(|attachment| guard::unseat(&mut wanted, attachment));
         if wanted == self.rules {
             return Ok(());
         }
@@ -347,6 +356,7 @@ impl State {
                 tracing::error!(%conflict, "a published port is lost");
             }
         }
+        guard::keep(&mut wanted, self.held.values().flatten());
         if wanted != self.rules {
             self.change(wanted)?;
         }

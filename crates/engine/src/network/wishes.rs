@@ -96,9 +96,7 @@ pub(super) fn check(record: &NetworkRecord, settings: &EndpointSettings) -> Resu
     } else {
         problems.extend(wanted.iter().filter_map(|text| address_problem(record, text)));
     }
-    if !asks.link_local_ips.is_empty() && record.has_names() {
-        problems.push("link-local addresses cannot be chosen: this engine does not set them".to_owned());
-    }
+    problems.extend(super::attachment::link_local(settings).err().map(|error| error.message));
     if record.config_only {
         problems.push(format!("configuration-only network {:?} cannot be used by containers", record.name));
     }

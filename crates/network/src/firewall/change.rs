@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::observe::Observed;
-use super::table::{Base, Chain, Data, Field, Rule, Set, TABLE, Table, USER_CHAIN, element_text};
+use super::observe::ObservedTable;
+use super::table::{Base, Chain, Data, Family, Field, Rule, Set, TABLE, Table, USER_CHAIN, element_text};
 
 /// One element of a set or map.
 pub(crate) type Element = (Vec<Field>, Option<Data>);
@@ -11,6 +11,13 @@ pub(crate) type Element = (Vec<Field>, Option<Data>);
 /// Steps that the kernel carries out as one transaction. Prints as a script for nft(8).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Batch {
+    pub(crate) parts: Vec<Part>,
+}
+
+/// The steps of a batch that change one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) family: Family,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -33,7 +40,13 @@ impl Batch {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.parts.is_empty()
+    }
+
+    /// Both batches as one.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.parts.extend(other.parts);
+        self
     }
 }
 
@@ -75,15 +88,16 @@ pub(crate) fn change(old: &Table, new: &Table) -> Batch {
     let gone_sets = old.sets.keys().filter(|name| !new.sets.contains_key(*name));
     steps.extend(gone_sets.map(|name| Step::DeleteSet { name: name.clone() }));
     steps.extend(gone().map(|chain| Step::DeleteChain { name: chain.name.clone() }));
-    if !steps.is_empty() {
-        steps.insert(0, Step::AddTable);
+    if steps.is_empty() {
+        return Batch::default();
     }
-    Batch { steps }
+    steps.insert(0, Step::AddTable);
+    Batch { parts: vec![Part { family: new.family, steps }] }
 }
 
 /// The steps that make the table right whatever is there: nothing, our own of another version, or what somebody left
 /// of it. Chains and sets that we do not know belong to the administrator, as the chain `user` does.
-pub(crate) fn repair(found: &Observed, new: &Table) -> Batch {
+pub(crate) fn repair(found: &ObservedTable, new: &Table) -> Batch {
     let mut steps = vec![Step::AddTable];
     let ours = |name: &str| name != USER_CHAIN && (new.chain(name).is_some() || is_network_chain(name));
     let chains = || found.chains.iter().filter(|chain| ours(&chain.name));
@@ -112,7 +126,7 @@ pub(crate) fn repair(found: &Observed, new: &Table) -> Batch {
     steps.extend(
         filled.map(|(name, set)| Step::AddElements { set: name.clone(), elements: elements(set).collect() }),
     );
-    Batch { steps }
+    Batch { parts: vec![Part { family: new.family, steps }] }
 }
 
 /// Whether a chain is one that we make for a network.
@@ -135,33 +149,44 @@ fn elements(set: &Set) -> impl Iterator<Item = Element> + '_ {
 
 impl fmt::Display for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+        self.parts.iter().try_for_each(|part| {
+            part.steps.iter().try_for_each(|step| writeln!(f, "{}", step.of(part.family)))
+        })
     }
 }
 
-impl fmt::Display for Step {
+/// A step with the family of the table that it changes.
+pub(crate) struct StepOf<'a>(&'a Step, Family);
+
+impl Step {
+    /// The step as it is printed for a table of this family.
+    pub(crate) fn of(&self, family: Family) -> StepOf<'_> {
+        StepOf(self, family)
+    }
+}
+
+impl fmt::Display for StepOf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |elements: &[Element], with_data: bool| {
             let text = |(key, data): &Element| element_text((key, if with_data { data } else { &None }));
             elements.iter().map(text).collect::<Vec<_>>().join(", ")
         };
-        match self {
-            Self::AddTable => write!(f, "add table inet {TABLE}"),
-            Self::AddSet { name, set } => write!(f, "add {} inet {TABLE} {name} {{ {set}; }}", set.word()),
-            Self::FlushSet { name } => write!(f, "flush set inet {TABLE} {name}"),
-            Self::DeleteSet { name } => write!(f, "delete set inet {TABLE} {name}"),
-            Self::AddChain { name, base: Some(base) } => {
-                write!(f, "add chain inet {TABLE} {name} {{ {base} }}")
+        let table = format!("{} {TABLE}", self.1);
+        match self.0 {
+            Step::AddTable => write!(f, "add table {table}"),
+            Step::AddSet { name, set } => write!(f, "add {} {table} {name} {{ {set}; }}", set.word()),
+            Step::FlushSet { name } => write!(f, "flush set {table} {name}"),
+            Step::DeleteSet { name } => write!(f, "delete set {table} {name}"),
+            Step::AddChain { name, base: Some(base) } => write!(f, "add chain {table} {name} {{ {base} }}"),
+            Step::AddChain { name, base: None } => write!(f, "add chain {table} {name}"),
+            Step::FlushChain { name } => write!(f, "flush chain {table} {name}"),
+            Step::DeleteChain { name } => write!(f, "delete chain {table} {name}"),
+            Step::AddRule { chain, rule } => write!(f, "add rule {table} {chain} {rule}"),
+            Step::AddElements { set, elements } => {
+                write!(f, "add element {table} {set} {{ {} }}", list(elements, true))
             }
-            Self::AddChain { name, base: None } => write!(f, "add chain inet {TABLE} {name}"),
-            Self::FlushChain { name } => write!(f, "flush chain inet {TABLE} {name}"),
-            Self::DeleteChain { name } => write!(f, "delete chain inet {TABLE} {name}"),
-            Self::AddRule { chain, rule } => write!(f, "add rule inet {TABLE} {chain} {rule}"),
-            Self::AddElements { set, elements } => {
-                write!(f, "add element inet {TABLE} {set} {{ {} }}", list(elements, true))
-            }
-            Self::DeleteElements { set, elements } => {
-                write!(f, "delete element inet {TABLE} {set} {{ {} }}", list(elements, false))
+            Step::DeleteElements { set, elements } => {
+                write!(f, "delete element {table} {set} {{ {} }}", list(elements, false))
             }
         }
     }

@@ -3,13 +3,11 @@
 use super::change::{Batch, Element, Step};
 use super::expression::{push_action, push_match};
 use super::ruleset::Protocol;
-use super::table::{Action, Base, Data, DataType, Field, Kind, Match, Rule, Set, TABLE, Type};
+use super::table::{Action, Base, Data, DataType, Family, Field, Kind, Match, Rule, Set, TABLE, Type};
 use crate::address::octets;
 use crate::interface::InterfaceName;
 use crate::netlink::{Attributes, Message, flag};
 
-/// NFPROTO_INET: the family of our table.
-pub(crate) const INET: u8 = 1;
 pub(crate) const SUBSYSTEM: u16 = 10;
 
 pub(crate) const GET_CHAIN: u16 = 4;
@@ -63,6 +61,7 @@ const VERDICT_CODE: u16 = 1;
 pub(crate) const VERDICT_CHAIN: u16 = 2;
 const TYPE_VERDICT: u32 = 0xffff_ff00;
 pub(super) const VERDICT_JUMP: i32 = -3;
+pub(super) const VERDICT_ACCEPT: i32 = 1;
 
 /// Elements of one message; a message's list must stay below 64 KiB.
 const ELEMENTS_PER_MESSAGE: usize = 256;
@@ -90,23 +89,24 @@ pub(crate) fn request(kind: u16, flags: u16, family: u8, name: String) -> Messag
 /// The messages of a batch, in order.
 pub(crate) fn encode(batch: &Batch) -> Vec<Message> {
     let mut messages = Vec::new();
-    for (number, step) in (1u32..).zip(&batch.steps) {
+    let steps = batch.parts.iter().flat_map(|part| part.steps.iter().map(|step| (part.family, step)));
+    for (number, (family, step)) in (1u32..).zip(steps) {
         match step {
             Step::AddElements { set, elements } => {
-                elements_messages(&mut messages, NEW_ELEMENTS, flag::CREATE, set, elements);
+                elements_messages(&mut messages, (family, NEW_ELEMENTS, flag::CREATE), set, elements);
             }
             Step::DeleteElements { set, elements } => {
-                elements_messages(&mut messages, DELETE_ELEMENTS, 0, set, elements);
+                elements_messages(&mut messages, (family, DELETE_ELEMENTS, 0), set, elements);
             }
-            step => messages.push(message(step, number)),
+            step => messages.push(message(family, step, number)),
         }
     }
     messages
 }
 
-fn message(step: &Step, number: u32) -> Message {
+fn message(family: Family, step: &Step, number: u32) -> Message {
     let build = |kind, flags| {
-        let mut message = request(kind, flags, INET, step.to_string());
+        let mut message = request(kind, flags, family as u8, step.of(family).to_string());
         message.attributes().string(A_TABLE, TABLE);
         message
     };
@@ -142,7 +142,12 @@ fn named(mut message: Message, kind: u16, name: &str) -> Message {
     message
 }
 
-fn elements_messages(messages: &mut Vec<Message>, kind: u16, flags: u16, set: &str, elements: &[Element]) {
+fn elements_messages(
+    messages: &mut Vec<Message>,
+    (family, kind, flags): (Family, u16, u16),
+    set: &str,
+    elements: &[Element],
+) {
     for part in elements.chunks(ELEMENTS_PER_MESSAGE) {
         let (set_name, elements) = (set.to_owned(), part.to_vec());
         let step = if kind == NEW_ELEMENTS {
@@ -150,7 +155,7 @@ fn elements_messages(messages: &mut Vec<Message>, kind: u16, flags: u16, set: &s
         } else {
             Step::DeleteElements { set: set_name, elements }
         };
-        let mut message = request(kind, flags, INET, step.to_string());
+        let mut message = request(kind, flags, family as u8, step.of(family).to_string());
         message.attributes().string(A_TABLE, TABLE).string(SET_NAME, set).nest(ELEMENTS_LIST, |list| {
             for (key, data) in part {
                 list.nest(LIST_ELEMENT, |element| {
@@ -168,6 +173,9 @@ fn elements_messages(messages: &mut Vec<Message>, kind: u16, flags: u16, set: &s
 fn push_data(element: &mut Attributes, data: &Data) {
     match data {
         Data::Fields(fields) => push_value(element, ELEMENT_DATA, &fields_bytes(fields)),
+        Data::Accept => {
+            element.nest(ELEMENT_DATA, |data| push_verdict(data, VERDICT_ACCEPT, None));
+        }
         Data::Jump(chain) => {
             element.nest(ELEMENT_DATA, |data| push_verdict(data, VERDICT_JUMP, Some(chain)));
         }
@@ -213,6 +221,7 @@ pub(crate) fn type_number(fields: &[Type]) -> u32 {
         let field = match field {
             Type::Ipv4 => 7,
             Type::Ipv6 => 8,
+            Type::Hardware => 9,
             Type::Protocol => 12,
             Type::Port => 13,
             Type::Interface => 41,
@@ -235,6 +244,7 @@ fn types_length(fields: &[Type]) -> u32 {
     let length = |field: &Type| match field {
         Type::Interface | Type::Ipv6 => 16,
         Type::Ipv4 => 4,
+        Type::Hardware => 6,
         Type::Protocol => 1,
         Type::Port => 2,
     };
@@ -250,6 +260,7 @@ pub(crate) fn fields_bytes(fields: &[Field]) -> Vec<u8> {
     for field in fields {
         match field {
             Field::Interface(name) => bytes.extend_from_slice(&interface_bytes(name)),
+            Field::Hardware(address) => bytes.extend_from_slice(&address.0),
             Field::Address(address) => bytes.extend_from_slice(&octets(*address)),
             Field::Protocol(protocol) => bytes.push(protocol_number(*protocol)),
             Field::Port(port) => bytes.extend_from_slice(&port.to_be_bytes()),

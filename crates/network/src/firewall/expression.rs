@@ -1,12 +1,12 @@
 //! Matches and actions as nf_tables expressions: small steps that load, compare, look up and decide.
 
-use super::encode::{LIST_ELEMENT, VERDICT_JUMP, interface_bytes, push_value, push_verdict};
-use super::table::{Action, Direction, Match, Side};
+use super::encode::{LIST_ELEMENT, VERDICT_ACCEPT, VERDICT_JUMP, interface_bytes, push_value, push_verdict};
+use super::table::{Action, Claim, Direction, EtherType, Match, Side};
 use crate::address::{Prefix, octets};
 use crate::netlink::Attributes;
+use crate::rtnetlink::OUR_GROUP;
 
 const VERDICT_DROP: i32 = 0;
-const VERDICT_ACCEPT: i32 = 1;
 
 /// The first of sixteen 32-bit registers; the verdict's register is 0.
 const REGISTER: u32 = 8;
@@ -60,7 +60,58 @@ pub(super) fn push_match(list: &mut Attributes, condition: &Match) {
             payload(list, Header::Transport, 2, 2, next + 1);
             lookup(list, set, None);
         }
+        Match::EtherType(carried) => ether_type(list, *carried),
+        Match::Icmpv6(message) => {
+            ether_type(list, EtherType::Ipv6);
+            meta(list, META_PROTOCOL, 0);
+            compare(list, true, &[58]);
+            payload(list, Header::Transport, 0, 1, 0);
+            compare(list, true, &[*message as u8]);
+        }
+        Match::OurPort => {
+            meta(list, META_GROUP, 0);
+            compare(list, true, &OUR_GROUP.to_ne_bytes());
+        }
+        Match::Claim { claim, known, set } => claimed(list, *claim, *known, set),
     }
+}
+
+fn ether_type(list: &mut Attributes, carried: EtherType) {
+    meta(list, META_ETHER_TYPE, 0);
+    compare(list, true, &(carried as u16).to_be_bytes());
+}
+
+/// Looks up the port of a frame with what the frame says of its sender: the port's name takes four registers, a
+/// hardware address two.
+fn claimed(list: &mut Attributes, claim: Claim, known: bool, set: &str) {
+    let carried = match claim {
+        Claim::Hardware | Claim::Neighbour => None,
+        Claim::Ipv4 => Some(EtherType::Ipv4),
+        Claim::Ipv6 => Some(EtherType::Ipv6),
+        Claim::Arp | Claim::ArpHardware => Some(EtherType::Arp),
+    };
+    if let Some(carried) = carried {
+        ether_type(list, carried);
+    }
+    meta(list, interface_key(Direction::In), 0);
+    match claim {
+        Claim::ArpHardware => payload(list, Header::Network, 8, 6, 4),
+        _ => payload(list, Header::Link, 6, 6, 4),
+    }
+    match claim {
+        Claim::Hardware => {}
+        Claim::Ipv4 => payload(list, Header::Network, 12, 4, 6),
+        Claim::Ipv6 => payload(list, Header::Network, 8, 16, 6),
+        Claim::Arp | Claim::ArpHardware => payload(list, Header::Network, 14, 4, 6),
+        Claim::Neighbour => payload(list, Header::Transport, 8, 16, 6),
+    }
+    expression(list, "lookup", |data| {
+        const INVERTED: u32 = 1;
+        data.string(1, set).be32(2, REGISTER);
+        if !known {
+            data.be32(5, INVERTED);
+        }
+    });
 }
 
 /// Adds the expressions of what is done with the packet.
@@ -95,6 +146,8 @@ pub(super) fn push_action(list: &mut Attributes, action: &Action) {
     }
 }
 
+const META_ETHER_TYPE: u32 = 1;
+const META_GROUP: u32 = 21;
 const META_PROTOCOL: u32 = 16;
 const META_FAMILY: u32 = 15;
 
@@ -108,6 +161,7 @@ fn interface_key(direction: Direction) -> u32 {
 /// The header that an offset counts from.
 #[derive(Clone, Copy)]
 enum Header {
+    Link = 0,
     Network = 1,
     Transport = 2,
 }

@@ -1,4 +1,4 @@
-//! The firewall: one nf_tables table of our own, as a value, with differences applied as one atomic batch.
+//! The firewall: one nf_tables table of our own for packets and one for frames, as values, with differences applied as one atomic batch.
 //!
 //! ```text
 //!  Ruleset   what the engine means: networks with their modes, published ports        ruleset.rs
@@ -20,6 +20,8 @@
 //!  postrouting, srcnat postrouting localhost and hairpins get the bridge's address; containers the host's
 //! ```
 //!
+//! Frames that cross a bridge do not come here: `bridge berth`, a second table, sees them (frames.rs).
+//!
 //! The lookups are hash lookups: a packet's cost does not grow with the number of ports, containers or networks.
 //! A packet to a container that no rule names is dropped, whichever way it comes; only replies, neighbours on the same
 //! bridge and published ports get through. The chain `user` belongs to the administrator: it is created empty, asked
@@ -29,6 +31,7 @@ mod beside;
 mod change;
 mod encode;
 mod expression;
+mod frames;
 mod observe;
 mod render;
 mod ruleset;
@@ -39,9 +42,12 @@ pub(crate) use beside::accept_bridges;
 pub use change::Batch;
 pub(crate) use change::repair;
 pub(crate) use encode::{batch_begin, batch_end, encode};
+pub(crate) use frames::trial;
+pub use frames::{BridgePort, Guard};
 pub use observe::{ForwardDrop, Observed};
-pub(crate) use observe::{list_all_chains, observe, parse_forward_drop};
+pub(crate) use observe::{list_all_chains, observe, observe_table, parse_forward_drop};
 pub(crate) use render::resolver_table;
 pub use ruleset::{Conflict, GatewayMode, InvalidProtocol, NetworkRules, Protocol, PublishedPort, Ruleset};
+pub(crate) use table::Family;
 pub use table::Table;
 pub use watch::FirewallWatch;

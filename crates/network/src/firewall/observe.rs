@@ -5,17 +5,24 @@ use std::collections::BTreeMap;
 use super::change::{Batch, repair};
 use super::encode::{
     A_TABLE, CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TYPE, DATA_VALUE, DATA_VERDICT, ELEMENT_DATA,
-    ELEMENT_KEY, ELEMENTS_LIST, GET_CHAIN, GET_ELEMENTS, GET_RULE, GET_SET, HOOK_NUMBER, HOOK_PRIORITY, INET,
+    ELEMENT_KEY, ELEMENTS_LIST, GET_CHAIN, GET_ELEMENTS, GET_RULE, GET_SET, HOOK_NUMBER, HOOK_PRIORITY,
     RULE_CHAIN, RULE_USERDATA, SET_ANONYMOUS, SET_DATA_TYPE, SET_FLAGS, SET_KEY_TYPE, SET_NAME,
     VERDICT_CHAIN, comment_bytes, data_type_number, fields_bytes, kind_name, request, type_number,
 };
 use super::ruleset::Ruleset;
-use super::table::{Base, Data, Hook, Kind, Set, TABLE, USER_CHAIN};
+use super::table::{Base, Data, Family, Hook, Kind, Set, TABLE, Table, USER_CHAIN};
 use crate::netlink::{Connection, Dumped, Message, Result, attributes, be32_at, find, text};
 
-/// Our table as the kernel has it.
+/// Our tables as the kernel has them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
+    packets: ObservedTable,
+    frames: ObservedTable,
+}
+
+/// One table as the kernel has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ObservedTable {
     pub(crate) chains: Vec<ObservedChain>,
     pub(crate) sets: BTreeMap<String, ObservedSet>,
 }
@@ -58,7 +65,40 @@ impl Observed {
     /// added in chains and sets of other names does not count.
     #[must_use]
     pub fn difference(&self, ruleset: &Ruleset) -> Option<String> {
-        let table = ruleset.table();
+        let of_frames = || {
+            let frames = ruleset.frames()?;
+            Some(format!("for frames: {}", self.frames.difference(&frames)?))
+        };
+        self.packets.difference(&ruleset.table()).or_else(of_frames)
+    }
+
+    /// The batch that makes the tables do what the ruleset says, whatever is there.
+    #[must_use]
+    pub fn repair(&self, ruleset: &Ruleset) -> Batch {
+        let packets = repair(&self.packets, &ruleset.table());
+        match ruleset.frames() {
+            Some(frames) => packets.and(repair(&self.frames, &frames)),
+            None => packets,
+        }
+    }
+
+    /// Whether forwarding between interfaces that are not ours is dropped, as
+    /// [`Ruleset::drop_foreign_forwarding`] has it.
+    #[must_use]
+    pub fn drops_foreign_forwarding(&self) -> bool {
+        let mut bases = self.packets.chains.iter().filter_map(|chain| chain.base);
+        bases.find(|base| base.hook == Hook::Forward).is_some_and(|base| base.drop)
+    }
+
+    /// Whether there is nothing of our tables.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        [&self.packets, &self.frames].iter().all(|table| table.chains.is_empty() && table.sets.is_empty())
+    }
+}
+
+impl ObservedTable {
+    fn difference(&self, table: &Table) -> Option<String> {
         for (name, set) in &table.sets {
             let Some(found) = self.sets.get(name).filter(|found| found.has_type_of(set)) else {
                 return Some(format!("{} {name} is missing", set.word()));
@@ -83,41 +123,27 @@ impl Observed {
         }
         None
     }
-
-    /// The batch that makes the table do what the ruleset says, whatever is there.
-    #[must_use]
-    pub fn repair(&self, ruleset: &Ruleset) -> Batch {
-        repair(self, &ruleset.table())
-    }
-
-    /// Whether forwarding between interfaces that are not ours is dropped, as
-    /// [`Ruleset::drop_foreign_forwarding`] has it.
-    #[must_use]
-    pub fn drops_foreign_forwarding(&self) -> bool {
-        let forward =
-            self.chains.iter().filter_map(|chain| chain.base).find(|base| base.hook == Hook::Forward);
-        forward.is_some_and(|base| base.drop)
-    }
-
-    /// Whether there is nothing of our table.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.chains.is_empty() && self.sets.is_empty()
-    }
 }
 
 fn data_bytes(data: Option<&Data>) -> Vec<u8> {
     match data {
-        None => Vec::new(),
+        None | Some(Data::Accept) => Vec::new(),
         Some(Data::Fields(fields)) => fields_bytes(fields),
         Some(Data::Jump(chain)) => chain.clone().into_bytes(),
     }
 }
 
-/// Reads our table; an absent one is empty.
+/// Reads our tables; an absent one is empty.
 pub(crate) fn observe(connection: &mut Connection) -> Result<Observed> {
+    let packets = observe_table(connection, Family::Inet)?;
+    Ok(Observed { packets, frames: observe_table(connection, Family::Bridge)? })
+}
+
+/// Reads one of our tables; an absent one is empty.
+pub(crate) fn observe_table(connection: &mut Connection, family: Family) -> Result<ObservedTable> {
+    let list = |kind, what: &str| list(family, kind, what);
     let mut chains = connection.dump(&list(GET_CHAIN, "chains"), |found, dumped| {
-        found.extend(parse_chain(dumped)?);
+        found.extend(parse_chain(family, dumped)?);
         Some(())
     })?;
     let rules = connection.dump(&list(GET_RULE, "rules"), |found, dumped| {
@@ -143,7 +169,7 @@ pub(crate) fn observe(connection: &mut Connection) -> Result<Observed> {
         });
         set.elements = absent_is_empty(elements)?.into_iter().collect();
     }
-    Ok(Observed { chains, sets })
+    Ok(ObservedTable { chains, sets })
 }
 
 /// A list that was asked of a table which is gone by now is an empty one.
@@ -154,8 +180,8 @@ fn absent_is_empty<T>(list: Result<Vec<T>>) -> Result<Vec<T>> {
     }
 }
 
-fn list(kind: u16, what: &str) -> Message {
-    let mut message = request(kind, 0, INET, format!("list {what} of table inet {TABLE}"));
+fn list(family: Family, kind: u16, what: &str) -> Message {
+    let mut message = request(kind, 0, family as u8, format!("list {what} of table {family} {TABLE}"));
     message.attributes().string(A_TABLE, TABLE);
     message
 }
@@ -168,9 +194,9 @@ pub(crate) fn list_all_chains() -> Message {
 const HEADER: usize = 4;
 
 #[expect(clippy::option_option, reason = "a message that is skipped is not one that is malformed")]
-fn parse_chain((_, payload): Dumped<'_>) -> Option<Option<ObservedChain>> {
+fn parse_chain(family: Family, (_, payload): Dumped<'_>) -> Option<Option<ObservedChain>> {
     let list = attributes(payload.get(HEADER..)?)?;
-    if text(find(&list, A_TABLE)?) != TABLE || *payload.first()? != INET {
+    if text(find(&list, A_TABLE)?) != TABLE || *payload.first()? != family as u8 {
         return Some(None);
     }
     let name = text(find(&list, CHAIN_NAME)?);
@@ -251,7 +277,7 @@ pub(crate) fn parse_forward_drop((_, payload): Dumped<'_>) -> Option<Option<Forw
         return Some(None);
     };
     let forward = be32_at(find(&attributes(hook)?, HOOK_NUMBER)?, 0)? == Hook::Forward as u32;
-    let ours = family == "inet" && table == TABLE;
+    let ours = matches!(family, "inet" | "bridge") && table == TABLE;
     let drops = be32_at(policy, 0)? == 0;
     let chain = text(find(&list, CHAIN_NAME)?);
     Some((forward && drops && !ours).then_some(ForwardDrop { family, table, chain }))

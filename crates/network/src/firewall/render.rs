@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::ruleset::{GatewayMode, NetworkRules, Protocol, PublishedPort, Ruleset};
 use super::table::{
-    Action, Base, Chain, Data, DataType, Direction, Field, Hook, Kind, Match, Rule, Set, Side, Table, Type,
-    USER_CHAIN,
+    Action, Base, Chain, Data, DataType, Direction, Family, Field, Hook, Kind, Match, Rule, Set, Side, Table,
+    Type, USER_CHAIN,
 };
 use crate::address::Prefix;
 use crate::interface::InterfaceName;
@@ -62,7 +62,7 @@ pub(crate) fn render(ruleset: &Ruleset) -> Table {
         forward(ruleset.drop_foreign_forwarding),
         postrouting(),
     ]);
-    Table { sets, chains }
+    Table { family: Family::Inet, sets, chains }
 }
 
 /// The table inside a container whose name server is asked at port 53 of an address of its loopback interface, and
@@ -83,7 +83,7 @@ pub(crate) fn resolver_table(address: Ipv4Addr, udp_port: u16, tcp_port: u16) ->
     let action = Action::DestinationNat { ipv6: false, by_address: false, map: RESOLVER };
     let rules = vec![rule(vec![asked], action, "the engine's name server")];
     let chain = base("output", Kind::Nat, Hook::Output, -100, false, rules);
-    Table { sets: [(RESOLVER.to_owned(), map)].into(), chains: vec![chain] }
+    Table { family: Family::Inet, sets: [(RESOLVER.to_owned(), map)].into(), chains: vec![chain] }
 }
 
 fn network_sets(ruleset: &Ruleset) -> BTreeMap<String, Set> {

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Batch, change};
+use super::frames::{BridgePort, render_frames};
 use super::render::render;
 use super::table::Table;
 use crate::address::Prefix;
@@ -94,6 +95,12 @@ pub struct Ruleset {
     /// ([`crate::Facts::bridge_filtering_ipv6`]); where they are, `[::1]` refuses connections instead.
     #[serde(default)]
     pub ipv6_localhost: bool,
+    /// Look at the frames that come out of containers. It needs a kernel whose nf_tables see bridges
+    /// ([`crate::Network::sees_frames`]).
+    #[serde(default)]
+    pub guard_frames: bool,
+    #[serde(default)]
+    ports: BTreeMap<InterfaceName, BridgePort>,
 }
 
 /// A published port whose host port leads elsewhere already.
@@ -199,6 +206,23 @@ impl Ruleset {
         self.published.values()
     }
 
+    /// Adds a container's port of a bridge by the name of its host's end, or changes it. It has to be known before the
+    /// port exists: frames of ours that are not known are dropped.
+    pub fn set_port(&mut self, host_interface: &InterfaceName, port: BridgePort) {
+        self.ports.insert(host_interface.clone(), port);
+    }
+
+    /// Removes a container's port; one that is not there is no error.
+    pub fn remove_port(&mut self, host_interface: &InterfaceName) {
+        self.ports.remove(host_interface);
+    }
+
+    /// The containers' ports by the names of their host's ends.
+    #[must_use]
+    pub fn ports(&self) -> &BTreeMap<InterfaceName, BridgePort> {
+        &self.ports
+    }
+
     /// The network that an address belongs to.
     pub(crate) fn network_of(&self, address: IpAddr) -> Option<&NetworkRules> {
         self.networks.values().find(|network| network.subnets.iter().any(|subnet| subnet.contains(address)))
@@ -210,10 +234,37 @@ impl Ruleset {
         render(self)
     }
 
-    /// The batch that makes the table of `old` into that of `self`. It is empty when they are equal, and the kernel
-    /// refuses it as a whole when the table is not as `old` says.
+    /// The table that looks at frames; `None` when none are looked at.
+    #[must_use]
+    pub fn frames(&self) -> Option<Table> {
+        self.guard_frames.then(|| render_frames(self.ports.iter()))
+    }
+
+    /// The batch that makes the tables of `old` into those of `self`. It is empty when they are equal, and the kernel
+    /// refuses it as a whole when they are not as `old` says.
     #[must_use]
     pub fn change_from(&self, old: &Self) -> Batch {
+        self.packets_from(old).and(self.frames_from(old))
+    }
+
+    fn frames_from(&self, old: &Self) -> Batch {
+        if self.guard_frames != old.guard_frames {
+            let table = |ruleset: &Self| ruleset.frames().unwrap_or_else(Table::of_frames);
+            return change(&table(old), &table(self));
+        }
+        if !self.guard_frames || self.ports == old.ports {
+            return Batch::default();
+        }
+        // Only ports differ: the others are left out, so that the cost of one does not grow with their number.
+        let only = |ruleset: &Self, other: &Self| {
+            let differs =
+                |(name, port): &(&InterfaceName, &BridgePort)| other.ports.get(*name) != Some(*port);
+            render_frames(ruleset.ports.iter().filter(differs).collect::<Vec<_>>().into_iter())
+        };
+        change(&only(old, self), &only(self, old))
+    }
+
+    fn packets_from(&self, old: &Self) -> Batch {
         if (&self.networks, self.drop_foreign_forwarding, self.ipv6_localhost)
             != (&old.networks, old.drop_foreign_forwarding, old.ipv6_localhost)
         {
@@ -235,6 +286,8 @@ impl Ruleset {
             published: published.map(|(key, port)| (*key, *port)).collect(),
             drop_foreign_forwarding: self.drop_foreign_forwarding,
             ipv6_localhost: self.ipv6_localhost,
+            guard_frames: self.guard_frames,
+            ports: BTreeMap::new(),
         }
     }
 }

@@ -5,17 +5,30 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::ruleset::Protocol;
-use crate::address::Prefix;
+use crate::address::{MacAddress, Prefix};
 use crate::interface::InterfaceName;
+use crate::rtnetlink::OUR_GROUP;
 
 /// The name of our table.
 pub(crate) const TABLE: &str = "berth";
 /// The chain that belongs to the administrator.
 pub(crate) const USER_CHAIN: &str = "user";
 
+/// Whose packets a table sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Family {
+    /// IPv4 and IPv6 packets.
+    #[default]
+    Inet = 1,
+    /// Frames that cross bridges.
+    Bridge = 7,
+}
+
 /// The whole table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
+    /// Whose packets it sees.
+    pub(crate) family: Family,
     /// Sets and maps by name.
     pub(crate) sets: BTreeMap<String, Set>,
     /// Chains; one comes after those that it jumps to.
@@ -34,6 +47,7 @@ pub(crate) struct Set {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Type {
     Interface,
+    Hardware,
     Ipv4,
     Ipv6,
     Protocol,
@@ -51,6 +65,7 @@ pub(crate) enum DataType {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Field {
     Interface(InterfaceName),
+    Hardware(MacAddress),
     Address(IpAddr),
     Protocol(Protocol),
     Port(u16),
@@ -59,6 +74,7 @@ pub(crate) enum Field {
 /// The data of a map's element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Data {
+    Accept,
     Jump(String),
     Fields(Vec<Field>),
 }
@@ -129,6 +145,43 @@ pub(crate) enum Match {
     Translated,
     IcmpEcho { ipv6: bool },
     TargetIn { ipv6: bool, set: &'static str },
+    EtherType(EtherType),
+    Icmpv6(Icmpv6),
+    OurPort,
+    Claim { claim: Claim, known: bool, set: &'static str },
+}
+
+/// What a frame carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EtherType {
+    Ipv4 = 0x0800,
+    Arp = 0x0806,
+    Ipv6 = 0x86dd,
+}
+
+/// A message by which routers and neighbours tell where addresses are (RFC 4861).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Icmpv6 {
+    RouterAdvertisement = 134,
+    NeighbourAdvertisement = 136,
+    Redirect = 137,
+}
+
+/// What a frame says of its sender, looked up together with the port that it came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Its hardware address.
+    Hardware,
+    /// Its hardware address and the source of an IPv4 packet.
+    Ipv4,
+    /// Its hardware address and the source of an IPv6 packet.
+    Ipv6,
+    /// Its hardware address and the IPv4 address that ARP says it has.
+    Arp,
+    /// Both addresses that ARP says it has.
+    ArpHardware,
+    /// Its hardware address and the IPv6 address that it tells its neighbours it has.
+    Neighbour,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +196,11 @@ pub(crate) enum Action {
 }
 
 impl Table {
+    /// An empty one that sees frames.
+    pub(crate) fn of_frames() -> Self {
+        Self { family: Family::Bridge, ..Self::default() }
+    }
+
     /// The chain with this name.
     pub(crate) fn chain(&self, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.name == name)
@@ -151,7 +209,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "table inet {TABLE} {{")?;
+        writeln!(f, "table {} {TABLE} {{", self.family)?;
         for (name, set) in &self.sets {
             writeln!(f, "\t{} {name} {{", set.word())?;
             writeln!(f, "\t\t{set}")?;
@@ -210,6 +268,7 @@ impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Interface => "ifname",
+            Self::Hardware => "ether_addr",
             Self::Ipv4 => "ipv4_addr",
             Self::Ipv6 => "ipv6_addr",
             Self::Protocol => "inet_proto",
@@ -222,6 +281,7 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Interface(name) => write!(f, "\"{name}\""),
+            Self::Hardware(address) => write!(f, "{address}"),
             Self::Address(address) => write!(f, "{address}"),
             Self::Protocol(protocol) => write!(f, "{protocol}"),
             Self::Port(port) => write!(f, "{port}"),
@@ -232,6 +292,7 @@ impl fmt::Display for Field {
 impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Accept => f.write_str("accept"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Fields(fields) => f.write_str(&join(fields)),
         }
@@ -304,7 +365,55 @@ impl fmt::Display for Match {
             Self::TargetIn { ipv6, set } => {
                 write!(f, "{} . meta l4proto . th dport @{set}", end(Side::Destination, *ipv6))
             }
+            Self::EtherType(carried) => write!(f, "meta protocol {carried}"),
+            Self::Icmpv6(message) => write!(f, "icmpv6 type {message}"),
+            Self::OurPort => write!(f, "iifgroup {OUR_GROUP:#x}"),
+            Self::Claim { claim, known, set } => {
+                write!(f, "iifname . {claim} {}@{set}", if *known { "" } else { "!= " })
+            }
         }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inet => "inet",
+            Self::Bridge => "bridge",
+        })
+    }
+}
+
+impl fmt::Display for EtherType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "ip",
+            Self::Arp => "arp",
+            Self::Ipv6 => "ip6",
+        })
+    }
+}
+
+impl fmt::Display for Icmpv6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RouterAdvertisement => "nd-router-advert",
+            Self::NeighbourAdvertisement => "nd-neighbor-advert",
+            Self::Redirect => "nd-redirect",
+        })
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hardware => "ether saddr",
+            Self::Ipv4 => "ether saddr . ip saddr",
+            Self::Ipv6 => "ether saddr . ip6 saddr",
+            Self::Arp => "ether saddr . arp saddr ip",
+            Self::ArpHardware => "arp saddr ether . arp saddr ip",
+            Self::Neighbour => "ether saddr . icmpv6 taddr",
+        })
     }
 }
 

@@ -80,7 +80,7 @@ fn furnish(endpoint: &Endpoint, ipv6: bool) -> Vec<LinkOp> {
     if ipv6 {
         set("ipv6", "accept_ra", "0");
         set("ipv6", "autoconf", "0");
-        let wanted = endpoint.addresses.iter().any(Prefix::is_ipv6);
+        let wanted = endpoint.addresses.iter().chain(&endpoint.link_local).any(Prefix::is_ipv6);
         set("ipv6", "disable_ipv6", if wanted { "0" } else { "1" });
         if wanted {
             set("ipv6", "accept_dad", "0");
@@ -92,6 +92,7 @@ fn furnish(endpoint: &Endpoint, ipv6: bool) -> Vec<LinkOp> {
         endpoint
             .addresses
             .iter()
+            .chain(&endpoint.link_local)
             .map(|&address| LinkOp::AddAddress { interface: interface.clone(), address }),
     );
     plan.push(LinkOp::SetUp { interface: interface.clone() });

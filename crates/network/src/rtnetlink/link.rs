@@ -36,7 +36,7 @@ const VETH_INFO_PEER: u16 = 1;
 const AF_BRIDGE: u8 = 7;
 const IFF_UP: u32 = 1;
 /// The group of the links that we make ("bert"), by which recovery knows them from those of others.
-const OUR_GROUP: u32 = 0x6265_7274;
+pub(crate) const OUR_GROUP: u32 = 0x6265_7274;
 /// Leaves statistics out of the answer (RTEXT_FILTER_SKIP_STATS).
 const SKIP_STATISTICS: u32 = 1 << 3;
 

@@ -259,6 +259,7 @@ pub fn endpoint(bridge: &str, number: u8, addresses: &[&str], gateways: &[&str])
         interface: name("eth0"),
         mac: MacAddress::from_random([2, 0x42, 0, 0, 1, number]),
         addresses: addresses.iter().map(|text| prefix(text)).collect(),
+        link_local: Vec::new(),
         gateways: gateways.iter().map(|text| text.parse().unwrap()).collect(),
         routes: Vec::new(),
         mtu: None,
