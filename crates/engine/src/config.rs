@@ -28,6 +28,8 @@ pub struct Config {
     pub network_options: BTreeMap<String, BTreeMap<String, String>>,
     /// Packets between interfaces that are not ours are forwarded as well, although forwarding was off before.
     pub forward_for_others: bool,
+    /// What published ports have to obey.
+    pub publish_policy: PublishPolicy,
     /// Size of /dev/shm in bytes when a container does not say.
     pub default_shm_size: i64,
     /// Seconds between the stop signal and SIGKILL when a container does not say.
@@ -176,6 +178,33 @@ impl Config {
     }
 }
 
+/// What published ports have to obey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PublishPolicy {
+    /// Nothing: they go past the host's firewall, as Docker's do.
+    #[default]
+    Docker,
+    /// The host's own firewall: what it would not let in for a program of the host is not let in for a container.
+    RespectHost,
+    /// They are for this host alone when nobody names an address.
+    Localhost,
+}
+
+impl std::str::FromStr for PublishPolicy {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "docker" => Ok(Self::Docker),
+            "respect-host" => Ok(Self::RespectHost),
+            "localhost" => Ok(Self::Localhost),
+            _ => Err(Error::invalid(format!(
+                "invalid publish policy {text:?}: it must be docker, respect-host or localhost"
+            ))),
+        }
+    }
+}
+
 /// The default bridge network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
@@ -197,6 +226,10 @@ pub struct Bridge {
     pub inter_container: bool,
     /// Masquerade what leaves the bridge (`--ip-masq`).
     pub masquerade: bool,
+    /// The containers' way out instead of the bridge itself, by IPv4 (`--default-gateway`).
+    pub default_gateway: Option<String>,
+    /// The same by IPv6 (`--default-gateway-v6`).
+    pub default_gateway_ipv6: Option<String>,
     /// Host address that ports are published on when a container does not say (`--ip`).
     pub publish_address: String,
 }
@@ -213,6 +246,8 @@ impl Default for Bridge {
             mtu: 0,
             inter_container: true,
             masquerade: true,
+            default_gateway: None,
+            default_gateway_ipv6: None,
             publish_address: "0.0.0.0".to_owned(),
         }
     }
@@ -229,6 +264,7 @@ impl Default for Config {
             address_pools: network::ipam::default_pools(),
             network_options: BTreeMap::new(),
             forward_for_others: false,
+            publish_policy: PublishPolicy::default(),
             default_shm_size: 64 * 1024 * 1024,
             default_stop_timeout: 10,
             log_driver: "json-file".to_owned(),

@@ -26,7 +26,9 @@ pub mod volume;
 
 pub use ::network::ipam::AddressPool;
 pub use boot::{close, open as boot};
-pub use config::{Bridge, Config, OWN_RUNTIMES, OciRuntime, Proxies, SeccompProfile, address_pool};
+pub use config::{
+    Bridge, Config, OWN_RUNTIMES, OciRuntime, Proxies, PublishPolicy, SeccompProfile, address_pool,
+};
 pub use engine::Engine;
 pub use error::{Error, Kind, Outcome, Result};
 pub use system::VERSION;

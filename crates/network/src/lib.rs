@@ -26,7 +26,10 @@ pub use address::{MacAddress, ParseError, Prefix};
 pub use conntrack::Connections;
 pub use endpoint::{Attachment, BridgeConfig, Endpoint, Route};
 pub use facts::{EndpointFacts, Facts};
-pub use firewall::{BridgePort, GatewayMode, Guard, NetworkRules, Protocol, PublishedPort, Ruleset};
+pub use firewall::{
+    Answer, BridgePort, GatewayMode, Guard, HostInput, Knock, NetworkRules, Protocol, PublishedPort, Refused,
+    Ruleset,
+};
 pub use interface::{InterfaceName, InvalidName};
 pub use network::{Error, Network, Result};
 pub use ports::{PortAllocator, PortError, PortLease, PortRequest};

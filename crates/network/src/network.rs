@@ -9,14 +9,14 @@ use crate::apply::{apply, find};
 use crate::conntrack::{self, Connections};
 use crate::endpoint::{BridgeConfig, Endpoint};
 use crate::facts::{EndpointFacts, Facts};
-use crate::firewall::{self, Batch, FirewallWatch, ForwardDrop, Observed, Ruleset};
+use crate::firewall::{self, Batch, FirewallWatch, ForwardDrop, HostInput, Observed, Ruleset};
 use crate::interface::InterfaceName;
 use crate::netlink::{self, Connection};
 use crate::plan::{
     Invalid, NetOp, plan_attach, plan_bridge, plan_detach, plan_loopback, plan_release, plan_remove_bridge,
     plan_sweep,
 };
-use crate::rtnetlink;
+use crate::rtnetlink::{self, Link};
 use crate::sysctl;
 
 const BRIDGE_FILTERING_IPV4: &str = "net/bridge/bridge-nf-call-iptables";
@@ -81,15 +81,23 @@ impl Network {
         Ok(Self { route: Connection::open(Family::Route)?, netfilter: Connection::open(Family::Netfilter)? })
     }
 
+    /// The links of the host.
+    ///
+    /// # Errors
+    /// A list that the kernel did not give.
+    pub fn links(&mut self) -> Result<Vec<Link>> {
+        Ok(self.route.dump(&rtnetlink::list_links(), |list, dumped| {
+            list.push(rtnetlink::parse_link(dumped)?);
+            Some(())
+        })?)
+    }
+
     /// Reads everything that a plan for a bridge depends on.
     ///
     /// # Errors
     /// A list that the kernel did not give.
     pub fn gather_facts(&mut self) -> Result<Facts> {
-        let links = self.route.dump(&rtnetlink::list_links(), |list, dumped| {
-            list.push(rtnetlink::parse_link(dumped)?);
-            Some(())
-        })?;
+        let links = self.links()?;
         let addresses = self.route.dump(&rtnetlink::list_addresses(), |list, dumped| {
             list.push(rtnetlink::parse_address(dumped)?);
             Some(())
@@ -148,6 +156,14 @@ impl Network {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Reads what the host's own firewall says about packets for the host.
+    ///
+    /// # Errors
+    /// A list that the kernel did not give.
+    pub fn read_host_input(&mut self) -> Result<HostInput> {
+        Ok(firewall::read_host_input(&mut self.netfilter)?)
     }
 
     /// Reads our tables of the firewall.

@@ -5,7 +5,8 @@ mod support;
 use std::time::Instant;
 
 use network::{
-    BridgePort, GatewayMode, Guard, MacAddress, Network, NetworkRules, Protocol, PublishedPort, Ruleset,
+    BridgePort, GatewayMode, Guard, MacAddress, Network, NetworkRules, Protocol, PublishedPort, Refused,
+    Ruleset,
 };
 use support::{Namespace, can_run, has_program, name, prefix};
 
@@ -53,6 +54,8 @@ fn full() -> Ruleset {
     ] {
         ruleset.publish(published).unwrap();
     }
+    let refused = |port, ipv6| Refused { interface: name("eth0"), ipv6, protocol: Protocol::Tcp, port };
+    ruleset.set_refused([refused(8080, false), refused(443, true)].into());
     ruleset.guard_frames = true;
     for (number, guard) in [(1, Guard::Sources), (2, Guard::Announcements), (3, Guard::Off)] {
         let addresses = vec![[172, 17, 0, number].into(), "fd00:17::9".parse().unwrap()];
@@ -125,6 +128,7 @@ fn a_change_ends_where_a_fresh_start_does() {
     moved.publish(port(Protocol::Tcp, "0.0.0.0:8080", "172.17.0.9:80")).unwrap();
     moved.drop_foreign_forwarding = false;
     moved.ipv6_localhost = true;
+    moved.set_refused([].into());
     moved.remove_port(&name("veth3"));
     let port = BridgePort { guard: Guard::Sources, ..moved.ports()[&name("veth2")].clone() };
     moved.set_port(&name("veth2"), port);

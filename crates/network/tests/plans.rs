@@ -7,6 +7,15 @@ use network::{
     Ruleset,
 };
 
+/// Compares with a file beside the tests; BLESS=1 writes it.
+fn check_golden(name: &str, text: &str) {
+    let file = format!("{}/tests/golden/{name}.nft", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&file, text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&file).unwrap(), "{file}");
+}
+
 fn name(text: &str) -> InterfaceName {
     text.parse().unwrap()
 }
@@ -265,7 +274,7 @@ fn port(host: &str, container: &str) -> PublishedPort {
 #[test]
 fn the_table_of_a_host_without_networks() {
     let printed = Ruleset::default().table().to_string();
-    assert_eq!(printed, include_str!("golden/empty.nft"));
+    check_golden("empty", &printed);
 }
 
 #[test]
@@ -275,7 +284,7 @@ fn the_table_of_the_default_bridge() {
     ruleset.publish(port("0.0.0.0:8080", "172.17.0.2:80")).unwrap();
     ruleset.publish(port("127.0.0.1:8081", "172.17.0.2:81")).unwrap();
     ruleset.drop_foreign_forwarding = true;
-    assert_eq!(ruleset.table().to_string(), include_str!("golden/default.nft"));
+    check_golden("default", &ruleset.table().to_string());
 }
 
 /// The chains and elements that differ from those of the default bridge, for each combination of options.
@@ -302,7 +311,7 @@ fn what_each_option_changes() {
             text.push_str(&format!("# {options}\n{}\n", ruleset.change_from(&Ruleset::default())));
         }
     }
-    assert_eq!(text, include_str!("golden/options.nft"));
+    check_golden("options", &text);
 }
 
 #[test]
@@ -341,8 +350,5 @@ fn the_table_that_frames_meet() {
     let before = ruleset.clone();
     ruleset.remove_port(&name("veth1"));
     text.push_str(&format!("\n# one less\n{}", ruleset.change_from(&before)));
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/frames.nft"), &text).unwrap();
-    }
-    assert_eq!(text, include_str!("golden/frames.nft"));
+    check_golden("frames", &text);
 }

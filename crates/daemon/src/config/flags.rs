@@ -90,7 +90,6 @@ use Support::{No, Only, Yes};
 const CONTAINERD: Support = No("there is no containerd behind this daemon");
 const SWARM: Support = No("swarm mode is not implemented yet");
 const REGISTRY: Support = No("registries are not implemented yet");
-const BRIDGE: Support = No("settings of the default bridge are not implemented yet");
 const FIREWALL: Support = No("packet filtering cannot be changed by flags yet");
 const PLUGINS: Support = No("plugins are not implemented yet");
 const REALTIME: Support = No("real-time scheduling is not implemented yet");
@@ -166,8 +165,22 @@ pub const FLAGS: &[Flag] = &[
         Yes,
         "Cgroup namespace of containers that do not say: private or host",
     ),
-    flag("default-gateway", "", "default-gateway", Text, BRIDGE, ""),
-    flag("default-gateway-v6", "", "default-gateway-v6", Text, BRIDGE, ""),
+    flag(
+        "default-gateway",
+        "",
+        "default-gateway",
+        Text,
+        Yes,
+        "IPv4 address that containers of the default bridge have as their way out",
+    ),
+    flag(
+        "default-gateway-v6",
+        "",
+        "default-gateway-v6",
+        Text,
+        Yes,
+        "IPv6 address that containers of the default bridge have as their way out",
+    ),
     flag(
         "default-ipc-mode",
         "",
@@ -359,6 +372,14 @@ pub const FLAGS: &[Flag] = &[
     flag("node-generic-resource", "", "node-generic-resources", List, SWARM, ""),
     flag("nri-opts", "", "nri-opts", Map, PLUGINS, ""),
     flag("pidfile", "p", "pidfile", Text, Yes, "Where to write the process ID (default /run/berth.pid)"),
+    flag(
+        "publish-policy",
+        "",
+        "publish-policy",
+        Text,
+        Yes,
+        "What published ports obey: docker (nothing), respect-host (the host's firewall) or localhost",
+    ),
     flag("raw-logs", "", "raw-logs", Switch, Yes, "Log without colours"),
     flag("registry-mirror", "", "registry-mirrors", List, Yes, "URL of a mirror of docker.io"),
     flag("restart", "r", "", Switch, Only("true"), ""),

@@ -22,11 +22,19 @@ pub(super) fn bridge(settings: &Settings, default: &engine::Bridge) -> Result<en
         ipv6: settings.is_on("ipv6"),
         address_ipv6: settings.last("bip6").map(str::to_owned),
         subnet_ipv6: settings.last("fixed-cidr-v6").map(str::to_owned),
+        default_gateway: settings.last("default-gateway").map(str::to_owned),
+        default_gateway_ipv6: settings.last("default-gateway-v6").map(str::to_owned),
         mtu: number(settings, "mtu", 0)?,
         inter_container: on("icc"),
         masquerade: on("ip-masq"),
         publish_address: settings.last("ip").unwrap_or(&default.publish_address).to_owned(),
     })
+}
+
+/// What published ports have to obey.
+pub(super) fn publish_policy(settings: &Settings) -> Result<engine::PublishPolicy, ConfigError> {
+    let Some(word) = settings.last("publish-policy") else { return Ok(engine::PublishPolicy::default()) };
+    word.parse().map_err(|_| refused("publish-policy", word, "it must be docker, respect-host or localhost"))
 }
 
 /// `base=10.0.0.0/8,size=24` of a flag, or `{"base": …, "size": …}` of the file; `None` when nobody says.

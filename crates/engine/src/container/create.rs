@@ -109,7 +109,8 @@ fn make(
         volume_names: (0..count).map(|_| id::new_id()).collect::<Result<_>>()?,
     };
     let mac = mac_address(&config.mac_address, &endpoints);
-    let (spec, warnings) = resolve::resolve(&config, &host, &mac, &facts)?;
+    let (spec, mut warnings) = resolve::resolve(&config, &host, &mac, &facts)?;
+    warnings.extend(engine.networks.publish_warnings(&spec.network.ports));
     resolve::policy(&host)?;
     let name = reserve_name(engine, name, &container_id)?;
     let record = Record {

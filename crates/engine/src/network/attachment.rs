@@ -20,6 +20,11 @@ const IFNAME: &str = "com.docker.network.endpoint.ifname";
 /// Option of an endpoint: kernel parameters of its interface.
 const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
+/// Name of an auxiliary address that containers have as their way out instead of the gateway.
+pub(super) const WAY_OUT_IPV4: &str = "DefaultGatewayIPv4";
+/// The same by IPv6.
+pub(super) const WAY_OUT_IPV6: &str = "DefaultGatewayIPv6";
+
 /// A network with its leases.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
@@ -252,7 +257,11 @@ impl Known {
             });
             return (Vec::new(), everywhere.collect());
         }
-        (self.subnets.iter().map(Subnet::gateway).collect(), Vec::new())
+        let gateway = |subnet: &Subnet| {
+            let name = if subnet.config().subnet.is_ipv6() { WAY_OUT_IPV6 } else { WAY_OUT_IPV4 };
+            subnet.config().auxiliary.get(name).copied().unwrap_or_else(|| subnet.gateway())
+        };
+        (self.subnets.iter().map(gateway).collect(), Vec::new())
     }
 
     /// Takes up the addresses of a container that was found running.

@@ -101,7 +101,8 @@ impl State {
             attachment.published.clear();
             if let Some(known) = self.networks.get(&attachment.network_id) {
                 let wanted = publish::as_before(&record.spec.network.ports, &freed);
-                attachment.published = publish::take(&mut self.ports, &wanted, attachment, known)?;
+                attachment.published =
+                    publish::take(&mut self.ports, &wanted, attachment, known, self.policy)?;
             }
         }
         let mut wanted = self.rules.clone();
@@ -109,6 +110,7 @@ impl State {
         for port in rules_of(after) {
             wanted.publish(port).map_err(|conflict| Error::system(conflict.to_string()))?;
         }
+        wanted.set_refused(self.refused_by_host(&wanted)?);
         if wanted == self.rules { Ok(()) } else { self.change(wanted) }
     }
 }

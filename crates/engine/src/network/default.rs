@@ -1,10 +1,12 @@
 //! The three networks that every engine has, from its configuration.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use network::ipam::{SubnetConfig, choose_subnet, unique_local_subnet};
 use network::{InterfaceName, MacAddress, Network, Prefix};
 
+use super::attachment::{WAY_OUT_IPV4, WAY_OUT_IPV6};
 use super::record::{NetworkRecord, NetworkSubnet};
 use super::{PREDEFINED, failed};
 use crate::config::Config;
@@ -66,6 +68,7 @@ fn subnets(
         let config = SubnetConfig {
             gateway: Some(gateway.address()),
             range: range.map(|range| range.network()),
+            auxiliary: way_out(config, gateway)?,
             ..SubnetConfig::new(gateway.network())
         };
         match config.problems().into_iter().next() {
@@ -94,6 +97,20 @@ fn subnets(
         subnets.push(subnet(gateway, range)?);
     }
     Ok(subnets)
+}
+
+/// The way out that containers have instead of the bridge, under the name by which Docker keeps it.
+fn way_out(config: &Config, gateway: Prefix) -> Result<BTreeMap<String, IpAddr>> {
+    let (name, flag, given) = match gateway.is_ipv6() {
+        false => (WAY_OUT_IPV4, "default-gateway", &config.bridge.default_gateway),
+        true => (WAY_OUT_IPV6, "default-gateway-v6", &config.bridge.default_gateway_ipv6),
+    };
+    let Some(text) = given else { return Ok(BTreeMap::new()) };
+    let address = text.parse().ok().filter(|address| gateway.network().contains(*address));
+    let address = address.ok_or_else(|| {
+        Error::invalid(format!("--{flag} {text}: it must be an address of the subnet {}", gateway.network()))
+    })?;
+    Ok([(name.to_owned(), address)].into())
 }
 
 fn options(name: &str, config: &Config) -> BTreeMap<String, String> {

@@ -7,6 +7,7 @@ use network::{GatewayMode, PortAllocator, PortLease, PortRequest, Protocol, Publ
 
 use super::attachment::Known;
 use super::record::Driver;
+use crate::config::PublishPolicy;
 use crate::container::record::{Attachment, Published};
 use crate::container::spec::PortSpec;
 use crate::{Error, Result};
@@ -34,10 +35,11 @@ pub(super) fn take(
     wanted: &[PortSpec],
     attachment: &Attachment,
     known: &Known,
+    policy: PublishPolicy,
 ) -> Result<Vec<Published>> {
     let mut taken = Vec::new();
     for port in wanted {
-        match take_one(ports, port, attachment, known) {
+        match take_one(ports, port, attachment, known, policy) {
             Ok(published) => taken.extend(published),
             Err(error) => {
                 give_back(ports, &taken);
@@ -49,17 +51,24 @@ pub(super) fn take(
 }
 
 /// The addresses of the host that a port is published on, with the container's behind them.
-fn pairs(port: &PortSpec, attachment: &Attachment, known: &Known) -> Result<Vec<(IpAddr, Way)>> {
+fn pairs(
+    port: &PortSpec,
+    attachment: &Attachment,
+    known: &Known,
+    policy: PublishPolicy,
+) -> Result<Vec<(IpAddr, Way)>> {
     let binding = match &known.driver {
         Driver::Bridge(bridge) => bridge.binding,
         _ => None,
     };
     let (ipv4, ipv6) = (way(attachment, known, false), way(attachment, known, true));
     let named = if port.host_ip.is_empty() { binding } else { port.host_ip.parse().ok() };
-    let every = [
-        ipv4.map(|way| (IpAddr::V4(Ipv4Addr::UNSPECIFIED), way)),
-        ipv6.map(|way| (IpAddr::V6(Ipv6Addr::UNSPECIFIED), way)),
-    ];
+    let (usual_ipv4, usual_ipv6) = match policy {
+        PublishPolicy::Localhost => (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
+        PublishPolicy::Docker | PublishPolicy::RespectHost => (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
+    };
+    let every =
+        [ipv4.map(|way| (IpAddr::V4(usual_ipv4), way)), ipv6.map(|way| (IpAddr::V6(usual_ipv6), way))];
     let Some(named) = named else { return Ok(every.into_iter().flatten().collect()) };
     if named == IpAddr::V4(Ipv4Addr::UNSPECIFIED) && port.host_ip.is_empty() {
         return Ok(every.into_iter().flatten().collect());
@@ -82,12 +91,13 @@ fn take_one(
     port: &PortSpec,
     attachment: &Attachment,
     known: &Known,
+    policy: PublishPolicy,
 ) -> Result<Vec<Published>> {
     let protocol: Protocol = port
         .protocol
         .parse()
         .map_err(|error: network::firewall::InvalidProtocol| Error::invalid(error.to_string()))?;
-    let pairs = pairs(port, attachment, known)?;
+    let pairs = pairs(port, attachment, known, policy)?;
     let (routed, translated): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(_, way)| way.routed);
     let published = |host_address, host_port, way: &Way| Published {
         protocol: port.protocol.clone(),

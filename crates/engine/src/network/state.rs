@@ -9,6 +9,7 @@ use network::{Connections, InterfaceName, Network, PortAllocator, Protocol, Rule
 use super::attachment::{Known, choose_gateways, name_interfaces};
 use super::record::NetworkRecord;
 use super::{failed, guard, publish};
+use crate::config::PublishPolicy;
 use crate::container::record::{Attachment, Published, Record};
 use crate::container::state::State as Life;
 use crate::{Error, Result, id};
@@ -20,10 +21,12 @@ pub(super) struct State {
     pub(super) ports: PortAllocator,
     /// What containers hold, by their identifiers.
     pub(super) held: BTreeMap<String, Vec<Attachment>>,
+    /// What published ports have to obey.
+    pub(super) policy: PublishPolicy,
 }
 
 impl State {
-    pub(super) fn open() -> Result<Self> {
+    pub(super) fn open(policy: PublishPolicy) -> Result<Self> {
         let ephemeral =
             network::ports::EphemeralPorts::gather().map_err(|error| Error::system(error.to_string()))?;
         Ok(Self {
@@ -32,6 +35,7 @@ impl State {
             networks: BTreeMap::new(),
             ports: PortAllocator::new(ephemeral),
             held: BTreeMap::new(),
+            policy,
         })
     }
 
@@ -83,6 +87,8 @@ impl State {
             }
         }
         self.held.values().flatten().for_each(|attachment| guard::seat(&mut self.rules, attachment));
+        let refused = self.refused_by_host(&self.rules.clone())?;
+        self.rules.set_refused(refused);
         self.kernel.sync_firewall(&self.rules).map_err(failed)?;
         for known in self.networks.values().filter(|known| known.has_interfaces()) {
             let Some(bridge) = known.bridge() else { continue };
@@ -151,6 +157,7 @@ impl State {
 
     /// Makes the firewall what it should be; says what was not so.
     pub(super) fn reconcile(&mut self) -> Result<Option<String>> {
+        self.follow_host()?;
         let difference = self.kernel.sync_firewall(&self.rules).map_err(failed)?;
         self.let_through()?;
         Ok(difference)
@@ -210,7 +217,7 @@ impl State {
         {
             let Some(known) = self.networks.get(&attachment.network_id) else { continue };
             attachment.published =
-                publish::take(&mut self.ports, &record.spec.network.ports, attachment, known)?;
+                publish::take(&mut self.ports, &record.spec.network.ports, attachment, known, self.policy)?;
         }
         Ok(())
     }
@@ -242,6 +249,7 @@ impl State {
         for port in &ports {
             wanted.publish(*port).map_err(|conflict| Error::system(conflict.to_string()))?;
         }
+        wanted.set_refused(self.refused_by_host(&wanted)?);
         self.change(wanted)?;
         // Packets that come without pause would go on where they went before the port was published.
         for port in ports.iter().filter(|port| port.protocol == Protocol::Udp) {

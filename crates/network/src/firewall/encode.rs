@@ -34,12 +34,12 @@ pub(crate) const HOOK_NUMBER: u16 = 1;
 pub(crate) const HOOK_PRIORITY: u16 = 2;
 pub(crate) const RULE_CHAIN: u16 = 2;
 pub(crate) const RULE_HANDLE: u16 = 3;
-const RULE_EXPRESSIONS: u16 = 4;
+pub(crate) const RULE_EXPRESSIONS: u16 = 4;
 pub(crate) const RULE_USERDATA: u16 = 7;
 pub(crate) const SET_NAME: u16 = 2;
 pub(crate) const SET_FLAGS: u16 = 3;
 pub(crate) const SET_KEY_TYPE: u16 = 4;
-const SET_KEY_LENGTH: u16 = 5;
+pub(crate) const SET_KEY_LENGTH: u16 = 5;
 pub(crate) const SET_DATA_TYPE: u16 = 6;
 const SET_DATA_LENGTH: u16 = 7;
 const SET_ID: u16 = 10;
@@ -57,7 +57,7 @@ pub(crate) const ELEMENT_DATA: u16 = 2;
 pub(crate) const LIST_ELEMENT: u16 = 1;
 pub(crate) const DATA_VALUE: u16 = 1;
 pub(crate) const DATA_VERDICT: u16 = 2;
-const VERDICT_CODE: u16 = 1;
+pub(crate) const VERDICT_CODE: u16 = 1;
 pub(crate) const VERDICT_CHAIN: u16 = 2;
 const TYPE_VERDICT: u32 = 0xffff_ff00;
 pub(super) const VERDICT_JUMP: i32 = -3;
@@ -278,7 +278,7 @@ pub(super) fn interface_bytes(name: &InterfaceName) -> [u8; 16] {
     bytes
 }
 
-fn protocol_number(protocol: Protocol) -> u8 {
+pub(super) fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,

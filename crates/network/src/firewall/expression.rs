@@ -60,6 +60,13 @@ pub(super) fn push_match(list: &mut Attributes, condition: &Match) {
             payload(list, Header::Transport, 2, 2, next + 1);
             lookup(list, set, None);
         }
+        Match::RefusedIn { ipv6, set } => {
+            family(list, *ipv6);
+            meta(list, interface_key(Direction::In), 0);
+            meta(list, META_PROTOCOL, 4);
+            payload(list, Header::Transport, 2, 2, 5);
+            lookup(list, set, None);
+        }
         Match::EtherType(carried) => ether_type(list, *carried),
         Match::Icmpv6(message) => {
             ether_type(list, EtherType::Ipv6);

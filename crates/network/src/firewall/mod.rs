@@ -32,6 +32,10 @@ mod change;
 mod encode;
 mod expression;
 mod frames;
+mod host_ask;
+mod host_input;
+mod host_match;
+mod host_rule;
 mod observe;
 mod render;
 mod ruleset;
@@ -44,10 +48,15 @@ pub(crate) use change::repair;
 pub(crate) use encode::{batch_begin, batch_end, encode};
 pub(crate) use frames::trial;
 pub use frames::{BridgePort, Guard};
+pub use host_ask::{Answer, Knock};
+pub use host_input::HostInput;
+pub(crate) use host_input::read_host_input;
 pub use observe::{ForwardDrop, Observed};
 pub(crate) use observe::{list_all_chains, observe, observe_table, parse_forward_drop};
 pub(crate) use render::resolver_table;
-pub use ruleset::{Conflict, GatewayMode, InvalidProtocol, NetworkRules, Protocol, PublishedPort, Ruleset};
+pub use ruleset::{
+    Conflict, GatewayMode, InvalidProtocol, NetworkRules, Protocol, PublishedPort, Refused, Ruleset,
+};
 pub(crate) use table::Family;
 pub use table::Table;
 pub use watch::FirewallWatch;

@@ -26,6 +26,7 @@ struct Names {
     on_any: &'static str,
     targets: &'static str,
     routed: &'static str,
+    refused: &'static str,
 }
 
 const FAMILIES: [Names; 2] = [
@@ -35,6 +36,7 @@ const FAMILIES: [Names; 2] = [
         on_any: "published4",
         targets: "targets4",
         routed: "routed4",
+        refused: "refused4",
     },
     Names {
         ipv6: true,
@@ -42,6 +44,7 @@ const FAMILIES: [Names; 2] = [
         on_any: "published6",
         targets: "targets6",
         routed: "routed6",
+        refused: "refused6",
     },
 ];
 
@@ -144,11 +147,16 @@ fn port_sets(ruleset: &Ruleset, names: &Names) -> Vec<(String, Set)> {
         .collect();
     let targets = translated().map(target_key);
     let routed = of_family().filter(|port| is_routed(ruleset, port)).map(target_key);
+    let refused = ruleset.refused().iter().filter(|refused| refused.ipv6 == names.ipv6).map(|refused| {
+        let port = [Field::Protocol(refused.protocol), Field::Port(refused.port)];
+        [vec![Field::Interface(refused.interface.clone())], port.to_vec()].concat()
+    });
     vec![
         (names.on_address.to_owned(), map(on_address.clone(), by_address)),
         (names.on_any.to_owned(), map(vec![Type::Protocol, Type::Port], by_port)),
         (names.targets.to_owned(), set(on_address.clone(), targets)),
         (names.routed.to_owned(), set(on_address, routed)),
+        (names.refused.to_owned(), set(vec![Type::Interface, Type::Protocol, Type::Port], refused)),
     ]
 }
 
@@ -282,8 +290,15 @@ fn guard() -> Chain {
 
 fn prerouting() -> Chain {
     let jump = Action::Jump(PUBLISHED.to_owned());
-    let rules = vec![rule(vec![Match::LocalDestination], jump, "from outside and from containers")];
+    // What is not translated meets the host's firewall, which refuses it in its own way.
+    let mut rules = FAMILIES.iter().map(refused).collect::<Vec<_>>();
+    rules.push(rule(vec![Match::LocalDestination], jump, "from outside and from containers"));
     base("prerouting", Kind::Nat, Hook::Prerouting, -100, false, rules)
+}
+
+fn refused(names: &Names) -> Rule {
+    let refused = Match::RefusedIn { ipv6: names.ipv6, set: names.refused };
+    rule(vec![refused], Action::Accept, "the host's firewall would refuse it")
 }
 
 fn output(ipv6_localhost: bool) -> Chain {

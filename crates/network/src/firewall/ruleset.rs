@@ -101,6 +101,21 @@ pub struct Ruleset {
     pub guard_frames: bool,
     #[serde(default)]
     ports: BTreeMap<InterfaceName, BridgePort>,
+    #[serde(default)]
+    refused: BTreeSet<Refused>,
+}
+
+/// A published port that stays closed for what comes in by an interface of the host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Refused {
+    /// The host's interface.
+    pub interface: InterfaceName,
+    /// Whether it is IPv6 that is refused.
+    pub ipv6: bool,
+    /// The transport.
+    pub protocol: Protocol,
+    /// The host's port.
+    pub port: u16,
 }
 
 /// A published port whose host port leads elsewhere already.
@@ -223,6 +238,17 @@ impl Ruleset {
         &self.ports
     }
 
+    /// Closes these published ports, and no others, to what comes in by interfaces of the host.
+    pub fn set_refused(&mut self, refused: BTreeSet<Refused>) {
+        self.refused = refused;
+    }
+
+    /// The published ports that are closed to some interfaces of the host.
+    #[must_use]
+    pub fn refused(&self) -> &BTreeSet<Refused> {
+        &self.refused
+    }
+
     /// The network that an address belongs to.
     pub(crate) fn network_of(&self, address: IpAddr) -> Option<&NetworkRules> {
         self.networks.values().find(|network| network.subnets.iter().any(|subnet| subnet.contains(address)))
@@ -265,9 +291,8 @@ impl Ruleset {
     }
 
     fn packets_from(&self, old: &Self) -> Batch {
-        if (&self.networks, self.drop_foreign_forwarding, self.ipv6_localhost)
-            != (&old.networks, old.drop_foreign_forwarding, old.ipv6_localhost)
-        {
+        let shape = |ruleset: &Self| (ruleset.drop_foreign_forwarding, ruleset.ipv6_localhost);
+        if shape(self) != shape(old) || self.networks != old.networks || self.refused != old.refused {
             return change(&old.table(), &self.table());
         }
         // Only ports differ: with those that are the same on both sides left out, the cost of one more port does not
@@ -288,6 +313,7 @@ impl Ruleset {
             ipv6_localhost: self.ipv6_localhost,
             guard_frames: self.guard_frames,
             ports: BTreeMap::new(),
+            refused: self.refused.clone(),
         }
     }
 }

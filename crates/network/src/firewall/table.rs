@@ -145,6 +145,7 @@ pub(crate) enum Match {
     Translated,
     IcmpEcho { ipv6: bool },
     TargetIn { ipv6: bool, set: &'static str },
+    RefusedIn { ipv6: bool, set: &'static str },
     EtherType(EtherType),
     Icmpv6(Icmpv6),
     OurPort,
@@ -364,6 +365,10 @@ impl fmt::Display for Match {
             Self::IcmpEcho { ipv6: true } => f.write_str("icmpv6 type echo-request"),
             Self::TargetIn { ipv6, set } => {
                 write!(f, "{} . meta l4proto . th dport @{set}", end(Side::Destination, *ipv6))
+            }
+            Self::RefusedIn { ipv6, set } => {
+                write!(f, "meta nfproto {} ", if *ipv6 { "ipv6" } else { "ipv4" })?;
+                write!(f, "iifname . meta l4proto . th dport @{set}")
             }
             Self::EtherType(carried) => write!(f, "meta protocol {carried}"),
             Self::Icmpv6(message) => write!(f, "icmpv6 type {message}"),
