@@ -15,7 +15,9 @@ pub(crate) fn run_with(program: &str, arguments: &[&str], environment: &[(&str, 
     let line = command_line(program, arguments);
     eprintln!("==> {line}");
     let began = Instant::now();
-    let status = Command::new(program)
+    let mut command = Command::new(program);
+    forget_cargo(&mut command);
+    let status = command
         .args(arguments)
         .envs(environment.iter().copied())
         .current_dir(workspace::root())
@@ -32,7 +34,9 @@ pub(crate) fn run_with(program: &str, arguments: &[&str], environment: &[(&str, 
 /// What a program printed on standard output; a status other than 0 is an error that carries its stderr.
 pub(crate) fn output(program: &str, arguments: &[&str]) -> Result<String> {
     let line = command_line(program, arguments);
-    let output = Command::new(program)
+    let mut command = Command::new(program);
+    forget_cargo(&mut command);
+    let output = command
         .args(arguments)
         .current_dir(workspace::root())
         .stdin(Stdio::null())
@@ -42,6 +46,17 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Result<String> {
         bail!("{line}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     String::from_utf8(output.stdout).with_context(|| format!("{line} printed bytes that are not UTF-8"))
+}
+
+/// Takes away what cargo tells the program that it runs: build scripts that look at it would run again, and again without
+/// us, and half of the dependencies would be built anew each time.
+fn forget_cargo(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
 }
 
 fn command_line(program: &str, arguments: &[&str]) -> String {
