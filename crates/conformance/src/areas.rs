@@ -15,6 +15,7 @@ mod lifecycle;
 mod limits;
 mod links;
 mod logs;
+mod misbehaving;
 mod network;
 mod networks;
 mod ours;
@@ -63,6 +64,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         refusals::checks,
         registry::checks,
         pulls::checks,
+        misbehaving::checks,
         bundles::checks,
         recovery::checks,
         hangs::checks,

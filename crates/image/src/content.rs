@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! blobs/sha256/<hex>            verified content, 0400
-//! ingest/sha256-<hex>.part      content of a known digest on its way; survives a kill and is continued
+//! ingest/sha256-<hex>.part      content of a known digest on its way; survives a kill and is continued (see `ingest`)
 //! ingest/new-<n>.part           content whose digest is not known yet; swept at boot
 //! ```
 //!
 //! write … ─► fdatasync ─► digest and length right? ─► rename ─► fsync of the directory ─► may be referred to
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,15 +19,15 @@ use oci::digest::Algorithm;
 
 use crate::error::stream;
 use crate::hash::Hasher;
-use crate::pins::Pin;
+use crate::ingest::Ingest;
 use crate::steps::Steps;
 use crate::{Error, Result};
 
 /// The blobs of a data root.
 #[derive(Debug)]
 pub(crate) struct Content {
-    root: PathBuf,
-    steps: Steps,
+    pub(crate) root: PathBuf,
+    pub(crate) steps: Steps,
     counter: AtomicU64,
 }
 
@@ -39,9 +39,6 @@ pub(crate) struct Blob {
 }
 
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
-
-/// How many bytes are written before the disk is asked to start on them.
-const WRITE_BACK: u64 = 8 << 20;
 
 /// Makes a directory, with its parents, that only root may enter.
 pub(crate) fn make_private(path: &Path) -> Result<()> {
@@ -114,7 +111,7 @@ impl Content {
     pub(crate) fn verify(&self, digest: &Digest) -> Result<bool> {
         let mut file = self.open_blob(digest)?;
         let mut hasher = Hasher::new(digest.algorithm());
-        copy_into(&mut file, &mut hasher, u64::MAX)?;
+        copy_into(&mut file, &mut hasher)?;
         Ok(hasher.finish() == *digest)
     }
 
@@ -142,7 +139,7 @@ impl Content {
             let path = self.root.join("ingest").join(format!("new-{}-{number}.part", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
                 Ok(file) => {
-                    return Ok(Ingest::new(self, file, path, Hasher::new(algorithm), 0, false));
+                    return Ok(Ingest::new(self, file, path, algorithm));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(stream("start to take in content")(error)),
@@ -151,25 +148,23 @@ impl Content {
     }
 
     /// Starts to take in content of a known digest, or continues where an earlier attempt stopped:
-    /// [`Ingest::offset`] tells how much is there already. Fails when somebody else is at it.
-    pub(crate) fn ingest_known(&self, digest: &Digest) -> Result<Ingest<'_>> {
+    /// [`Ingest::here`] tells what is there already. Fails when somebody else is at it.
+    pub(crate) fn ingest_known(&self, blob: &Blob) -> Result<Ingest<'_>> {
+        let digest = &blob.digest;
         let name = format!("{}-{}.part", digest.algorithm().name(), digest.hex());
         let path = self.root.join("ingest").join(name);
         loop {
             let mut options = OpenOptions::new();
-            options.read(true).append(true).create(true).mode(0o600);
-            let mut file = options.open(&path).map_err(stream("start to take in content"))?;
+            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            let file = options.open(&path).map_err(stream("start to take in content"))?;
             if !linux::file::try_lock(&file)? {
                 let words = format!("content {digest} is being taken in by another operation");
                 return Err(Error::Conflict(words));
             }
             // Between opening and locking, another operation may have finished or removed the file.
-            if !is_at(&file, &path)? {
-                continue;
+            if is_at(&file, &path)? {
+                return Ingest::resume(self, file, path, blob);
             }
-            let mut hasher = Hasher::new(digest.algorithm());
-            let offset = copy_into(&mut file, &mut hasher, u64::MAX)?;
-            return Ok(Ingest::new(self, file, path, hasher, offset, true));
         }
     }
 
@@ -245,126 +240,15 @@ fn is_at(file: &File, path: &Path) -> Result<bool> {
     }
 }
 
-/// Hashes up to `limit` bytes of a reader; how many there were.
-fn copy_into(reader: &mut impl Read, hasher: &mut Hasher, limit: u64) -> Result<u64> {
+/// Hashes what a reader has.
+fn copy_into(reader: &mut impl Read, hasher: &mut Hasher) -> Result<()> {
     let mut buffer = vec![0; 256 << 10];
-    let mut total = 0;
-    while total < limit {
-        let length = match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => hasher.update(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(stream("read content")(error)),
-        };
-        hasher.update(&buffer[..length]);
-        total += length as u64;
-    }
-    Ok(total)
-}
-
-/// Content on its way into the store. Dropped without a commit, content of a known digest stays for the next attempt,
-/// and other content goes.
-pub(crate) struct Ingest<'a> {
-    content: &'a Content,
-    file: File,
-    path: PathBuf,
-    hasher: Hasher,
-    written: u64,
-    started: u64,
-    resumable: bool,
-    settled: bool,
-}
-
-impl<'a> Ingest<'a> {
-    fn new(
-        content: &'a Content,
-        file: File,
-        path: PathBuf,
-        hasher: Hasher,
-        written: u64,
-        resumable: bool,
-    ) -> Self {
-        Self { content, file, path, hasher, written, started: written, resumable, settled: false }
-    }
-
-    /// How much content is there already.
-    pub(crate) fn offset(&self) -> u64 {
-        self.written
-    }
-
-    /// Takes more content.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        self.file.write_all(bytes).map_err(stream("write content"))?;
-        self.written += bytes.len() as u64;
-        if self.written - self.started >= WRITE_BACK {
-            // The disk works while more arrives; whether it can do so early makes no difference to what is right.
-            linux::file::start_write_back(&self.file, self.started, self.written - self.started)?;
-            self.started = self.written;
-        }
-        Ok(())
-    }
-
-    /// Starts again from nothing, after content turned out to be wrong.
-    pub(crate) fn restart(&mut self) -> Result<()> {
-        linux::file::set_length(&self.file, 0)?;
-        self.hasher = match &self.hasher {
-            Hasher::Sha256(_) => Hasher::new(Algorithm::Sha256),
-            Hasher::Sha512(_) => Hasher::new(Algorithm::Sha512),
-        };
-        (self.written, self.started) = (0, 0);
-        Ok(())
-    }
-
-    /// Verifies the content, makes it durable and gives it its name. When it is not what was expected it is removed.
-    pub(crate) fn commit(self, expected: Option<&Blob>) -> Result<Blob> {
-        let found = Blob { digest: self.hasher.clone().finish(), size: self.written };
-        self.finish(expected, found)
-    }
-
-    /// The same for an operation that keeps the content pinned from before it has its name.
-    pub(crate) fn commit_pinned(self, expected: Option<&Blob>, pin: &Pin) -> Result<Blob> {
-        let found = Blob { digest: self.hasher.clone().finish(), size: self.written };
-        pin.add(&found.digest);
-        self.finish(expected, found)
-    }
-
-    fn finish(mut self, expected: Option<&Blob>, found: Blob) -> Result<Blob> {
-        if let Some(Err(error)) = expected.map(|expected| compare(expected, &found)) {
-            self.resumable = false;
-            return Err(error);
-        }
-        let steps = self.content.steps;
-        steps.reached("ingest written");
-        linux::file::set_mode(&self.file, 0o400)?;
-        linux::file::sync_data(&self.file)?;
-        steps.reached("ingest synced");
-        let target = self.content.path(&found.digest);
-        std::fs::rename(&self.path, &target).map_err(stream("name content"))?;
-        self.settled = true;
-        steps.reached("ingest renamed");
-        sync_dir(target.parent().unwrap_or(&self.content.root))?;
-        steps.reached("ingest durable");
-        Ok(found)
-    }
-}
-
-fn compare(expected: &Blob, found: &Blob) -> Result<()> {
-    if expected.size != found.size {
-        let digest = expected.digest.clone();
-        return Err(Error::WrongLength { digest, expected: expected.size, found: found.size });
-    }
-    if expected.digest != found.digest {
-        return Err(Error::WrongDigest { expected: expected.digest.clone(), found: found.digest.clone() });
-    }
-    Ok(())
-}
-
-impl Drop for Ingest<'_> {
-    fn drop(&mut self) {
-        if !self.settled && !self.resumable {
-            // What cannot be removed now is swept at the next boot.
-            drop(std::fs::remove_file(&self.path));
         }
     }
 }

@@ -19,6 +19,14 @@ impl Hasher {
         }
     }
 
+    /// Another one of the same kind.
+    pub(crate) fn anew(&self) -> Self {
+        match self {
+            Self::Sha256(_) => Self::new(Algorithm::Sha256),
+            Self::Sha512(_) => Self::new(Algorithm::Sha512),
+        }
+    }
+
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hash) => hash.update(bytes),

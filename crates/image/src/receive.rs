@@ -9,12 +9,14 @@
 use oci::image::Descriptor;
 use oci::{Digest, Platform, Reference};
 
-use crate::content::{Blob, Ingest};
+use crate::content::Blob;
 use crate::images::Images;
+use crate::ingest::Ingest;
 use crate::layers::{LayerKey, Wanted};
 use crate::load::{LoadOptions, Loaded};
 use crate::pins::Pin;
 use crate::progress::Progress;
+use crate::ranges::Ranges;
 use crate::{Error, Result};
 
 /// Keeps the collector from what an operation has brought in and not named yet.
@@ -64,13 +66,9 @@ impl Images {
         if self.content.size(&descriptor.digest)? == Some(descriptor.size) {
             return Ok(None);
         }
-        let ingest = self.content.ingest_known(&descriptor.digest)?;
         let expected = Blob { digest: descriptor.digest.clone(), size: descriptor.size };
-        let mut incoming = Incoming { ingest, expected };
-        if incoming.offset() > incoming.expected.size {
-            incoming.restart()?;
-        }
-        Ok(Some(incoming))
+        let ingest = self.content.ingest_known(&expected)?;
+        Ok(Some(Incoming { ingest, expected }))
     }
 
     /// Whether a layer is unpacked and can be used as it is.
@@ -124,10 +122,32 @@ impl Images {
 }
 
 impl Incoming<'_> {
-    /// How many bytes are here already: where to continue.
+    /// How many bytes are here already from the beginning on: where to continue.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.ingest.offset()
+    }
+
+    /// What is here already.
+    #[must_use]
+    pub fn here(&self) -> Ranges {
+        self.ingest.here()
+    }
+
+    /// Takes bytes from `position` on, in any order. More than were announced are refused at once.
+    ///
+    /// # Errors
+    /// When there are too many, they are here from the beginning on already, or the disk is full.
+    pub fn write_part(&mut self, position: u64, bytes: &[u8]) -> Result<()> {
+        let found = position.saturating_add(bytes.len() as u64);
+        let (digest, expected) = (self.expected.digest.clone(), self.expected.size);
+        if found > expected {
+            return Err(Error::WrongLength { digest, expected, found });
+        }
+        if position < self.ingest.offset() {
+            return Err(Error::Invalid(format!("content {digest} has its byte {position} already")));
+        }
+        self.ingest.write_part(position, bytes, expected)
     }
 
     /// Takes the next bytes. More than were announced are refused at once.

@@ -29,8 +29,23 @@ pub struct Blob {
     /// How often in a row the connection was cut without a byte.
     fruitless: u32,
     ignores_ranges: bool,
+    /// How long is still to be waited before the rest is asked for again.
+    pause: Duration,
+    /// Whether the caller knows of it.
+    is_told: bool,
     /// The endpoint that sent it last, as [`Repository::describe`] has it.
     sender: String,
+}
+
+/// What a blob on its way brings next.
+#[derive(Debug)]
+pub enum Step {
+    /// Bytes.
+    Piece(Bytes),
+    /// Nothing for so long, because the connection was cut. Said once a second while it lasts.
+    Pause(Duration),
+    /// Nothing more: the range is complete.
+    End,
 }
 
 struct Open {
@@ -62,6 +77,8 @@ impl Repository {
             open: None,
             fruitless: 0,
             ignores_ranges: false,
+            pause: Duration::ZERO,
+            is_told: false,
             sender: String::new(),
         };
         if !blob.left.is_empty() {
@@ -206,9 +223,28 @@ impl Blob {
     /// The next piece; `None` when the range is complete.
     ///
     /// # Errors
-    /// When the connection was cut too often in a row without bringing anything; `Length` when more comes than announced.
+    /// As [`Blob::step`].
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            match self.step().await? {
+                Step::Piece(bytes) => return Ok(Some(bytes)),
+                Step::Pause(_) => {}
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    /// What comes next.
+    ///
+    /// # Errors
+    /// When the connection was cut too often in a row without bringing anything; `Length` when more comes than announced.
+    pub async fn step(&mut self) -> Result<Step> {
         while !self.left.is_empty() {
+            if !self.pause.is_zero() && !self.is_told {
+                self.is_told = true;
+                return Ok(Step::Pause(self.pause));
+            }
+            self.rest().await;
             if self.open.is_none() {
                 self.reopen().await?;
             }
@@ -216,18 +252,28 @@ impl Blob {
             match open.answer.piece().await {
                 Ok(Some(piece)) => {
                     if let Some(bytes) = self.take(piece)? {
-                        return Ok(Some(bytes));
+                        return Ok(Step::Piece(bytes));
                     }
                 }
                 Ok(None) => {
                     let error = open.answer.fail(Cause::Broken("unexpected EOF".to_owned()));
-                    self.pause_after(error).await?;
+                    self.pause_after(error)?;
                 }
-                Err(error) => self.pause_after(error).await?,
+                Err(error) => self.pause_after(error)?,
             }
         }
         self.expect_end().await?;
-        Ok(None)
+        Ok(Step::End)
+    }
+
+    /// Waits for a second, or less when less is left of the pause.
+    async fn rest(&mut self) {
+        let nap = self.pause.min(Duration::from_secs(1));
+        self.is_told = false;
+        if !nap.is_zero() {
+            self.pause -= nap;
+            tokio::time::sleep(nap).await;
+        }
     }
 
     /// Which byte comes next.
@@ -291,28 +337,29 @@ impl Blob {
         Error::Length { what, expected: self.descriptor.size, found }
     }
 
+    /// Asks for what is left. After a cut, a failure only makes the pause longer.
     async fn reopen(&mut self) -> Result<()> {
-        let range = self.left.clone();
-        loop {
-            let (repository, descriptor, range) = (&self.repository, &self.descriptor, &range);
-            let opened = repository
-                .ask(Need::Pull, |session| Box::pin(repository.open_blob(session, descriptor, range.clone())))
-                .await;
-            match opened {
-                Ok(open) => {
-                    self.ignores_ranges |= open.skip > 0;
-                    self.sender.clone_from(&open.sender);
-                    self.open = Some(open);
-                    return Ok(());
-                }
-                Err(error) if self.fruitless > 0 => self.pause_after(error).await?,
-                Err(error) => return Err(error),
+        if !self.pause.is_zero() {
+            return Ok(());
+        }
+        let (repository, descriptor, range) = (&self.repository, &self.descriptor, &self.left);
+        let opened = repository
+            .ask(Need::Pull, |session| Box::pin(repository.open_blob(session, descriptor, range.clone())))
+            .await;
+        match opened {
+            Ok(open) => {
+                self.ignores_ranges |= open.skip > 0;
+                self.sender.clone_from(&open.sender);
+                self.open = Some(open);
+                Ok(())
             }
+            Err(error) if self.fruitless > 0 => self.pause_after(error),
+            Err(error) => Err(error),
         }
     }
 
-    /// After an interruption: waits, longer each time, or gives up.
-    async fn pause_after(&mut self, error: Error) -> Result<()> {
+    /// After an interruption: there is a pause, longer each time, or an end.
+    fn pause_after(&mut self, error: Error) -> Result<()> {
         self.open = None;
         let patience = self.repository.patience();
         let may_pass = matches!(&error, Error::Transport { .. })
@@ -322,7 +369,7 @@ impl Blob {
         }
         let pause = patience.pause.saturating_mul(1 << self.fruitless.min(8));
         self.fruitless += 1;
-        tokio::time::sleep(pause.min(Duration::from_secs(60))).await;
+        self.pause = pause.min(Duration::from_secs(60));
         Ok(())
     }
 }

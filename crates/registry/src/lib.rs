@@ -41,7 +41,7 @@ mod settings;
 mod transport;
 mod upload;
 
-pub use blob::Blob;
+pub use blob::{Blob, Step};
 pub use client::Client;
 pub use error::{Cause, Error, ErrorKind, Result};
 pub use follow::Source;

@@ -15,6 +15,10 @@ pub enum Fault {
     CutAfter(usize),
     /// Nothing comes after so many bytes of the body, and the connection stays open.
     StallAfter(usize),
+    /// The body comes at so many bytes in a second.
+    Slow(u64),
+    /// The answer comes so many milliseconds later.
+    Late(u64),
     /// The connection ends before the answer.
     NoAnswer,
     /// These bytes in place of an answer.

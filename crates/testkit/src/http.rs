@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::Shared;
 use crate::fault::{self, Fault};
@@ -53,11 +54,21 @@ pub(crate) fn serve(stream: TcpStream, shared: &Shared) {
         let fault = {
             let mut state = shared.state();
             state.seen.push(request.clone());
+            state.busy.push((request.method.clone(), request.target.clone()));
+            let busy = state.busy.clone();
+            state.at_once.push(busy);
             fault::choose(&mut state.rules, &request.method, &request.target)
         };
         let ignores_range = fault == Some(Fault::IgnoreRange);
         let reply = routes::answer(&mut shared.state(), &request, ignores_range);
-        if !matches!(write_reply(&mut writer, reply, &request, is_head, fault), Ok(true)) {
+        let written = write_reply(&mut writer, reply, &request, is_head, fault);
+        let mut state = shared.state();
+        let own = (request.method, request.target);
+        if let Some(place) = state.busy.iter().position(|busy| *busy == own) {
+            state.busy.swap_remove(place);
+        }
+        drop(state);
+        if !matches!(written, Ok(true)) {
             let _closed = writer.shutdown(std::net::Shutdown::Both);
             return;
         }
@@ -117,6 +128,7 @@ fn write_reply(
     let mut sent = None;
     let mut stalls = false;
     let mut announced = None;
+    let mut pace = None;
     match fault {
         None | Some(Fault::IgnoreRange) => {}
         Some(Fault::NoAnswer) => return Ok(false),
@@ -140,6 +152,8 @@ fn write_reply(
             sent = Some(length);
             stalls = true;
         }
+        Some(Fault::Slow(bytes)) => pace = Some(bytes),
+        Some(Fault::Late(milliseconds)) => std::thread::sleep(Duration::from_millis(milliseconds)),
         Some(Fault::ContentType(value)) => set(&mut reply, "Content-Type", &value),
         Some(Fault::ContentDigest(value)) => set(&mut reply, "Docker-Content-Digest", &value),
         Some(Fault::Redirect(to)) => {
@@ -155,16 +169,29 @@ fn write_reply(
     }
     head.push_str("\r\n");
     let mut whole = head.into_bytes();
-    if !is_head {
-        let end = sent.unwrap_or(reply.body.len()).min(reply.body.len());
+    let end = if is_head { 0 } else { sent.unwrap_or(reply.body.len()).min(reply.body.len()) };
+    if let Some(bytes) = pace {
+        writer.write_all(&whole)?;
+        write_slowly(writer, &reply.body[..end], bytes)?;
+    } else {
         whole.extend_from_slice(&reply.body[..end]);
+        writer.write_all(&whole)?;
     }
-    writer.write_all(&whole)?;
     if stalls {
         // Ends when the other side gives up, or the registry is dropped.
         let _closed = writer.read(&mut [0]);
     }
     Ok(sent.is_none())
+}
+
+/// Writes as many bytes in a second as it should, a twentieth of them at a time.
+fn write_slowly(writer: &mut TcpStream, body: &[u8], bytes_per_second: u64) -> io::Result<()> {
+    let step = usize::try_from(bytes_per_second / 20).unwrap_or(usize::MAX).max(1);
+    for piece in body.chunks(step) {
+        writer.write_all(piece)?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn set(reply: &mut Reply, name: &str, value: &str) {

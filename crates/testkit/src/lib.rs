@@ -60,6 +60,10 @@ pub(crate) struct State {
     pub(crate) access: Access,
     pub(crate) host: String,
     connections: Vec<TcpStream>,
+    /// Methods and paths that are being answered.
+    pub(crate) busy: Vec<(String, String)>,
+    /// What was being answered at the same time, each time that something was added to it.
+    pub(crate) at_once: Vec<Vec<(String, String)>>,
 }
 
 /// What a registry wants to see before it answers.
@@ -120,6 +124,24 @@ impl Registry {
     pub fn misbehave(&self, method: &str, part: &str, times: u32, fault: Fault) {
         let rule = Rule { method: method.to_owned(), part: part.to_owned(), times, fault };
         self.shared.state().rules.push(rule);
+    }
+
+    /// Does nothing wrong any more.
+    pub fn behave(&self) {
+        self.shared.state().rules.clear();
+    }
+
+    /// How many requests with this method (any, when empty) and `part` in their path and query were being answered at the
+    /// same time, at most.
+    #[must_use]
+    pub fn most_at_once(&self, method: &str, part: &str) -> usize {
+        let counts = |busy: &Vec<(String, String)>| {
+            let matches = |(known, target): &&(String, String)| {
+                (method.is_empty() || known == method) && target.contains(part)
+            };
+            busy.iter().filter(matches).count()
+        };
+        self.shared.state().at_once.iter().map(counts).max().unwrap_or_default()
     }
 
     /// Adds a blob to a repository; its digest.

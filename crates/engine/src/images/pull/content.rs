@@ -22,6 +22,8 @@ use crate::{Error, Result};
 const MAX_DEPTH: usize = 4;
 /// Manifests about one image that are fetched with it.
 const MAX_ATTESTATIONS: usize = 16;
+/// Streams beside the first one of each blob, in one pull.
+const MAX_FURTHER_STREAMS: usize = 6;
 /// Bytes of a configuration.
 const MAX_CONFIG: u64 = 8 << 20;
 
@@ -171,6 +173,7 @@ impl Pull {
             lines: self.lines.clone(),
             end: self.ender.end(),
             downloads: Semaphore::new(downloads),
+            further: Semaphore::new(MAX_FURTHER_STREAMS),
             unpacking: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
         });
         let mut tasks = JoinSet::new();

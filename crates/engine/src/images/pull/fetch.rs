@@ -1,6 +1,7 @@
 //! From the registry into the store: one thread for each blob, which hashes and writes what arrives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use image::{Hold, Incoming};
 use oci::Digest;
@@ -9,6 +10,9 @@ use registry::{Fetched, Repository};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::pace::Pace;
+use super::parts::{Parts, StreamId};
+use super::streams::{Came, Streams};
 use crate::engine::Engine;
 use crate::image_use::error;
 use crate::images::remote_error;
@@ -27,6 +31,8 @@ pub(super) struct Fetcher {
     pub(super) end: End,
     /// How many layers are fetched at a time.
     pub(super) downloads: Semaphore,
+    /// How many streams there may be beside the first one of each blob.
+    pub(super) further: Semaphore,
     /// How many layers are unpacked at a time.
     pub(super) unpacking: Semaphore,
 }
@@ -128,16 +134,24 @@ impl Fetcher {
         let Some(incoming) = images.receive(&self.hold, blob).map_err(error)? else {
             return Ok(Arrival::WasHere);
         };
-        let continued = incoming.offset() > 0;
-        match self.fill(runtime, blob, incoming, shown) {
-            Err(Failed::Wrong(_)) if continued => {
-                let again = images.receive(&self.hold, blob).map_err(error)?;
-                let Some(again) = again else { return Ok(Arrival::WasHere) };
-                self.fill(runtime, blob, again, shown).map_err(Failed::into_error)?;
+        // What an earlier attempt left may be what is wrong.
+        let mut may_repeat = incoming.here().count() > 0;
+        let mut filled = self.fill(runtime, blob, incoming, shown);
+        loop {
+            match filled {
+                Ok(()) => return Ok(Arrival::Fetched),
+                Err(Failed::Wrong(_)) if may_repeat => may_repeat = false,
+                Err(Failed::Elsewhere(error)) => {
+                    tracing::warn!(%error, "an endpoint of a registry has wrong content");
+                    may_repeat = false;
+                }
+                Err(failed) => return Err(failed.into_error()),
             }
-            filled => filled.map_err(Failed::into_error)?,
+            let Some(again) = images.receive(&self.hold, blob).map_err(error)? else {
+                return Ok(Arrival::WasHere);
+            };
+            filled = self.fill(runtime, blob, again, shown);
         }
-        Ok(Arrival::Fetched)
     }
 
     fn fill(
@@ -147,31 +161,81 @@ impl Fetcher {
         mut incoming: Incoming<'_>,
         shown: bool,
     ) -> std::result::Result<(), Failed> {
-        let id = blob.digest.short();
-        let range = incoming.offset()..blob.size;
-        let mut remote = runtime.block_on(self.or_end(self.remote.blob(blob, range)))?;
-        let mut told = 0;
-        while let Some(piece) = runtime.block_on(self.or_end(remote.next()))? {
-            incoming.write(&piece).map_err(Failed::of)?;
-            let done = incoming.offset();
-            if shown && (done - told >= STEP || done == blob.size) {
+        let mut parts = Parts::new(blob.size, incoming.here());
+        let mut streams = Streams::new(&self.remote, blob);
+        let mut pace = Pace::new(&self.further);
+        let (mut told, is_new) = (0, parts.count() == 0);
+        while !parts.is_complete() || streams.count() > 0 {
+            if streams.count() == 0
+                && let Some((id, range)) = parts.take()
+            {
+                streams.start(id, range);
+            }
+            let (id, came) = runtime.block_on(self.or_end(streams.next()))?;
+            match came {
+                Came::Piece { at, bytes, is_last, is_unasked } => {
+                    let wanted = parts.arrived(id, at, bytes.len() as u64);
+                    let bytes = bytes.slice(..usize::try_from(wanted.bytes).unwrap_or(usize::MAX));
+                    incoming.write_part(at, &bytes).map_err(Failed::of)?;
+                    if wanted.is_over && !is_last {
+                        streams.stop(id);
+                    }
+                    if is_unasked {
+                        self.stay_with_one(id, &mut parts, &mut streams, &mut pace);
+                    } else if pace.wants_more(wanted.bytes, streams.count())
+                        && let Some((id, range)) = parts.take()
+                    {
+                        streams.start(id, range);
+                    }
+                }
+                Came::Pause(pause) if shown => self.say_pause(blob, pause),
+                Came::Pause(_) => {}
+                Came::End => parts.gave_up(id),
+                Came::Failed(error) => {
+                    parts.gave_up(id);
+                    if streams.count() == 0 || matches!(error, registry::Error::Length { .. }) {
+                        return Err(Failed::Other(remote_error(error)));
+                    }
+                    // What the others bring may do, and what is left is asked for again at the end.
+                    tracing::debug!(blob = %blob.digest, %error, "one of several streams failed");
+                    pace.limit(streams.count());
+                }
+            }
+            let done = parts.count();
+            if shown && (done - told >= STEP || (done == blob.size && told < done)) {
                 told = done;
-                self.lines.count(id, "Downloading", done, blob.size);
+                self.lines.count(blob.digest.short(), "Downloading", done, blob.size);
             }
         }
         if shown {
-            self.lines.say_blocking(id, "Verifying Checksum");
+            self.lines.say_blocking(blob.digest.short(), "Verifying Checksum");
         }
-        incoming.finish().map_err(Failed::of)
+        let finished = incoming.finish().map_err(Failed::of);
+        if matches!(finished, Err(Failed::Wrong(_))) && is_new && streams.distrust() {
+            return finished.map_err(|failed| Failed::Elsewhere(failed.into_error()));
+        }
+        finished
+    }
+
+    /// A registry that always sends all of a blob: more than one stream only costs.
+    fn stay_with_one(&self, id: StreamId, parts: &mut Parts, streams: &mut Streams<'_>, pace: &mut Pace<'_>) {
+        pace.limit(1);
+        if streams.count() > 1 {
+            streams.stop(id);
+            parts.gave_up(id);
+        }
+    }
+
+    fn say_pause(&self, blob: &Descriptor, pause: Duration) {
+        let seconds = pause.as_millis().div_ceil(1000);
+        let plural = if seconds == 1 { "" } else { "s" };
+        self.lines.say_blocking(blob.digest.short(), &format!("Retrying in {seconds} second{plural}"));
     }
 
     /// Waits for the registry, but not longer than the operation lasts.
-    async fn or_end<T>(
-        &self,
-        work: impl Future<Output = registry::Result<T>>,
-    ) -> std::result::Result<T, Failed> {
+    async fn or_end<T>(&self, work: impl Future<Output = T>) -> std::result::Result<T, Failed> {
         tokio::select! {
-            done = work => done.map_err(|error| Failed::Other(remote_error(error))),
+            done = work => Ok(done),
             () = self.end.comes() => Err(Failed::Other(Error::system("context canceled"))),
         }
     }
@@ -181,6 +245,8 @@ impl Fetcher {
 enum Failed {
     /// It is not what its digest says.
     Wrong(Error),
+    /// The same, and another endpoint may have it right.
+    Elsewhere(Error),
     Other(Error),
 }
 
@@ -196,7 +262,7 @@ impl Failed {
 
     fn into_error(self) -> Error {
         match self {
-            Self::Wrong(error) | Self::Other(error) => error,
+            Self::Wrong(error) | Self::Elsewhere(error) | Self::Other(error) => error,
         }
     }
 }

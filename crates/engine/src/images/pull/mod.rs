@@ -13,6 +13,9 @@ mod carried;
 mod choose;
 mod content;
 mod fetch;
+mod pace;
+mod parts;
+mod streams;
 
 use api::registry::AuthConfig;
 use oci::{Platform, Reference};
