@@ -132,6 +132,19 @@ pub struct DeleteItem {
     pub untagged: String,
 }
 
+/// One row of `GET /images/{name}/attestations`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct AttestationStatement {
+    /// Where the statement is.
+    pub descriptor: Descriptor,
+    /// What is stated, a URI.
+    pub predicate_type: String,
+    /// Word for word, when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<Box<serde_json::value::RawValue>>,
+}
+
 /// The answer of `POST /images/prune`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

@@ -19,6 +19,7 @@ mod misbehaving;
 mod network;
 mod networks;
 mod ours;
+mod platforms;
 mod protocol;
 mod pulls;
 mod recovery;
@@ -65,6 +66,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         registry::checks,
         pulls::checks,
         misbehaving::checks,
+        platforms::checks,
         bundles::checks,
         recovery::checks,
         hangs::checks,

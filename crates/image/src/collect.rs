@@ -143,7 +143,17 @@ impl Images {
 
     /// Everything that one image needs.
     pub(crate) fn reachable_from(&self, target: &oci::image::Descriptor) -> Reachable {
-        let mut reachable = Reachable::default();
+        self.reachable_without(target, &BTreeSet::new())
+    }
+
+    /// The same, as if the manifests of `gone` were not here.
+    pub(crate) fn reachable_without(
+        &self,
+        target: &oci::image::Descriptor,
+        gone: &BTreeSet<Digest>,
+    ) -> Reachable {
+        // What is among the blobs already is not looked into.
+        let mut reachable = Reachable { blobs: gone.clone(), ..Reachable::default() };
         self.walk(&target.digest, &target.media_type, 0, &mut reachable);
         reachable
     }

@@ -1,6 +1,7 @@
 //! Images: content store, layers, snapshots, import, load and save.
 
 pub mod archive;
+mod attestation;
 pub mod change;
 mod collect;
 mod commit;
@@ -25,6 +26,7 @@ mod names;
 mod pins;
 mod pipeline;
 mod platform;
+mod platform_removal;
 mod progress;
 mod prune;
 mod push;
@@ -46,6 +48,7 @@ mod unpack;
 mod usage;
 mod uses;
 
+pub use attestation::Statement;
 pub use collect::Collected;
 pub use commit::{AddedLayer, CommitOptions};
 pub use diff::{Change, ChangeKind, write_tree};

@@ -166,7 +166,12 @@ pub(crate) fn is_named(transaction: &Transaction, id: &Digest) -> Result<bool> {
 impl Images {
     /// What an image needs, from its documents.
     pub(crate) fn needs_of(&self, target: &Descriptor) -> Needs {
-        let reachable = self.reachable_from(target);
+        self.needs_without(target, &BTreeSet::new())
+    }
+
+    /// What an image needs once some of its manifests are gone.
+    pub(crate) fn needs_without(&self, target: &Descriptor, doomed: &BTreeSet<Digest>) -> Needs {
+        let reachable = self.reachable_without(target, doomed);
         let blobs = reachable.blobs.iter().map(blob);
         let layers = reachable.layers.iter().map(|key| layer(key));
         Needs { things: blobs.chain(layers).collect(), unreadable: reachable.unreadable }

@@ -4,16 +4,13 @@ use std::io::IsTerminal;
 
 use client::{Query, Request};
 
-use super::pull::platform_json;
+use super::pull::platforms_json;
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
 use crate::output::progress;
 use crate::session::Session;
 use crate::stream::{files, terminal};
 use crate::value::reference;
-
-const PLATFORM_VARIANT: &str =
-    "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")";
 
 /// `import`.
 pub(crate) static IMPORT: Command = Command {
@@ -37,7 +34,10 @@ pub(crate) static LOAD: Command = Command {
     paths: &["image load", "load"],
     flags: &[&[
         Flag::text("input", "Read from tar archive file, instead of STDIN").short('i'),
-        Flag::text("platform", PLATFORM_VARIANT),
+        Flag::strings(
+            "platform",
+            "Load only the given platform(s). Formatted as a comma-separated list of \"os[/arch[/variant]]\" (e.g., \"linux/amd64,linux/arm64/v8\")",
+        ),
         Flag::switch("quiet", "Suppress the load output").short('q'),
     ]],
     operands: Operands::None,
@@ -52,9 +52,9 @@ pub(crate) static SAVE: Command = Command {
     paths: &["image save", "save"],
     flags: &[&[
         Flag::text("output", "Write to a file, instead of STDOUT").short('o'),
-        Flag::text(
+        Flag::strings(
             "platform",
-            "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+            "Save only the given platform(s). Formatted as a comma-separated list of \"os[/arch[/variant]]\" (e.g., \"linux/amd64,linux/arm64/v8\")",
         ),
     ]],
     operands: Operands::AtLeast(1),
@@ -104,9 +104,10 @@ async fn load(session: &Session, typed: &Typed) -> Result<i32, Failure> {
         return Err(Failure::text("requested load from stdin, but stdin is empty"));
     }
     let quiet = typed.switch("quiet") || !terminal::is_output();
-    let query = Query::new()
-        .with_nonempty("platform", &platform_json(typed.text("platform")))
-        .with_switch("quiet", quiet);
+    let mut query = Query::new().with_switch("quiet", quiet);
+    for platform in platforms_json(&typed.list("platform")) {
+        query = query.with("platform", &platform);
+    }
     let body = files::upload(if input.is_empty() { "-" } else { input })?;
     let client = session.daemon().await?;
     let request = Request::post("/images/load").query(query).body("application/x-tar", body);
@@ -126,7 +127,9 @@ async fn save(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     for name in typed.operands() {
         query = query.with("names", name);
     }
-    let query = query.with_nonempty("platform", &platform_json(typed.text("platform")));
+    for platform in platforms_json(&typed.list("platform")) {
+        query = query.with("platform", &platform);
+    }
     let client = session.daemon().await?;
     files::download(client.send(Request::get("/images/get").query(query)).await?, output).await?;
     Ok(0)

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::lifecycle::each;
 use super::ps::FORMAT_HELP;
+use super::pull::{platform_json, platforms_json};
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
 use crate::output::rows::{Kind, Row, choose, render};
@@ -24,6 +25,10 @@ pub(crate) static RMI: Command = Command {
     flags: &[&[
         Flag::switch("force", "Force removal of the image").short('f'),
         Flag::switch("no-prune", "Do not delete untagged parents"),
+        Flag::strings(
+            "platform",
+            "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+        ),
     ]],
     operands: Operands::AtLeast(1),
     interspersed: true,
@@ -53,6 +58,10 @@ pub(crate) static HISTORY: Command = Command {
             .default("true")
             .shows("true"),
         Flag::switch("no-trunc", "Don't truncate output"),
+        Flag::text(
+            "platform",
+            "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+        ),
         Flag::switch("quiet", "Only show image IDs").short('q'),
     ]],
     operands: Operands::Exactly(1),
@@ -78,7 +87,10 @@ pub(crate) static COMMIT: Command = Command {
 
 async fn remove(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     let force = typed.switch("force");
-    let query = Query::new().with_switch("force", force).with_switch("noprune", typed.switch("no-prune"));
+    let mut query = Query::new().with_switch("force", force).with_switch("noprune", typed.switch("no-prune"));
+    for platform in platforms_json(&typed.list("platform")) {
+        query = query.with("platforms", &platform);
+    }
     let client = session.daemon().await?;
     each(typed.operands(), async |name| {
         let request = Request::delete(format!("/images/{name}")).query(query.clone());
@@ -135,8 +147,9 @@ const HISTORY_AT: &str = "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{
 
 async fn history(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     let client = session.daemon().await?;
-    let items: Vec<HistoryItem> =
-        client.json(Request::get(format!("/images/{}/history", typed.operand(0)))).await?;
+    let query = Query::new().with_nonempty("platform", &platform_json(typed.text("platform")));
+    let request = Request::get(format!("/images/{}/history", typed.operand(0))).query(query);
+    let items: Vec<HistoryItem> = client.json(request).await?;
     let quiet = typed.switch("quiet");
     let format = choose(typed.text("format"), quiet, "");
     let (now, truncate, human) = (Timestamp::now(), !typed.switch("no-trunc"), typed.switch("human"));

@@ -4,6 +4,7 @@ use api::image::Summary;
 use client::{Query, Request};
 use jiff::Timestamp;
 
+use super::image_tree;
 use super::ps::{FORMAT_HELP, local_time};
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
@@ -22,6 +23,7 @@ const FLAGS: &[Flag] = &[
     Flag::text("format", FORMAT_HELP),
     Flag::switch("no-trunc", "Don't truncate output"),
     Flag::switch("quiet", "Only show image IDs").short('q'),
+    Flag::switch("tree", "List multi-platform images as a tree"),
 ];
 
 /// `images`.
@@ -63,6 +65,15 @@ async fn run(session: &Session, typed: &Typed) -> Result<i32, Failure> {
         .with_switch("all", typed.switch("all"))
         .with_nonempty("filters", &filter::json(&filters));
     let client = session.daemon().await?;
+    if typed.switch("tree") {
+        for flag in ["quiet", "no-trunc", "digests", "format"] {
+            if typed.given(flag) {
+                return Err(Failure::text(format!("--{flag} is not yet supported with --tree")));
+            }
+        }
+        let request = Request::get("/images/json").query(query.with("manifests", "1"));
+        return write(&image_tree::render(&client.json::<Vec<Summary>>(request).await?)).map(|()| 0);
+    }
     let images: Vec<Summary> = client.json(Request::get("/images/json").query(query)).await?;
     let digests = typed.switch("digests") || (format != "table" && format.contains(".Digest"));
     let table = if digests { TABLE_WITH_DIGESTS } else { TABLE };

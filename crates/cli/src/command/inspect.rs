@@ -3,6 +3,7 @@
 use client::{Client, Query, Request};
 use serde_json::Value;
 
+use super::pull::platform_json;
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
 use crate::output::json::indented_list;
@@ -52,7 +53,13 @@ pub(crate) static IMAGE: Command = Command {
     synopsis: "[OPTIONS] IMAGE [IMAGE...]",
     about: "Display detailed information on one or more images",
     paths: &["image inspect"],
-    flags: &[&[FORMAT]],
+    flags: &[&[
+        FORMAT,
+        Flag::text(
+            "platform",
+            "Inspect a specific platform of the multi-platform image.\nIf the image or the server is not multi-platform capable, the command will error out if the platform does not match.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
+        ),
+    ]],
     operands: Operands::AtLeast(1),
     interspersed: true,
     run: |session, typed| Box::pin(run(session, typed, &[Kind::Image])),
@@ -176,6 +183,9 @@ async fn find(client: &Client, name: &str, kinds: &[Kind], typed: &Typed) -> Res
                 "verbose",
                 if typed.knows("verbose") && typed.switch("verbose") { "true" } else { "" },
             );
+        }
+        if *kind == Kind::Image && typed.knows("platform") {
+            query = query.with_nonempty("platform", &platform_json(typed.text("platform")));
         }
         match client.send(Request::get(kind.path(name)).query(query)).await {
             Ok(response) => {

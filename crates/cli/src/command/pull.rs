@@ -154,6 +154,12 @@ pub(crate) fn platform_json(text: &str) -> String {
     serde_json::Value::from(platform).to_string()
 }
 
+/// The same for several, which may also be separated by commas.
+pub(crate) fn platforms_json(texts: &[&str]) -> Vec<String> {
+    let words = texts.iter().flat_map(|text| text.split(','));
+    words.map(|word| platform_json(word.trim())).filter(|json| !json.is_empty()).collect()
+}
+
 /// The name with a tag, as Docker shows it when it is missing: `busybox:latest`.
 pub(crate) fn familiar(image: &str) -> String {
     match reference::parse(image) {
@@ -226,6 +232,14 @@ mod tests {
 
     #[test]
     fn a_platform_is_sent_as_json() {
+        assert_eq!(
+            platforms_json(&["linux/amd64,linux/s390x", "", "windows/amd64"]),
+            [
+                r#"{"os":"linux","architecture":"amd64"}"#,
+                r#"{"os":"linux","architecture":"s390x"}"#,
+                r#"{"os":"windows","architecture":"amd64"}"#
+            ]
+        );
         assert_eq!(platform_json(""), "");
         assert_eq!(
             platform_json("linux/arm64/v8"),

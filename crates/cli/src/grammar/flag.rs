@@ -64,6 +64,11 @@ impl Flag {
         Self::new(long, "list", Arity::Many, anything, about)
     }
 
+    /// `--long A,B`, any number of times; whoever reads it takes the commas apart.
+    pub(crate) const fn strings(long: &'static str, about: &'static str) -> Self {
+        Self::new(long, "strings", Arity::Many, anything, about)
+    }
+
     /// `--long NUMBER`, 64 bits and signed.
     pub(crate) const fn int(long: &'static str, about: &'static str) -> Self {
         Self::new(long, "int", Arity::One, check_int, about).default("0")

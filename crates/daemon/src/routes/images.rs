@@ -23,6 +23,7 @@ pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::GET, "/images/{name*}/get", save);
     router.add(Method::GET, "/images/{name*}/json", inspect);
     router.add(Method::GET, "/images/{name*}/history", history);
+    router.add(Method::GET, "/images/{name*}/attestations", attestations);
     router.add(Method::POST, "/images/{name*}/tag", tag);
     router.add(Method::DELETE, "/images/{name*}", remove);
 }
@@ -148,5 +149,22 @@ async fn tag(call: Request) -> Outcome {
 }
 
 async fn remove(call: Request) -> Outcome {
-    reply::ok(&images::remove(&call.state.engine, call.param("name"), call.query.flag("force")).await?)
+    let platforms = platform::to_remove(&call)?;
+    let (name, force) = (call.param("name"), call.query.flag("force"));
+    reply::ok(&images::remove(&call.state.engine, name, force, &platforms).await?)
+}
+
+/// What is attested of an image.
+async fn attestations(call: Request) -> Outcome {
+    if !call.is_at_least(55) {
+        return Err(Failure::page_not_found());
+    }
+    let given = call.query.all("platform");
+    if given.len() > 1 {
+        return Err(Failure::invalid("specifying multiple platforms is not supported"));
+    }
+    let platform = platform::one(&call, 55)?;
+    let (types, with_statements) = (call.query.all("type"), call.query.flag("statement"));
+    let (engine, name) = (&call.state.engine, call.param("name"));
+    reply::ok(&images::attestations(engine, name, platform.as_deref(), &types, with_statements).await?)
 }

@@ -28,6 +28,14 @@ pub(super) fn several(call: &Request) -> Result<Vec<String>, Failure> {
     texts.iter().map(|text| decode(text)).collect()
 }
 
+/// The platforms of which content is to be removed, since 1.50.
+pub(super) fn to_remove(call: &Request) -> Result<Vec<String>, Failure> {
+    if !call.is_at_least(50) {
+        return Ok(Vec::new());
+    }
+    call.query.all("platforms").iter().map(|text| decode(text)).collect()
+}
+
 fn decode(text: &str) -> Result<String, Failure> {
     let platform: Platform = api::json::from_slice(text.as_bytes())
         .map_err(|error| Failure::invalid(format!("failed to parse platform: {error}")))?;

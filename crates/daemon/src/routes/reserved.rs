@@ -53,7 +53,6 @@ const LATER: &[(Method, &str, &str)] = &[
     (Method::POST, "/grpc", "building images"),
     (Method::POST, "/swarm/init", "swarm mode"),
     (Method::POST, "/swarm/join", "swarm mode"),
-    (Method::GET, "/images/{name*}/attestations", "reading attestations"),
     (Method::PUT, "/volumes/{name*}", "updating a volume of a cluster"),
     (Method::GET, "/plugins/privileges", "plugins"),
     (Method::POST, "/plugins/pull", "plugins"),

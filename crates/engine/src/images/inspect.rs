@@ -1,7 +1,9 @@
 //! Everything about one image, and how it came to be.
 
 use api::descriptor::{Descriptor, Platform};
-use api::image::{AttestationProperties, HistoryItem, ImageProperties, ManifestSummary, UnpackedSize};
+use api::image::{
+    AttestationProperties, AttestationStatement, HistoryItem, ImageProperties, ManifestSummary, UnpackedSize,
+};
 use api::image_inspect::{ImageConfig, Inspect, Metadata, RootFs};
 use image::ManifestKind;
 
@@ -117,4 +119,34 @@ pub async fn history(engine: &Engine, name: &str, wanted: Option<&str>) -> Resul
         tags: Some(step.tags).filter(|tags| !tags.is_empty()),
     };
     Ok(steps.into_iter().map(shown).collect())
+}
+
+/// What is attested of one platform of an image; of some types only when there are `types`.
+pub async fn attestations(
+    engine: &Engine,
+    name: &str,
+    wanted: Option<&str>,
+    types: &[String],
+    with_statements: bool,
+) -> Result<Vec<AttestationStatement>> {
+    let wanted = platform(wanted)?;
+    let (engine, name, types) = (engine.clone(), name.to_owned(), types.to_vec());
+    crate::blocking(move || {
+        let mut found = engine.images.attestations(&name, wanted.as_ref()).map_err(error)?;
+        found.retain(|one| types.is_empty() || types.contains(&one.predicate_type));
+        let shown = found.into_iter().map(|one| {
+            let statement = if with_statements {
+                let text = engine.images.statement(&one).map_err(error)?;
+                let digest = &one.descriptor.digest;
+                let malformed = |error| Error::system(format!("{digest}: malformed statement: {error}"));
+                Some(serde_json::value::RawValue::from_string(text).map_err(malformed)?)
+            } else {
+                None
+            };
+            let descriptor = api_descriptor(&one.descriptor);
+            Ok(AttestationStatement { descriptor, predicate_type: one.predicate_type, statement })
+        });
+        shown.collect()
+    })
+    .await
 }

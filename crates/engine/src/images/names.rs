@@ -6,7 +6,7 @@ use oci::Reference;
 
 use super::publish;
 use crate::engine::Engine;
-use crate::image_use::{Containers, error};
+use crate::image_use::{Containers, error, platform};
 use crate::{Error, Result};
 
 /// Gives an image another name: `repo` and `tag` as the API has them.
@@ -20,14 +20,25 @@ pub async fn tag(engine: &Engine, source: &str, repo: &str, tag: &str) -> Result
     Ok(())
 }
 
-/// Takes a name away, and removes the image with its last one.
-pub async fn remove(engine: &Engine, name: &str, force: bool) -> Result<Vec<DeleteItem>> {
+/// Takes a name away, and removes the image with its last one; with `platforms`, only what is of these.
+pub async fn remove(
+    engine: &Engine,
+    name: &str,
+    force: bool,
+    platforms: &[String],
+) -> Result<Vec<DeleteItem>> {
     let (owned, name) = (engine.clone(), name.to_owned());
+    let wanted = platforms.iter().map(|text| platform(Some(text))).collect::<Result<Vec<_>>>()?;
+    let wanted: Vec<oci::Platform> = wanted.into_iter().flatten().collect();
     let removed = crate::blocking(move || {
         let id = owned.images.resolve(&name).map_err(error)?.id;
-        let removed =
-            owned.images.remove(&name, RemoveOptions { force }, &Containers(&owned)).map_err(error)?;
-        Ok((id.to_string(), removed))
+        let (options, users) = (RemoveOptions { force }, Containers(&owned));
+        let removed = if wanted.is_empty() {
+            owned.images.remove(&name, options, &users)
+        } else {
+            owned.images.remove_platforms(&name, &wanted, options, &users)
+        };
+        Ok((id.to_string(), removed.map_err(error)?))
     });
     let (id, removed) = removed.await?;
     Ok(items(engine, &id, removed))
