@@ -3,6 +3,7 @@
 mod attach;
 mod bundles;
 mod commit;
+mod content;
 mod doors;
 mod exec;
 mod fields;
@@ -75,6 +76,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
     if engine.program.is_some() {
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
         areas.push(doors::checks);
+        areas.push(content::checks);
     }
     areas.into_iter().flat_map(|checks| checks()).collect()
 }

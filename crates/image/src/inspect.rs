@@ -233,7 +233,7 @@ impl Images {
 }
 
 /// The record of the topmost of some layers, whichever way it was unpacked.
-fn layer_record<'a>(
+pub(crate) fn layer_record<'a>(
     layers: &'a BTreeMap<String, LayerRecord>,
     diff_ids: &[Digest],
 ) -> Option<&'a LayerRecord> {

@@ -6,6 +6,7 @@ use oci::Digest;
 use oci::image::{Document, media_type};
 
 use crate::images::Images;
+use crate::inspect::layer_record;
 use crate::layers::{LayerKey, remove_path};
 use crate::list::Filters;
 use crate::names::{Removed, Users};
@@ -141,6 +142,7 @@ impl Images {
         self.check_records(repair, &mut report)?;
         self.check_layers(repair, &mut report)?;
         self.check_names(repair, &mut report)?;
+        self.check_layer_content(repair, &mut report)?;
         self.check_uses(repair, &mut report)?;
         Ok(report)
     }
@@ -214,6 +216,41 @@ impl Images {
             if repair {
                 self.store.write(|transaction| transaction.delete(&LAYERS, &text))?;
                 report.repairs.push(format!("layer {text} will be unpacked again when it is needed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Images that are here but for some of their layers' content. What is unpacked of them can still be run.
+    fn check_layer_content(&self, repair: bool, report: &mut CheckReport) -> Result<()> {
+        let unpacked = self.layer_records()?;
+        for (name, record) in self.names()? {
+            // What cannot be read has been told already.
+            let Ok(children) = self.children(&record.target) else { continue };
+            let is_alone = children.len() == 1;
+            for child in children.iter().filter(|child| !child.attestation) {
+                let (Some(manifest), Some(config)) = (&child.manifest, &child.config) else { continue };
+                let mut missing = Vec::new();
+                for layer in manifest.layers.iter().filter(|layer| media_type::is_layer(&layer.media_type)) {
+                    let is_elsewhere = media_type::is_foreign_layer(&layer.media_type);
+                    if !is_elsewhere && self.content.size(&layer.digest)? != Some(layer.size) {
+                        missing.push(layer.digest.to_string());
+                    }
+                }
+                if missing.is_empty() {
+                    continue;
+                }
+                let missing = missing.join(", ");
+                let ids = &config.rootfs.diff_ids;
+                let runs = (1..=ids.len()).all(|end| layer_record(&unpacked, &ids[..end]).is_some());
+                let can = if runs { "it runs, but cannot be pushed or saved" } else { "it cannot be run" };
+                report
+                    .problems
+                    .push(format!("image {name}: content {missing} is missing: {can}; pull it again"));
+                if repair && !runs && is_alone {
+                    self.store.write(|transaction| crate::names::delete_name(transaction, &name))?;
+                    report.repairs.push(format!("removed the name {name}: pull it again"));
+                }
             }
         }
         Ok(())

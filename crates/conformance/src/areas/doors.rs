@@ -32,7 +32,7 @@ pub(crate) fn checks() -> Vec<Check> {
 
 /// Runs a script in namespaces of its own, where a daemon finds its default places empty. `$1` is the berth program,
 /// `$2` Docker's client or berth's, `$3` a directory that both sides see, `$4` a busybox.
-fn in_a_box(scope: &Scope<'_>, script: &str) -> Result<Output> {
+pub(super) fn in_a_box(scope: &Scope<'_>, script: &str) -> Result<Output> {
     let program = scope.engine.program.as_ref().context("the berth program")?;
     let busybox = scope.engine.busybox_program.as_ref().context("a busybox program")?;
     let prelude = "set -u; b=$1; d=$2; dir=$3; bb=$4; cd $dir; ip link set lo up; mount -t tmpfs none /run; \
