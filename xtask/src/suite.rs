@@ -122,6 +122,7 @@ fn own_daemon(request: &Request, sandbox: &Sandbox) -> Result<usize> {
     let no_container = World::observe(&marks)?;
     let engine = Engine::connect(&setup.socket(), &request.client, sandbox.directory())?
         .with_uplink(sandbox.has_uplink())
+        .watched(sandbox.directory())?
         .owned(daemon);
     let archives = if request.busybox_only { fixtures::busybox()? } else { fixtures::archives()? };
     let (summary, engine) = conformance::run(engine, &archives, &request.options)?;

@@ -1,5 +1,6 @@
 //! The engine under test: its socket, the client used, and what it says about itself.
 
+use crate::answers::Tap;
 use crate::command_line::Client;
 use crate::daemon::{Daemon, Flavour};
 use crate::http::Request;
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) socket: PathBuf,
+    /// The engine's own socket, when what is at `socket` stands in front of it.
+    pub(crate) own_socket: PathBuf,
     pub(crate) client: Client,
     /// The daemon, when the suite started it and may therefore kill it.
     pub(crate) daemon: Option<Mutex<Daemon>>,
@@ -27,6 +30,8 @@ pub struct Engine {
     /// The command line of the OCI runtime that belongs to the engine; empty when it is not known.
     pub(crate) runtime: Vec<String>,
     pub(crate) busybox_program: Option<PathBuf>,
+    /// What compares every answer with the definition of the API, when it does.
+    pub(crate) tap: Option<Tap>,
     next: AtomicU32,
 }
 
@@ -39,6 +44,7 @@ impl Engine {
         std::fs::create_dir_all(&configuration)?;
         Ok(Self {
             socket: socket.to_owned(),
+            own_socket: socket.to_owned(),
             client: Client { program: program.to_owned(), socket: socket.to_owned(), configuration },
             daemon: None,
             api: parse_api(version["ApiVersion"].as_str().unwrap_or_default())
@@ -50,8 +56,18 @@ impl Engine {
             program: None,
             runtime: Vec::new(),
             busybox_program: None,
+            tap: None,
             next: AtomicU32::new(0),
         })
+    }
+
+    /// Compares every answer that checks and their clients get with the definition of the API; `directory` takes a socket.
+    pub fn watched(mut self, directory: &Path) -> Result<Self> {
+        let tap = Tap::open(directory.join("watched.sock"), &self.socket)?;
+        self.socket = tap.socket.clone();
+        self.client.socket = tap.socket.clone();
+        self.tap = Some(tap);
+        Ok(self)
     }
 
     /// Lets checks kill and restart the daemon that this engine is.

@@ -3,6 +3,7 @@
 //! Expectations come from the original: the same suite runs against Docker's own engine. Where an old one differs from
 //! today's behaviour the check says so and counts apart. Nothing here knows the inside of berth.
 
+mod answers;
 mod areas;
 mod check;
 mod command_line;

@@ -51,6 +51,7 @@ pub fn run(mut engine: Engine, archives: &Archives, options: &Options) -> Result
         println!("FAILED  removing the images: {error:#}");
         summary.failed += 1;
     }
+    summary = summary.plus(judge_answers(&engine));
     if options.strict {
         summary = Summary { failed: summary.failed + summary.skipped, skipped: 0, ..summary };
     }
@@ -63,6 +64,21 @@ pub fn run(mut engine: Engine, archives: &Archives, options: &Options) -> Result
         began.elapsed().as_secs_f64()
     );
     Ok((summary, engine))
+}
+
+/// What did not fit the definition of the API among all answers that were seen. An old engine's answers differ on purpose.
+fn judge_answers(engine: &Engine) -> Summary {
+    let mut summary = Summary::default();
+    let Some(tap) = &engine.tap else { return summary };
+    let record = tap.take();
+    let word = if engine.is_old() { "differs" } else { "FAILED " };
+    for (difference, (first, times)) in &record.differences {
+        println!("{word} answer: {difference}\n        {times} times, first of {first}");
+    }
+    println!("answers: {} compared, {} differences", record.answers, record.differences.len());
+    let count = if engine.is_old() { &mut summary.differ } else { &mut summary.failed };
+    *count = record.differences.len();
+    summary
 }
 
 impl Summary {

@@ -63,6 +63,18 @@ pub fn keep_alive(fd: impl AsFd, idle: Duration, interval: Duration) -> Result<(
     sockopt::set_tcp_keepintvl(&fd, interval).named(|| "setsockopt(TCP_KEEPINTVL)")
 }
 
+/// How much of what was sent is still under way: for a unix socket what the peer has not read (in bytes of the kernel's own
+/// bookkeeping, so only 0 means something exact), for TCP what it has not acknowledged (SIOCOUTQ, see unix(7), tcp(7)).
+pub fn unread(fd: impl AsFd) -> Result<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (SIOCOUTQ is the same number) writes one int, which `bytes` is, and keeps no reference to it.
+    let done = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if done < 0 {
+        return Err(Error::last("ioctl(SIOCOUTQ)"));
+    }
+    Ok(u32::try_from(bytes).unwrap_or(0))
+}
+
 /// A connected pair of stream sockets, close-on-exec and blocking.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)

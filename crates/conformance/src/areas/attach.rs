@@ -3,11 +3,13 @@
 use crate::check::{Check, contains, same};
 use crate::fixture::BUSYBOX;
 use crate::frames::demultiplex;
-use crate::http::{Hijacked, Request, Streaming};
+use crate::http::{Hijacked, PATIENCE, Request, Streaming};
 use crate::scope::Scope;
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 const AREA: &str = "attach";
 
@@ -26,6 +28,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "a client that goes away leaves the container alone", vanished_client),
         Check::new(AREA, "a container that does not run is refused by the client", not_running),
         Check::new(AREA, "an unknown container is 404", unknown),
+        Check::new(AREA, "the head of the answer comes alone, however late it is read", lonely_head),
         Check::new(AREA, "output that nobody reads does not stop other clients", slow_reader),
     ]
 }
@@ -205,4 +208,45 @@ fn slow_reader(scope: &Scope<'_>) -> Result<()> {
     same("the reader's last line", text.lines().last().context("lines")?, "end")?;
     same("lines", text.lines().count(), 5001)?;
     same("the lazy one reads it all later", demultiplex(lazy)?.stdout.lines().count(), 5001)
+}
+
+/// docker-py reads the head through a buffer and the stream past it: it would lose output that comes with the head.
+fn lonely_head(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.name("printed");
+    scope.ok(&["run", "--name", &name, BUSYBOX, "echo", "hello"])?;
+    let sleeper = scope.start("sleeper", &[], &["sleep", "60"])?;
+    let exec = json!({ "Cmd": ["echo", "hello"], "AttachStdout": true });
+    let exec = scope.api_json("POST", &format!("/containers/{sleeper}/exec"), &exec)?.expect(201)?.json()?;
+    let exec = exec["Id"].as_str().unwrap_or_default();
+    for upgrade in ["Connection: Upgrade\r\nUpgrade: tcp\r\n", ""] {
+        let attach = format!("POST /containers/{name}/attach?logs=1&stdout=1 HTTP/1.1");
+        let start = format!("POST /exec/{exec}/start HTTP/1.1");
+        for (line, body) in [(attach, ""), (start, "{}")] {
+            // An exec runs once.
+            if upgrade.is_empty() && body == "{}" {
+                continue;
+            }
+            let mut stream = UnixStream::connect(&scope.engine.own_socket)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let length = body.len();
+            let type_ = "Content-Type: application/json";
+            let head = format!(
+                "{line}\r\nHost: engine\r\n{upgrade}{type_}\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            stream.write_all(head.as_bytes())?;
+            // What matters is being late.
+            std::thread::sleep(Duration::from_millis(200));
+            let mut first = vec![0; 64 << 10];
+            let got = stream.read(&mut first)?;
+            let first = String::from_utf8_lossy(&first[..got]).into_owned();
+            if !first.ends_with("\r\n\r\n") {
+                scope.since_new_engines("what is late gets all at once")?;
+                anyhow::bail!("{line}: the first read has more than a head: {first:?}");
+            }
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest)?;
+            contains(&line, &String::from_utf8_lossy(&rest), "hello\n")?;
+        }
+    }
+    Ok(())
 }

@@ -77,6 +77,7 @@ async fn serve(
             Err(error) => return tracing::debug!(container = name, %error, "its log is gone"),
         };
         let print = Print { framed: framed && !tty, ..Print::default() };
+        presence.has_read().await;
         while let Some(Ok(entry)) = past.entries.recv().await {
             if client.write_all(&print.entry(&entry)).await.is_err() {
                 return;

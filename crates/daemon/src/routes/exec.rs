@@ -82,6 +82,7 @@ async fn run(call: Request, id: String, request: ExecStartRequest, keys: Vec<u8>
         Err(error) => {
             let line = format!("{error}\r\n");
             let bytes = if tty { line.into_bytes() } else { frame::encode(Stream::Stdout, line.as_bytes()) };
+            call.presence.has_read().await;
             // Nobody is left to tell when this fails.
             let _ = client.write_all(&bytes).await;
             let _ = client.shutdown().await;

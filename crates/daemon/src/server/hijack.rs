@@ -16,7 +16,7 @@ use http::{Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::body::Body;
 use super::detach::Detachable;
@@ -25,6 +25,9 @@ use super::reply::Reply;
 
 /// How long a client may take to leave after the end of its output.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The most of a container's output that is held back until a client has read the head of the answer.
+const FIRST: usize = 8 << 10;
 
 /// A connection after the answer 101.
 pub type Stream = TokioIo<Upgraded>;
@@ -95,6 +98,13 @@ pub async fn pump(
         std::future::pending::<()>().await
     };
     let output = async {
+        // Some clients (docker-py) read the head through a buffer and the stream past it: what would arrive together with
+        // the head, they lose.
+        let mut first = vec![0; FIRST];
+        let begun = container_reader.read(&mut first).await?;
+        presence.has_read().await;
+        client_writer.write_all(&first[..begun]).await?;
+        drop(first);
         tokio::io::copy(&mut container_reader, &mut client_writer).await?;
         before_close.await;
         client_writer.shutdown().await

@@ -6,11 +6,18 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Weak;
+use std::time::Duration;
 
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::connection::Socket;
+
+/// How often a client that has not read yet is looked at.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
+
+/// How long a client may take to read the head of an answer before it gets the rest all the same.
+const LONGEST_READ: Duration = Duration::from_secs(1);
 
 /// Watches one client. Cheap until used.
 #[derive(Clone)]
@@ -32,6 +39,23 @@ impl Presence {
     /// Returns when the client has closed the connection altogether.
     pub async fn hangs_up(&self) {
         self.watch(Interest::WRITABLE, Ready::is_write_closed).await;
+    }
+
+    /// Returns when the client has read all that was sent to it, or a moment later at most.
+    ///
+    /// The kernel announces this to nobody, so it is asked. Nearly always the first answer is the last: whatever comes
+    /// after the head of an answer takes longer to make than the head takes to be read.
+    pub async fn has_read(&self) {
+        let reading = async {
+            while let Some(socket) = self.socket.upgrade() {
+                match linux::socket::unread(&*socket) {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => drop(socket),
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        let _ = tokio::time::timeout(LONGEST_READ, reading).await;
     }
 
     async fn watch(&self, interest: Interest, is_closed: fn(Ready) -> bool) {
