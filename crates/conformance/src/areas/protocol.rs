@@ -2,6 +2,7 @@
 
 use crate::check::{Check, contains, same, says};
 use crate::engine::parse_api;
+use crate::fixture::BUSYBOX;
 use crate::http::Request;
 use crate::scope::Scope;
 use anyhow::{Context, Result};
@@ -16,12 +17,14 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "/version names the engine, its API and the kernel", version),
         Check::new(AREA, "/info has what scripts read", info),
         Check::new(AREA, "every supported version prefix is served", every_version),
+        Check::new(AREA, "what is asked most is answered in the shape of every version", every_shape),
         Check::new(AREA, "a version that is too old or too new is refused in Docker's words", wrong_versions),
         Check::new(AREA, "unknown paths, versions and methods are page not found", not_found),
         Check::new(AREA, "errors are JSON and carry the same headers", error_headers),
         Check::new(AREA, "a body that is not JSON is refused", bad_body),
         Check::new(AREA, "keys match whatever their case, and null is no value", lenient_json),
         Check::new(AREA, "filters are read in both forms, and unknown ones refused", filters),
+        Check::new(AREA, "characters that should have been escaped are taken as they are", unescaped),
         Check::new(AREA, "swarm routes say that this is no manager", no_swarm),
         Check::new(AREA, "the client's version command sees both sides", client_version),
         Check::new(AREA, "one connection serves several requests", keep_alive),
@@ -110,6 +113,49 @@ fn every_version(scope: &Scope<'_>) -> Result<()> {
     same("without a version", scope.api("GET", "/containers/json")?.status, 200)
 }
 
+/// Asks for everything that has a shape; whoever watches the answers knows what each version's has to hold.
+fn every_shape(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("shaped", &["--expose", "80", "--label", "a=b"], &["sleep", "60"])?;
+    let network = scope.name("shapes");
+    let made = scope.api_json("POST", "/networks/create", &json!({ "Name": network }))?.expect(201);
+    let asked = made.and_then(|_| ask_for_shapes(scope, &name, &network));
+    scope.api("DELETE", &format!("/networks/{network}"))?.expect(204)?;
+    asked
+}
+
+fn ask_for_shapes(scope: &Scope<'_>, name: &str, network: &str) -> Result<()> {
+    let exec = json!({ "Cmd": ["true"], "AttachStdout": true });
+    let exec = scope.api_json("POST", &format!("/containers/{name}/exec"), &exec)?.expect(201)?.json()?;
+    let exec = exec["Id"].as_str().unwrap_or_default();
+    let image = BUSYBOX;
+    for minor in 24..=scope.engine.api.1 {
+        for path in [
+            "info",
+            "version",
+            "containers/json?all=1&size=1",
+            "images/json?shared-size=1",
+            "images/json?manifests=1",
+            "networks",
+            "volumes",
+            "system/df",
+            "events?since=1&until=2",
+            "plugins",
+            &format!("containers/{name}/json?size=1"),
+            &format!("containers/{name}/stats?stream=0&one-shot=1"),
+            &format!("containers/{name}/top"),
+            &format!("containers/{name}/changes"),
+            &format!("exec/{exec}/json"),
+            &format!("images/{image}/json?manifests=1"),
+            &format!("images/{image}/history"),
+            &format!("networks/{network}"),
+        ] {
+            let path = format!("/v1.{minor}/{path}");
+            same(&path, scope.api("GET", &path)?.status, 200)?;
+        }
+    }
+    Ok(())
+}
+
 fn wrong_versions(scope: &Scope<'_>) -> Result<()> {
     let newest = scope.engine.version["ApiVersion"].as_str().unwrap_or_default();
     let oldest = scope.engine.version["MinAPIVersion"].as_str().unwrap_or_default();
@@ -196,6 +242,18 @@ fn filters(scope: &Scope<'_>) -> Result<()> {
     says("unknown filter", &answer.message(), "invalid filter 'nope'")?;
     scope.since_new_engines("it calls a broken filter its own error")?;
     same("broken filter", scope.api("GET", "/containers/json?filters=%7Bnope")?.status, 400)
+}
+
+/// What curl sends when it is given the JSON of a filter as it is.
+fn unescaped(scope: &Scope<'_>) -> Result<()> {
+    for target in [
+        r#"/containers/json?filters={"name":["^nobody$"]}"#,
+        r#"/v1.44/containers/json?filters={"name":{"no|<b>\\w`ody":true}}"#,
+    ] {
+        let answer = scope.api("GET", target)?.expect(200)?;
+        same(target, answer.text().trim_end(), "[]")?;
+    }
+    Ok(())
 }
 
 fn no_swarm(scope: &Scope<'_>) -> Result<()> {

@@ -18,6 +18,7 @@ pub mod listener;
 pub mod negotiate;
 pub mod presence;
 pub mod query;
+pub mod raw_target;
 pub mod reply;
 pub mod request_body;
 pub mod router;

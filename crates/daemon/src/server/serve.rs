@@ -16,6 +16,7 @@ use super::dispatch::{Client, Dispatcher};
 use super::legacy_hijack::LegacyHijack;
 use super::listener::Listener;
 use super::presence::Presence;
+use super::raw_target;
 use super::stream::{Protocol, Stream};
 
 /// Most bytes of a request's head, and of what is read ahead of a body. Go's server takes a megabyte.
@@ -153,6 +154,7 @@ async fn meet(socket: Socket, tls: Option<TlsAcceptor>) -> Option<Met> {
     };
     match timeout(HEAD_TIMEOUT, stream.recognize()).await {
         Ok(Ok((protocol, begun))) => {
+            let begun = if protocol == Protocol::Http1 { raw_target::escape(begun) } else { begun };
             let client = Client { presence, certificates: stream.certificates() };
             Some(Met { client, stream, protocol, begun })
         }

@@ -30,6 +30,9 @@ pub enum Protocol {
     Http2,
 }
 
+/// The longest first line that is looked at.
+const LONGEST_LINE: usize = 16 << 10;
+
 impl Stream {
     /// The certificates that the other side has shown, its own first; DER.
     pub fn certificates(&self) -> Arc<[Vec<u8>]> {
@@ -40,8 +43,8 @@ impl Stream {
         shown.into_iter().flatten().map(|certificate| certificate.as_ref().to_vec()).collect()
     }
 
-    /// Reads until it is certain what the client speaks. What was read belongs in front of what is read later; nothing
-    /// when the client has left.
+    /// Reads until it is certain what the client speaks, and in HTTP/1.1 at least the first line, unless that is too long
+    /// for one. What was read belongs in front of what is read later; nothing when the client has left.
     pub async fn recognize(&mut self) -> io::Result<(Protocol, Vec<u8>)> {
         let mut begun = Vec::with_capacity(PREFACE.len());
         loop {
@@ -50,12 +53,25 @@ impl Stream {
             begun.extend_from_slice(&piece[..count]);
             let length = begun.len().min(PREFACE.len());
             if count == 0 || begun[..length] != PREFACE[..length] {
+                self.first_line(&mut begun).await?;
                 return Ok((Protocol::Http1, begun));
             }
             if length == PREFACE.len() {
                 return Ok((Protocol::Http2, begun));
             }
         }
+    }
+
+    async fn first_line(&mut self, begun: &mut Vec<u8>) -> io::Result<()> {
+        let mut piece = [0; 1024];
+        while !begun.is_empty() && !begun.contains(&b'\n') && begun.len() < LONGEST_LINE {
+            let count = self.read(&mut piece).await?;
+            begun.extend_from_slice(&piece[..count]);
+            if count == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
