@@ -3,6 +3,7 @@
 use crate::check::{Check, contains, same};
 use crate::scope::Scope;
 use anyhow::{Context, Result};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 const AREA: &str = "isolation";
@@ -48,6 +49,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "--security-opt seccomp=unconfined does not", seccomp_unconfined),
         Check::new(AREA, "--security-opt no-new-privileges sets the bit", no_new_privileges),
         Check::new(AREA, "masked paths are empty", masked),
+        Check::new(AREA, "inspect names the masked and the read-only paths", named),
         Check::new(AREA, "read-only paths cannot be written", read_only),
         Check::new(AREA, "/sys and its cgroups are read-only", sys),
         Check::new(AREA, "mounts have Docker's options", mounts),
@@ -194,6 +196,17 @@ fn seccomp_unconfined(scope: &Scope<'_>) -> Result<()> {
 fn no_new_privileges(scope: &Scope<'_>) -> Result<()> {
     same("default", status(scope, &[], "NoNewPrivs")?, "0")?;
     same("with the option", status(scope, &["--security-opt", "no-new-privileges"], "NoNewPrivs")?, "1")
+}
+
+fn named(scope: &Scope<'_>) -> Result<()> {
+    let confined = scope.inspect(&scope.start("confined", &[], &["true"])?)?;
+    let has = |field: &str, path: &str| {
+        confined["HostConfig"][field].as_array().is_some_and(|paths| paths.iter().any(|named| named == path))
+    };
+    same("named", (has("MaskedPaths", "/proc/kcore"), has("ReadonlyPaths", "/proc/sys")), (true, true))?;
+    let privileged = scope.inspect(&scope.start("privileged", &["--privileged"], &["true"])?)?;
+    let host = &privileged["HostConfig"];
+    same("privileged", (&host["MaskedPaths"], &host["ReadonlyPaths"]), (&Value::Null, &Value::Null))
 }
 
 fn masked(scope: &Scope<'_>) -> Result<()> {

@@ -262,6 +262,7 @@ fn defaults(config: &crate::Config, cgroup_v2: bool, mut host: HostConfig) -> Re
     host.resources.pids_limit = host.resources.pids_limit.filter(|limit| *limit > 0);
     host.resources.memory_swappiness = host.resources.memory_swappiness.filter(|value| *value != -1);
     host.log_config.config.get_or_insert_default();
+    resolve::security::name_hidden_paths(&mut host);
     Ok(host)
 }
 

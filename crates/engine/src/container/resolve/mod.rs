@@ -5,7 +5,7 @@ mod mounts;
 mod namespaces;
 mod ports;
 mod process;
-mod security;
+pub(super) mod security;
 
 use std::collections::BTreeMap;
 

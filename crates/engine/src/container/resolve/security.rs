@@ -149,6 +149,14 @@ pub(super) fn apparmor(host: &HostConfig) -> Result<Option<String>> {
     Ok(asked.filter(|profile| !profile.is_empty()).map(ToOwned::to_owned))
 }
 
+/// Names the default paths where a request names none, as Docker does: inspect shows them.
+pub(in crate::container) fn name_hidden_paths(host: &mut HostConfig) {
+    if !host.privileged {
+        host.masked_paths.get_or_insert_with(|| owned(MASKED_PATHS));
+        host.readonly_paths.get_or_insert_with(|| owned(READONLY_PATHS));
+    }
+}
+
 /// Masked and read-only paths: what the request says, or the default; none when privileged.
 pub(super) fn hidden_paths(host: &HostConfig) -> (Vec<String>, Vec<String>) {
     if host.privileged {
