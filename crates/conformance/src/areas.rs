@@ -36,6 +36,9 @@ mod websocket;
 // What the machine decides.
 mod confinement;
 
+// What others count and expect.
+mod measured;
+
 use crate::check::Check;
 use crate::engine::Engine;
 
@@ -73,6 +76,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         hangs::checks,
     ];
     areas.push(confinement::checks);
+    areas.push(measured::checks);
     if engine.program.is_some() {
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
         areas.push(doors::checks);
