@@ -2,6 +2,7 @@
 
 mod attach;
 mod bundles;
+mod cdi;
 mod commit;
 mod content;
 mod doors;
@@ -60,6 +61,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         isolation::checks,
         limits::checks,
         links::checks,
+        cdi::checks,
         runtimes::checks,
         network::checks,
         sharing::checks,

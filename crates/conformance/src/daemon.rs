@@ -56,6 +56,12 @@ impl Setup {
         self.directory.join("exec")
     }
 
+    /// `--cdi-spec-dir`.
+    #[must_use]
+    pub fn device_descriptions(&self) -> PathBuf {
+        self.directory.join("cdi")
+    }
+
     fn log(&self) -> PathBuf {
         self.directory.join("daemon.log")
     }
@@ -75,6 +81,9 @@ impl Setup {
             command.arg("--add-runtime").arg(format!("{name}={}", self.peer(name, program)?.display()));
         }
         command.args(["--add-runtime", "missing=/no/such/runtime"]);
+        if self.flavour == Flavour::Berth {
+            command.arg("--cdi-spec-dir").arg(self.device_descriptions());
+        }
         self.send_output_to_log(&mut command)?;
         Ok(command)
     }

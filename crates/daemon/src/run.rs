@@ -153,7 +153,8 @@ async fn serve(source: Source, config: Config, logging: &Logging) -> Result<(), 
         }
     }
     tell_manager("STOPPING=1");
-    tracing::info!("stopping; containers run on");
+    let stops = !running.config.engine.live_restore;
+    tracing::info!("stopping; containers {}", if stops { "are stopped" } else { "run on" });
     // The receivers live as long as `serving` does.
     let _ = stop.send(true);
     let patience = running.config.shutdown_timeout;
@@ -163,6 +164,12 @@ async fn serve(source: Source, config: Config, logging: &Logging) -> Result<(), 
             tracing::warn!(seconds = patience.as_secs(), "requests under way did not end in time");
         }
         () = signals.stop() => tracing::warn!("told to stop again: not waiting for requests under way"),
+    }
+    if stops {
+        tokio::select! {
+            () = engine::container::shutdown::stop_all(&running.engine, patience) => {}
+            () = signals.stop() => tracing::warn!("told to stop again: not waiting for containers"),
+        }
     }
     engine::close(&running.engine).await;
     Ok(())

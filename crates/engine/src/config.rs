@@ -76,6 +76,10 @@ pub struct Config {
     pub max_concurrent_uploads: u32,
     /// How often a layer's download is tried.
     pub max_download_attempts: u32,
+    /// Where descriptions of devices are, later ones before earlier ones; empty: nobody can name devices.
+    pub cdi_spec_dirs: Vec<PathBuf>,
+    /// Containers run on when the daemon ends; else they are stopped.
+    pub live_restore: bool,
     /// OCI runtimes beside our own, by name.
     pub runtimes: BTreeMap<String, OciRuntime>,
     /// The runtime of containers that do not say: a name of these, or one of ours.
@@ -153,6 +157,11 @@ impl CgroupDriver {
 }
 
 impl Config {
+    /// The directories with descriptions of devices that count; none when the feature is switched off.
+    pub(crate) fn device_descriptions(&self) -> &[PathBuf] {
+        if self.features.get("cdi") == Some(&false) { &[] } else { &self.cdi_spec_dirs }
+    }
+
     /// The runtime of a name; `None` for our own.
     pub(crate) fn runtime(&self, name: &str) -> Result<Option<&OciRuntime>> {
         if OWN_RUNTIMES.contains(&name) {
@@ -288,6 +297,8 @@ impl Default for Config {
             max_concurrent_downloads: 3,
             max_concurrent_uploads: 5,
             max_download_attempts: 5,
+            cdi_spec_dirs: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec(),
+            live_restore: true,
             runtimes: BTreeMap::new(),
             default_runtime: OWN_RUNTIMES[0].to_owned(),
             warnings: Vec::new(),

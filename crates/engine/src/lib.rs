@@ -5,6 +5,7 @@
 
 mod apparmor;
 mod boot;
+mod cdi;
 mod config;
 pub mod container;
 mod descriptor;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use api::plugin::PluginsInfo;
 use api::system::{
-    AddressPool, Commit, ComponentVersion, FirewallInfo, Info, PlatformInfo, Runtime, SwarmInfo, Version,
+    AddressPool, Commit, ComponentVersion, DeviceInfo, FirewallInfo, Info, PlatformInfo, Runtime, SwarmInfo,
+    Version,
 };
 
 use crate::config::SeccompProfile;
@@ -102,8 +103,12 @@ pub async fn info(engine: &Engine) -> Result<Info> {
     let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
     let id = id(engine)?;
     let owned = engine.clone();
-    let images = crate::blocking(move || crate::images::count(&owned)).await?;
     let config = engine.current();
+    let told = std::sync::Arc::clone(&config);
+    let (images, devices) = crate::blocking(move || {
+        Ok((crate::images::count(&owned)?, crate::cdi::Catalog::read(told.device_descriptions())))
+    })
+    .await?;
     Ok(Info {
         images,
         id,
@@ -149,7 +154,7 @@ pub async fn info(engine: &Engine) -> Result<Info> {
         runtimes: runtimes(&config),
         default_runtime: config.default_runtime.clone(),
         swarm: SwarmInfo::default(),
-        live_restore_enabled: true,
+        live_restore_enabled: config.live_restore,
         init_binary: "docker-init".to_owned(),
         containerd_commit: Commit::default(),
         runc_commit: Commit { id: BERTH_VERSION.to_owned() },
@@ -157,7 +162,12 @@ pub async fn info(engine: &Engine) -> Result<Info> {
         security_options: security_options(engine),
         default_address_pools: vec![AddressPool { base: "172.17.0.0/12".to_owned(), size: 16 }],
         firewall_backend: Some(FirewallInfo { driver: "nftables".to_owned(), info: Vec::new() }),
-        warnings: config.warnings.clone(),
+        cdi_spec_dirs: config.device_descriptions().iter().map(|path| path.display().to_string()).collect(),
+        discovered_devices: devices
+            .names()
+            .map(|name| DeviceInfo { source: crate::cdi::DRIVER.to_owned(), id: name.clone() })
+            .collect(),
+        warnings: config.warnings.iter().chain(&devices.problems).cloned().collect(),
         ..Info::default()
     })
 }

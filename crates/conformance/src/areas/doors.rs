@@ -21,6 +21,12 @@ pub(crate) fn checks() -> Vec<Check> {
             reload,
         )
         .alone(),
+        Check::new(
+            AREA,
+            "live-restore: false stops containers with the daemon, and policies start them",
+            stops,
+        )
+        .alone(),
         Check::new(AREA, "SIGUSR1 writes down what the daemon does", dump).alone(),
         Check::new(AREA, "TLS lets in who has a certificate of the CA", tls).alone(),
         Check::new(AREA, "figures are served to Prometheus", figures).alone(),
@@ -96,6 +102,34 @@ fn reload(scope: &Scope<'_>) -> Result<()> {
         down"#;
     let output = in_a_box(scope, script)?.expect_code(0)?;
     let expected = "[a=1] false\n[a=2] true\n[a=2] true\nreload [\"a=2\"] true\n1\n";
+    same(&output.stderr.clone(), output.stdout, expected)
+}
+
+fn stops(scope: &Scope<'_>) -> Result<()> {
+    let script = r#"
+        mkdir -p root/bin; cp "$bb" root/bin/busybox
+        for name in sh sleep; do ln -s busybox root/bin/$name; done
+        echo '{"live-restore":false}' > c.json
+        begin() { up --config-file $dir/c.json --bridge none --cgroup-parent /berth-check-$(basename $dir); }
+        states() { "$d" ps -a --format '{{.Names}} {{.State}}' | sort; }
+        begin
+        "$d" info --format '{{.LiveRestoreEnabled}}'
+        tar -C root -c . | "$d" import - bb > /dev/null
+        make() { name=$1; shift; "$d" run -d --net none --stop-timeout 1 --name $name "$@" > /dev/null; }
+        make polite bb sh -c 'trap "exit 7" TERM; while :; do sleep 0.1; done'
+        make deaf bb sleep 4242
+        make kept --restart unless-stopped bb sleep 4242
+        make stopped --restart unless-stopped bb sleep 4242
+        "$d" stop stopped > /dev/null
+        states; down
+        "$bb" pgrep -f 'sleep 4242' || echo nobody
+        grep -c 'containers are stopped' log
+        begin; states
+        "$d" inspect --format '{{.State.ExitCode}}' polite deaf
+        "$d" rm -f polite deaf kept stopped > /dev/null; down"#;
+    let output = in_a_box(scope, script)?.expect_code(0)?;
+    let expected = "false\ndeaf running\nkept running\npolite running\nstopped exited\nnobody\n1\n\
+        deaf exited\nkept running\npolite exited\nstopped exited\n7\n137\n";
     same(&output.stderr.clone(), output.stdout, expected)
 }
 

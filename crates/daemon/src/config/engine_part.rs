@@ -1,7 +1,7 @@
 //! What the engine is told: directories, the default network, and defaults for new containers.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use api::host_config::Ulimit;
 use engine::SeccompProfile;
@@ -25,6 +25,11 @@ pub(super) fn resolve(
     Ok(engine::Config {
         default_runtime: runtimes_part::default_runtime(settings, &runtimes)?,
         runtimes,
+        cdi_spec_dirs: match settings.all("cdi-spec-dir") {
+            [] => default.cdi_spec_dirs,
+            given => given.iter().filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
+        },
+        live_restore: settings.last("live-restore") != Some("false"),
         data_root: absolute(settings, "data-root", resolve::DEFAULT_DATA_ROOT)?,
         exec_root: absolute(settings, "exec-root", resolve::DEFAULT_EXEC_ROOT)?,
         cgroup_driver: cgroup_driver(settings)?,

@@ -117,7 +117,14 @@ pub const FLAGS: &[Flag] = &[
         "Interface of the default network (default docker0); none for no default network",
     ),
     flag("bridge-accept-fwmark", "", "bridge-accept-fwmark", Text, FIREWALL, ""),
-    flag("cdi-spec-dir", "", "cdi-spec-dirs", List, No("CDI devices are not implemented yet"), ""),
+    flag(
+        "cdi-spec-dir",
+        "",
+        "cdi-spec-dirs",
+        List,
+        Yes,
+        "Directory with descriptions of devices (default /etc/cdi and /var/run/cdi)",
+    ),
     flag(
         "cgroup-parent",
         "",
@@ -320,7 +327,14 @@ pub const FLAGS: &[Flag] = &[
     flag("iptables", "", "iptables", Switch, Only("true"), ""),
     flag("ipv6", "", "ipv6", Switch, Yes, "IPv6 on the default bridge"),
     flag("label", "", "labels", List, Yes, "Label of the daemon, shown by info"),
-    flag("live-restore", "", "live-restore", Switch, Yes, "Accepted: containers always outlive the daemon"),
+    flag(
+        "live-restore",
+        "",
+        "live-restore",
+        Switch,
+        Yes,
+        "Containers outlive the daemon (default true); false stops them when it ends",
+    ),
     flag(
         "log-driver",
         "",

@@ -75,7 +75,7 @@ pub fn attributes(config: &Config) -> BTreeMap<String, String> {
         ("features", format!("map[{}]", features.join(" "))),
         ("insecure-registries", list(&engine.insecure_registries)),
         ("labels", list(&engine.labels)),
-        ("live-restore", "true".to_owned()),
+        ("live-restore", engine.live_restore.to_string()),
         ("max-concurrent-downloads", engine.max_concurrent_downloads.to_string()),
         ("max-concurrent-uploads", engine.max_concurrent_uploads.to_string()),
         ("max-download-attempts", engine.max_download_attempts.to_string()),

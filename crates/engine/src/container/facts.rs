@@ -13,6 +13,7 @@ use super::plan::{FoundDevice, StartFacts};
 use super::record::Record;
 use super::spec::{ContainerSpec, DeviceSpec, MountSource, Share};
 use super::user;
+use crate::cdi::{self, Catalog, Edits, Node};
 use crate::engine::Engine;
 use crate::{Error, Result};
 use runtime::seccomp::Architecture;
@@ -62,6 +63,7 @@ pub(crate) fn gather(engine: &Engine, record: &Record, layers: &[PathBuf]) -> Re
         user: who.user,
         home: who.home,
         linked: super::links::environment(engine, record, true)?,
+        edits: named_devices(engine, record)?,
         devices: if spec.privileged { all_devices()? } else { asked_devices(&spec.devices)? },
         block_devices: block_devices(spec)?,
         donors: donors(engine, spec)?,
@@ -101,6 +103,7 @@ pub(crate) fn gather_exec(engine: &Engine, record: &Record, pid: i32, text: &str
         user: who.user,
         home: who.home,
         linked: super::links::environment(engine, record, false)?,
+        edits: Edits::default(),
         devices: Vec::new(),
         block_devices: BTreeMap::new(),
         donors: BTreeMap::new(),
@@ -131,6 +134,41 @@ fn donors(engine: &Engine, spec: &ContainerSpec) -> Result<BTreeMap<String, i32>
         }
     }
     Ok(pids)
+}
+
+/// What the devices need that the container asks for by name.
+fn named_devices(engine: &Engine, record: &Record) -> Result<Edits> {
+    let config = engine.current();
+    let (directories, requests) =
+        (config.device_descriptions(), record.host_config.resources.device_requests.as_deref());
+    let names = cdi::wanted(requests.unwrap_or_default(), !directories.is_empty())?;
+    if names.is_empty() {
+        return Ok(Edits::default());
+    }
+    let mut edits = Catalog::read(directories).edits(&names)?;
+    edits.device_nodes.iter_mut().try_for_each(complete)?;
+    Ok(edits)
+}
+
+/// Takes what a description leaves out from the device of the host.
+fn complete(node: &mut Node) -> Result<()> {
+    if !node.kind.is_empty() && (node.major != 0 || node.kind == "p") {
+        return Ok(());
+    }
+    let path = if node.host_path.is_empty() { &node.path } else { &node.host_path };
+    let failed = |words: &str| {
+        Error::system(format!(
+            "CDI device injection failed: failed to stat CDI host device {path:?}: {words}"
+        ))
+    };
+    let found = device(Path::new(path), &node.path, "").map_err(|error| failed(&error.message))?;
+    let found = found.ok_or_else(|| failed("it is no device"))?.node;
+    if !node.kind.is_empty() && node.kind != found.kind {
+        return Err(failed(&format!("it is of type {}, not {}", found.kind, node.kind)));
+    }
+    (node.kind, node.major, node.minor) = (found.kind, found.major, found.minor);
+    node.file_mode = node.file_mode.or(found.file_mode);
+    Ok(())
 }
 
 /// A node for a device file, if it is one.

@@ -34,6 +34,7 @@ pub mod remove;
 pub mod rename;
 pub mod resize;
 mod resolve;
+pub mod shutdown;
 pub mod signal;
 pub mod spec;
 pub mod start;

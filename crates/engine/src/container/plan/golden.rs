@@ -59,6 +59,7 @@ fn plan(request: &str) -> String {
         user: User { uid: 1000, gid: 1000, additional_gids: vec![1000], ..User::default() },
         home: "/home/me".to_owned(),
         linked: Vec::new(),
+        edits: crate::cdi::Edits::default(),
         devices: Vec::new(),
         block_devices: BTreeMap::from([("/dev/sda".to_owned(), (8, 0))]),
         donors: BTreeMap::new(),

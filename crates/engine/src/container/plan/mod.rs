@@ -18,6 +18,7 @@ use runtime::profile;
 use runtime::seccomp::Architecture;
 
 use super::spec::{ContainerSpec, ProcessSpec, Seccomp, Share};
+use crate::cdi::Edits;
 use crate::{Error, Result};
 
 /// What a start depends on beside the container itself.
@@ -39,6 +40,8 @@ pub(crate) struct StartFacts {
     pub(crate) home: String,
     /// What links add to its environment.
     pub(crate) linked: Vec<String>,
+    /// What devices need that were asked for by name.
+    pub(crate) edits: Edits,
     /// Devices to make: all of the host for a privileged container, else those asked for, with their numbers.
     pub(crate) devices: Vec<FoundDevice>,
     /// Numbers of block devices named in limits, by path.
@@ -70,7 +73,7 @@ const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 pub(crate) fn plan_spec(spec: &ContainerSpec, facts: &StartFacts) -> Result<Spec> {
     let namespaces = namespaces(spec, facts)?;
     let own_network = spec.namespaces.network == Share::Private;
-    Ok(Spec {
+    let mut document = Spec {
         oci_version: VERSION.to_owned(),
         process: Some(process(&spec.process, Some(&spec.hostname), facts)?),
         root: Some(Root { path: "/".to_owned(), readonly: spec.root.readonly }),
@@ -94,7 +97,9 @@ pub(crate) fn plan_spec(spec: &ContainerSpec, facts: &StartFacts) -> Result<Spec
             ..Linux::default()
         }),
         annotations: spec.annotations.clone(),
-    })
+    };
+    crate::cdi::apply(&mut document, &facts.edits);
+    Ok(document)
 }
 
 /// A program of the container: its own, or one that is run beside it (`hostname` is then in the environment already).

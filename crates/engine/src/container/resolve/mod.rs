@@ -10,7 +10,7 @@ pub(super) mod security;
 use std::collections::BTreeMap;
 
 use api::config::Config;
-use api::host_config::HostConfig;
+use api::host_config::{DeviceRequest, HostConfig};
 
 use super::logging;
 use super::spec::{ContainerSpec, LogSpec, MountSpec, RootSource, RootSpec};
@@ -111,8 +111,12 @@ fn refuse_unsupported(host: &HostConfig, facts: &Facts<'_>) -> Result<()> {
     if !host.runtime.is_empty() {
         facts.config.runtime(&host.runtime)?;
     }
-    if host.resources.device_requests.as_ref().is_some_and(|list| !list.is_empty()) {
-        return Err(Error::invalid("device requests (--gpus, CDI) are not supported yet"));
+    // Whether there is such a device is found out at each start.
+    let both = |request: &DeviceRequest| {
+        request.count != 0 && request.device_ids.as_ref().is_some_and(|ids| !ids.is_empty())
+    };
+    if host.resources.device_requests.iter().flatten().any(both) {
+        return Err(Error::invalid("cannot set both Count and DeviceIDs on device request"));
     }
     if let Some(unknown) = host.storage_opt.keys().find(|key| !key.eq_ignore_ascii_case("size")) {
         return Err(Error::invalid(format!("Unknown option {unknown}")));
