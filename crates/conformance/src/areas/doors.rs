@@ -122,9 +122,9 @@ fn stops(scope: &Scope<'_>) -> Result<()> {
         make stopped --restart unless-stopped bb sleep 4242
         "$d" stop stopped > /dev/null
         states; down
-        "$bb" pgrep -f 'sleep 4242' || echo nobody
+        grep -lz '^4242$' /proc/[0-9]*/cmdline 2>/dev/null || echo nobody
         grep -c 'containers are stopped' log
-        begin; states
+        begin; for i in $(seq 200); do states | grep -q 'kept running' && break; sleep 0.05; done; states
         "$d" inspect --format '{{.State.ExitCode}}' polite deaf
         "$d" rm -f polite deaf kept stopped > /dev/null; down"#;
     let output = in_a_box(scope, script)?.expect_code(0)?;
