@@ -42,13 +42,15 @@ impl Access {
     /// All three.
     pub const ALL: Self = Self(7);
 
-    /// Parses letters of `r`, `w` and `m`, at least one.
+    /// Parses letters of `r`, `w` and `m`, at least one. An `a` beside them says nothing: configurations that have it
+    /// come from the form of v1 (`a *:* rwm`), and runc passes over it.
     #[must_use]
     pub fn parse(letters: &str) -> Option<Self> {
         let bits = letters.chars().try_fold(0, |bits, letter| match letter {
             'm' => Some(bits | Self::MAKE.0),
             'r' => Some(bits | Self::READ.0),
             'w' => Some(bits | Self::WRITE.0),
+            'a' => Some(bits),
             _ => None,
         })?;
         (bits != 0).then_some(Self(bits))

@@ -16,7 +16,7 @@ pub struct Entrance(Vec<(OwnedFd, PathBuf)>);
 
 impl Cgroup {
     /// Opens the way in for a process that is about to be made; `None` on v2, where it is made inside the group
-    /// ([`clone_fd`](Self::clone_fd)).
+    /// ([`clone_fd`](Self::clone_fd)), as it is in a v2 tree beside those of v1.
     pub fn entrance(&self) -> Result<Option<Entrance>> {
         if self.version() == Version::V2 {
             return Ok(None);

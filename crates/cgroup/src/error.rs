@@ -45,6 +45,9 @@ pub enum Error {
         /// Some of the processes.
         pids: Vec<u32>,
     },
+    /// A group is there that is frozen.
+    #[error("container's cgroup unexpectedly frozen: {0:?}")]
+    Frozen(PathBuf),
     /// The kernel did not get there in time.
     #[error("cgroup {path:?} did not become {state} within {millis} ms")]
     TimedOut {

@@ -44,6 +44,9 @@ pub struct CpuFacts {
     pub period: u64,
     /// Saved time; `None` where the kernel cannot save any (before 5.14).
     pub burst: Option<u64>,
+    /// Time for real-time processes and the length of its period, on a v1 group whose kernel has them; gathered when both
+    /// are to be set.
+    pub realtime: Option<(i64, u64)>,
 }
 
 /// Where weights of block devices are written.
@@ -63,7 +66,7 @@ pub enum Weights {
 impl Default for CpuFacts {
     /// A group as the kernel makes it.
     fn default() -> Self {
-        Self { quota: None, period: 100_000, burst: Some(0) }
+        Self { quota: None, period: 100_000, burst: Some(0), realtime: None }
     }
 }
 
@@ -88,6 +91,11 @@ impl Facts {
         let bandwidth = cpu.quota.is_some() || cpu.period.is_some() || cpu.burst.is_some();
         if let (true, Some(dir)) = (bandwidth, group.dir(Controller::Cpu)) {
             facts.cpu = facts.gather_cpu(dir)?;
+        }
+        if let (Some(_), Some(_), Some(dir)) =
+            (cpu.realtime_period, cpu.realtime_runtime, group.dir(Controller::Cpu))
+        {
+            facts.cpu.realtime = gather_realtime(dir)?;
         }
         if limits.blkio.weight.is_some() || !limits.blkio.device_weights.is_empty() {
             facts.weights = group.dir(Controller::Blkio).and_then(|dir| facts.find_weights(dir));
@@ -142,7 +150,7 @@ impl Facts {
             "-1" | "max" => None,
             value => Some(number(dir, "cpu.max", value)?),
         };
-        Ok(CpuFacts { quota, period: number(dir, "cpu.max", &period)?, burst })
+        Ok(CpuFacts { quota, period: number(dir, "cpu.max", &period)?, burst, realtime: None })
     }
 
     fn find_weights(&self, dir: &Dir) -> Option<Weights> {
@@ -156,6 +164,14 @@ impl Facts {
             Version::V2 => find("io.bfq.weight", "io.weight", Weights::Cost),
         }
     }
+}
+
+/// Real-time time and its period; `None` where the kernel has none.
+fn gather_realtime(dir: &Dir) -> Result<Option<(i64, u64)>> {
+    let file = "cpu.rt_runtime_us";
+    let Some(runtime) = text_if_present(dir, file)? else { return Ok(None) };
+    let malformed = |_| Error::Malformed { file: dir.path().join(file), line: runtime.trim().to_owned() };
+    Ok(Some((runtime.trim().parse().map_err(malformed)?, read(dir, "cpu.rt_period_us")?)))
 }
 
 /// Whether BFQ takes weights for single devices: v1 has a file for them, v2 then prints `default 100`, not `100`.

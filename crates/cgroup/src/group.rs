@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use linux::dir::Dir;
 
 use crate::error::MAX_DEPTH;
-use crate::make::{Found, make_branch, own_controllers, renew};
+use crate::make::{Found, make_branch, own_controllers, renew, renew_unfrozen};
 use crate::{CgroupPath, Controller, Error, Hierarchy, Result, Version};
 
 /// The longest control file that is read, in bytes.
@@ -28,6 +28,8 @@ pub struct Cgroup {
 #[derive(Debug)]
 pub(crate) struct Branch {
     pub(crate) controllers: Vec<Controller>,
+    /// Whether it is in the v2 tree beside those of v1.
+    pub(crate) beside: bool,
     pub(crate) parent: Dir,
     pub(crate) dir: Dir,
 }
@@ -39,6 +41,11 @@ impl Cgroup {
     /// stays; where that is not permitted it is thawed and taken as it is.
     pub fn create(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Self> {
         Self::make(hierarchy, path, renew)
+    }
+
+    /// As [`create`](Self::create), but refuses a group that is frozen: somebody else may be waiting to thaw it.
+    pub fn create_unfrozen(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Self> {
+        Self::make(hierarchy, path, renew_unfrozen)
     }
 
     /// As [`create`](Self::create), but takes a group that has processes as well: somebody else made it for us.
@@ -77,7 +84,7 @@ impl Cgroup {
             let Some(parent) = parent else { continue };
             let Some(dir) = absent_as_none(parent.open_dir(path.name()))? else { continue };
             let controllers = own_controllers(hierarchy.version(), tree, &dir)?;
-            branches.push(Branch { controllers, parent, dir });
+            branches.push(Branch { controllers, beside: tree.beside, parent, dir });
         }
         let exists = !branches.is_empty();
         Ok(exists.then(|| Self { version: hierarchy.version(), path: path.clone(), branches }))
@@ -100,19 +107,52 @@ impl Cgroup {
         self.branches.iter().flat_map(|branch| branch.controllers.iter().copied())
     }
 
-    /// The directory of the group, for clone3(2) with CLONE_INTO_CGROUP; only on v2.
+    /// The directory of the group in the v2 tree, for clone3(2) with CLONE_INTO_CGROUP; also of one beside those of v1.
     #[must_use]
     pub fn clone_fd(&self) -> Option<BorrowedFd<'_>> {
-        match self.version {
-            Version::V2 => self.branches.first().map(|branch| branch.dir.as_fd()),
-            Version::V1 => None,
-        }
+        let unified = |branch: &&Branch| self.version == Version::V2 || branch.beside;
+        self.branches.iter().find(unified).map(|branch| branch.dir.as_fd())
     }
 
     /// The group's directories, to be bound into a container: for each one its controllers (none for a v1 tree that
-    /// only has a name).
+    /// only has a name). The v2 tree beside those of v1 is not among them.
     pub fn directories(&self) -> impl Iterator<Item = (&[Controller], &Dir)> {
-        self.branches.iter().map(|branch| (branch.controllers.as_slice(), &branch.dir))
+        let branches = self.branches.iter().filter(|branch| !branch.beside);
+        branches.map(|branch| (branch.controllers.as_slice(), &branch.dir))
+    }
+
+    /// The same group, but a group below it in the tree of a controller (on v1 also by `name=…` or `systemd`), or in
+    /// all trees when none is named.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a controller that is not there or a path that leaves the group, and the call that failed
+    /// for a group that is not there.
+    pub fn narrow(mut self, controller: Option<&str>, below: &str) -> Result<Self> {
+        if below.split('/').any(|name| name == "..") {
+            let what = format!("bad sub cgroup path: {below}");
+            return Err(Error::Invalid { what, reason: ".. is not a sub cgroup path".to_owned() });
+        }
+        let names: Vec<&str> = below.split('/').filter(|name| !name.is_empty() && *name != ".").collect();
+        let below = names.join("/");
+        let named = |branch: &&mut Branch| match controller {
+            Some("systemd" | "name=systemd") => branch.controllers.is_empty() && !branch.beside,
+            Some(name) => branch.controllers.iter().any(|controller| controller.name() == name),
+            None => true,
+        };
+        let mut found = false;
+        for branch in self.branches.iter_mut().filter(named) {
+            found = true;
+            if !below.is_empty() {
+                branch.dir = branch.dir.open_dir(&below)?;
+            }
+        }
+        match controller.filter(|_| !found) {
+            Some(name) => {
+                let what = format!("unknown controller {name}");
+                Err(Error::Invalid { what, reason: "the container has no group of it".to_owned() })
+            }
+            None => Ok(self),
+        }
     }
 
     /// Moves a process, with all its threads, into the group in every tree.

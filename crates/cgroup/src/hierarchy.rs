@@ -83,9 +83,11 @@ pub struct Tree {
     pub own: Vec<String>,
     /// Whether the mount is read-only.
     pub read_only: bool,
+    /// Whether it is the v2 tree that is mounted beside those of v1, and holds no controllers then.
+    pub beside: bool,
 }
 
-/// The mounted trees that hold controllers: several on v1, one on v2.
+/// The mounted trees: on v1 several, and after them the v2 tree if one is mounted beside them; one on v2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
     version: Version,
@@ -112,7 +114,7 @@ impl Hierarchy {
     /// (cgroups(7)); the controllers of a v2 tree are not in them and are left empty.
     pub fn parse(mountinfo: &str, self_cgroup: &str) -> Result<Self> {
         let mut trees: Vec<Tree> = Vec::new();
-        let mut unified = None;
+        let (mut unified, mut seen) = (None, Vec::new());
         for mount in mount_table::entries(mountinfo) {
             match mount.kind {
                 "cgroup2" if unified.is_none() => {
@@ -129,8 +131,8 @@ impl Hierarchy {
                         })
                     });
                     let tree = tree(mount, controllers, own);
-                    let known = trees.iter().any(|known| known.controllers == tree.controllers);
-                    if !known {
+                    if !seen.contains(&(tree.controllers.clone(), name)) {
+                        seen.push((tree.controllers.clone(), name));
                         trees.push(tree);
                     }
                 }
@@ -138,6 +140,8 @@ impl Hierarchy {
             }
         }
         if trees.iter().any(|tree| !tree.controllers.is_empty()) {
+            // Without controllers, but its groups are joined as well: what is in them is found by them.
+            trees.extend(unified.filter(|tree| !tree.read_only).map(|tree| Tree { beside: true, ..tree }));
             return Ok(Self { version: Version::V1, trees });
         }
         let tree = unified.ok_or(Error::NotMounted)?;
@@ -226,7 +230,7 @@ fn tree(mount: Entry<'_>, controllers: Vec<Controller>, own: &str) -> Tree {
     let own =
         if names.clone().any(|name| name == "..") { Vec::new() } else { names.map(str::to_owned).collect() };
     let read_only = mount.flags.split(',').any(|flag| flag == "ro");
-    Tree { controllers, mount_point: mount.mount_point, own, read_only }
+    Tree { controllers, mount_point: mount.mount_point, own, read_only, beside: false }
 }
 
 /// The path of the first line of `/proc/self/cgroup` whose hierarchy number and controllers fit.

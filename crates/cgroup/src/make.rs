@@ -2,7 +2,7 @@
 
 use linux::dir::Dir;
 
-use crate::group::{Branch, pids_below, remove_below, text};
+use crate::group::{Branch, pids_below, remove_below, text, text_if_present};
 use crate::hierarchy::unified_controllers;
 use crate::{CgroupPath, Controller, Error, Result, Tree, Version};
 
@@ -25,7 +25,7 @@ pub(crate) fn make_branch(version: Version, tree: &Tree, path: &CgroupPath, foun
         }
         if last {
             let controllers = own_controllers(version, tree, &dir)?;
-            return Ok(Branch { controllers, parent, dir });
+            return Ok(Branch { controllers, beside: tree.beside, parent, dir });
         }
         parent = dir;
     }
@@ -34,6 +34,9 @@ pub(crate) fn make_branch(version: Version, tree: &Tree, path: &CgroupPath, foun
 
 /// What is done about a group that was there before: given its parent, its name and itself.
 pub(crate) type Found = fn(&Dir, &str, Dir) -> Result<Dir>;
+
+/// The files that say whether a group is frozen, and what they say when it is not.
+const FREEZERS: [(&str, &str); 2] = [("freezer.state", "THAWED"), ("cgroup.freeze", "0")];
 
 /// Makes a group anew that was there before; fails when it has processes, in itself or below.
 pub(crate) fn renew(parent: &Dir, name: &str, dir: Dir) -> Result<Dir> {
@@ -45,12 +48,22 @@ pub(crate) fn renew(parent: &Dir, name: &str, dir: Dir) -> Result<Dir> {
         parent.make_dir(name, 0o755)?;
         return Ok(parent.open_dir(name)?);
     }
-    for (file, thawed) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+    for (file, thawed) in FREEZERS {
         if dir.has(file) {
             dir.write(file, thawed.as_bytes())?;
         }
     }
     Ok(dir)
+}
+
+/// As [`renew`], but fails when it is frozen.
+pub(crate) fn renew_unfrozen(parent: &Dir, name: &str, dir: Dir) -> Result<Dir> {
+    for (file, thawed) in FREEZERS {
+        if text_if_present(&dir, file)?.is_some_and(|state| state.trim() != thawed) {
+            return Err(Error::Frozen(dir.path().to_owned()));
+        }
+    }
+    renew(parent, name, dir)
 }
 
 /// Turns on every available controller for the groups below a v2 group.

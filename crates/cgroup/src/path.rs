@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Error, Result};
+use crate::{Error, Hierarchy, Result};
 
 /// The longest path taken, in bytes.
 const MAX_LENGTH: usize = 2048;
@@ -57,6 +57,23 @@ impl CgroupPath {
         let mut child = self.clone();
         child.components.push(name.to_owned());
         Ok(child)
+    }
+
+    /// Whether the caller may make a group here: in every tree, who may not is told so by the first directory that is
+    /// there (EACCES, EPERM or EROFS).
+    pub fn may_be_made(&self, hierarchy: &Hierarchy) -> Result<()> {
+        for tree in hierarchy.trees() {
+            let mut directory = tree.mount_point.clone();
+            for name in tree.names(self) {
+                let next = directory.join(name);
+                if !next.is_dir() {
+                    break;
+                }
+                directory = next;
+            }
+            linux::file::may_write(&directory)?;
+        }
+        Ok(())
     }
 
     /// Whether it is to be taken from the caller's own group.

@@ -143,6 +143,16 @@ pub fn namespace_kind(fd: impl AsFd) -> Result<u64> {
 /// The type of devpts, the file system of terminals.
 pub const DEVPTS: i64 = 0x1cd1;
 
+/// Whether the caller may make entries in a directory.
+///
+/// # Errors
+/// The `faccessat2` call: EACCES, EPERM or EROFS.
+pub fn may_write(path: &std::path::Path) -> Result<()> {
+    use rustix::fs::{Access, AtFlags, CWD};
+    rustix::fs::accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+        .named(|| format!("faccessat2({path:?}, W_OK|X_OK, AT_EACCESS)"))
+}
+
 /// The room on the file system of an open file.
 pub fn space(fd: impl AsFd) -> Result<Space> {
     let facts = rustix::fs::fstatvfs(&fd).named(|| call("fstatvfs", &fd))?;

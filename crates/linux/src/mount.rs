@@ -218,6 +218,13 @@ pub fn move_over_root(mount: impl AsFd) -> Result<()> {
     set_working_dir(Path::new("/"))
 }
 
+/// Makes an open directory the root of the process alone, which stays in its mount namespace.
+pub fn change_root(directory: impl AsFd) -> Result<()> {
+    set_working_dir_to(&directory)?;
+    rustix::process::chroot(".").named(|| "chroot(\".\")")?;
+    set_working_dir(Path::new("/"))
+}
+
 /// Changes the working directory to an open directory.
 pub fn set_working_dir_to(directory: impl AsFd) -> Result<()> {
     rustix::process::fchdir(&directory).named(|| format!("fchdir({})", directory.as_fd().as_raw_fd()))

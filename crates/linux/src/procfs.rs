@@ -91,6 +91,14 @@ impl Procfs {
             .named(|| format!("openat(/proc, {path:?})"))
     }
 
+    /// The root directory of a process, as a handle (O_PATH): another link that is meant to be followed.
+    pub fn root_of(&self, pid: u32) -> Result<OwnedFd> {
+        let path = format!("{pid}/root");
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.0, Path::new(&path), flags, Mode::empty())
+            .named(|| format!("openat(/proc, {path:?}, O_PATH)"))
+    }
+
     /// Opens again, for reading and writing, what a handle (O_PATH) of the calling process is.
     pub fn open_handle(&self, handle: impl AsFd) -> Result<OwnedFd> {
         let path = format!("self/fd/{}", handle.as_fd().as_raw_fd());

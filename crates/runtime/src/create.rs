@@ -44,12 +44,16 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
         },
         facts,
     )?;
-    if let Some(told) = request.told.take() {
-        *told = plan.to_string();
-    }
     credentials::set_dumpable(false)?;
     let filter = filter(request.spec)?;
+    if let Some(told) = request.told.take() {
+        *told = plan.to_string();
+        if let Some(filter) = &filter {
+            told.push_str(&format!("seccomp filter flags: {}\n", filter.flags.bits()));
+        }
+    }
     let state = state(request.id, request.spec, request.bundle);
+    let root_on_host = root_on_host(&plan)?;
     let (here, there) = Channel::pair()?;
     let here = Cell::new(Some(here));
     let held = matches!(request.gate, Gate::Held);
@@ -93,9 +97,32 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
         }),
         Err(error) => {
             end(child)?;
+            if let Some(root) = root_on_host {
+                // Why the container did not come to be is what is reported.
+                let _ = detach_from_host(root);
+            }
             Err(error)
         }
     }
+}
+
+/// The root that a container without a mount namespace mounts where the host sees it, and what is mounted there before.
+fn root_on_host(plan: &Plan) -> Result<Option<(&Path, u64)>> {
+    let root = plan.ops.iter().find_map(|op| match op {
+        Op::AttachRoot(RootMount::Bind(_, path), _) => Some(path.as_path()),
+        _ => None,
+    });
+    let root = root.filter(|_| plan.ops.contains(&Op::ChangeRoot));
+    Ok(root.map(|path| mount_at(path).map(|id| (path, id))).transpose()?)
+}
+
+fn mount_at(path: &Path) -> linux::Result<u64> {
+    linux::mount_table::id_of(linux::root::Root::open(path)?)
+}
+
+/// What such a container has mounted goes with it when it does not come to be.
+fn detach_from_host((path, before): (&Path, u64)) -> linux::Result<()> {
+    if mount_at(path)? == before { Ok(()) } else { mount::detach(path) }
 }
 
 /// Runs the program of a container that was created; returns when execve(2) has succeeded or failed.
@@ -270,11 +297,12 @@ fn root_mount(plan: &Plan) -> Result<Option<OwnedFd>> {
 struct ForChildren(Vec<(OwnedFd, u64)>);
 
 impl ForChildren {
-    /// `joins` are those of the plan but the user namespace.
+    /// `joins` are those of the plan but the user and the mount namespace.
     fn take(plan: &Plan, joins: &[OwnedFd], procfs: &Procfs) -> Result<Self> {
         let mut back = Self(Vec::new());
         let own = kernel::own_pid();
-        let others = plan.joins.iter().filter(|join| join.kind != namespace::USER);
+        let apart = namespace::USER | namespace::MOUNT;
+        let others = plan.joins.iter().filter(|join| join.kind & apart == 0);
         for (join, file) in others.zip(joins) {
             let name = match join.kind {
                 namespace::PID => "pid",
@@ -315,8 +343,14 @@ fn make_process(
     cgroup: Option<&cgroup::Cgroup>,
     mut inside: Inside<'_>,
 ) -> Result<Child> {
-    let user = plan.joins.iter().position(|join| join.kind == namespace::USER);
-    let user = user.map(|number| joins.remove(number));
+    let mut kinds: Vec<u64> = plan.joins.iter().map(|join| join.kind).collect();
+    let mut take = |kind| {
+        let number = kinds.iter().position(|known| *known == kind)?;
+        kinds.remove(number);
+        Some(joins.remove(number))
+    };
+    let user = take(namespace::USER);
+    inside.mounts = take(namespace::MOUNT);
     let new = if plan.time_offsets.is_empty() { plan.new } else { plan.new & !namespace::TIME };
     let procfs_inside = procfs.try_clone()?;
     inside.procfs = Some(procfs_inside);

@@ -1,7 +1,7 @@
 //! Runs one more process in a container.
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use linux::credentials;
@@ -32,6 +32,11 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
     let here = Cell::new(Some(here));
     let own_pid_namespace = procfs.namespace(kernel::own_pid(), "pid")?;
     let kinds = namespaces(&request);
+    // One that has the host's mounts has a root in them.
+    let root = match kinds & namespace::MOUNT {
+        0 => Some(procfs.root_of(container_pid(&procfs, request.container)?)?),
+        _ => None,
+    };
     let inside = Inside {
         procfs: Some(procfs.try_clone()?),
         listener_metadata: crate::notify::metadata(request.spec),
@@ -48,7 +53,7 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
         kernel::set_namespace(container, namespace::PID).during(|| "joining the container")?;
     }
     let made = clone_in_group(&request, &procfs, &mut Some(inside), |inside| {
-        inside.join_and_run(container, kinds & !namespace::PID, &plan)
+        inside.join_and_run(container, kinds & !namespace::PID, root.as_ref(), &plan)
     });
     if kinds & namespace::PID != 0 {
         kernel::set_namespace(&own_pid_namespace, namespace::PID)?;
@@ -79,6 +84,11 @@ fn clone_in_group<'a>(
         Err(error) if into.is_some() && NOT_HERE.contains(&error.errno()) => error,
         made => return Ok(made?),
     };
+    if let Some(group) = request.cgroup.filter(|_| !request.or_beside_init) {
+        let file = format!("{}/cgroup.procs", group.path());
+        let words = format!("error adding pid to cgroups {file}: device or resource busy: {refused}");
+        return Err(Error::new(crate::Kind::State, words));
+    }
     let init = container_pid(procfs, request.container)?;
     let below = request.cgroup.map(|group| group.beside(request.hierarchy, init)).transpose()?.flatten();
     let Some(below) = below else { return Err(refused.into()) };
@@ -131,15 +141,10 @@ fn plan_exec(request: &Exec<'_>, facts: &Facts) -> Result<Plan> {
 /// The kinds of namespaces that the container does not share with the host.
 fn namespaces(request: &Exec<'_>) -> u64 {
     let namespaces = request.spec.linux.iter().flat_map(|linux| &linux.namespaces);
-    namespaces.fold(namespace::MOUNT, |all, namespace| all | bit(namespace.kind))
+    namespaces.fold(0, |all, namespace| all | bit(namespace.kind))
 }
 
-fn host_side(
-    procfs: &Procfs,
-    channel: &Channel,
-    pid: u32,
-    plan: &Plan,
-) -> Result<Option<std::os::fd::OwnedFd>> {
+fn host_side(procfs: &Procfs, channel: &Channel, pid: u32, plan: &Plan) -> Result<Option<OwnedFd>> {
     if let Some(adjustment) = plan.oom_score_adj {
         procfs
             .write(&format!("{pid}/oom_score_adj"), adjustment.to_string().as_bytes())
@@ -151,10 +156,11 @@ fn host_side(
 
 impl Inside<'_> {
     /// Joins a container and takes all steps; returns only when one failed.
-    fn join_and_run(mut self, container: impl AsFd, kinds: u64, plan: &Plan) -> i32 {
+    fn join_and_run(mut self, container: impl AsFd, kinds: u64, root: Option<&OwnedFd>, plan: &Plan) -> i32 {
         let joined = self
             .enter()
-            .and_then(|()| Ok(kernel::set_namespace(&container, kinds)?))
+            .and_then(|()| if kinds == 0 { Ok(()) } else { Ok(kernel::set_namespace(&container, kinds)?) })
+            .and_then(|()| root.map_or(Ok(()), |root| Ok(linux::mount::change_root(root)?)))
             .and_then(|()| {
                 if kinds & namespace::USER != 0 {
                     credentials::set_ids(0, 0)?;

@@ -26,7 +26,7 @@ impl Facts {
     pub fn gather(procfs: &Procfs, hierarchy: &cgroup::Hierarchy) -> linux::Result<Self> {
         let release = procfs.read("sys/kernel/osrelease", 256)?;
         let version_2 = hierarchy.version() == cgroup::Version::V2;
-        let trees = if version_2 { &[] } else { hierarchy.trees() };
+        let trees = hierarchy.trees().iter().filter(|tree| !version_2 && !tree.beside);
         let name = |tree: &cgroup::Tree| {
             tree.mount_point.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
         };
@@ -38,7 +38,7 @@ impl Facts {
             last_capability: last_capability(procfs)?,
             kcore: procfs.has("kcore"),
             cgroup_v2: version_2,
-            cgroup_trees: trees.iter().map(name).collect(),
+            cgroup_trees: trees.map(name).collect(),
         })
     }
 }

@@ -34,6 +34,15 @@ pub enum Place {
     Unit(Unit),
 }
 
+/// What is done about a frozen group that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frozen {
+    /// Nobody but us makes groups of this name: it is left over from before.
+    IsThawed,
+    /// It is somebody else's.
+    IsRefused,
+}
+
 /// A group that was made for a container.
 #[derive(Debug)]
 pub struct Group {
@@ -66,13 +75,18 @@ impl Place {
         Cgroup::open(hierarchy, &self.path()?).during(|| "control group")
     }
 
-    /// Makes the group with its limits. [`Group::settle`] has to be called once the container's process is in it.
+    /// Makes the group with its limits; one that is there, empty, is made anew, unless it is frozen and that is to be
+    /// `refused`. [`Group::settle`] has to be called once the container's process is in it.
     ///
     /// Only for a process with one thread: for systemd it makes a copy of itself.
-    pub fn make(&self, hierarchy: &Hierarchy, id: &str, limits: &Limits) -> Result<Group> {
+    pub fn make(&self, hierarchy: &Hierarchy, id: &str, limits: &Limits, frozen: Frozen) -> Result<Group> {
         let group = match self {
             Self::Tree(path) => {
-                let cgroup = Cgroup::create(hierarchy, path).during(|| "control group")?;
+                let cgroup = match frozen {
+                    Frozen::IsThawed => Cgroup::create(hierarchy, path),
+                    Frozen::IsRefused => Cgroup::create_unfrozen(hierarchy, path),
+                };
+                let cgroup = cgroup.during(|| "control group")?;
                 Group { cgroup, place: self.clone(), stand_in: None }
             }
             Self::Unit(unit) => make_scope(unit, hierarchy, id, limits)?,

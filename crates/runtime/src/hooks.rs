@@ -1,11 +1,12 @@
 //! Hooks: programs that are told the container's state on their standard input.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use linux::child::How;
 use linux::pidfd::PidFd;
 use linux::watch::{self, Interest};
 use oci::runtime::{Hook, State};
@@ -17,6 +18,73 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs hooks in order until one fails; `name` is their kind.
 pub fn run(name: &str, hooks: &[Hook], state: &State) -> Result<()> {
+    each(name, hooks, state, |hook, text| {
+        let mut command = command(hook)?;
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("{:?}: {error}", hook.path))?;
+        tell(child.stdin.take(), text);
+        let pidfd = PidFd::open(child.id()).map_err(|error| error.to_string())?;
+        let in_time = pidfd.map_or(Ok(true), |pidfd| ends_in_time(hook, &pidfd))?;
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        judge(hook, in_time, output.status.success(), &output.status.to_string(), &output.stderr)
+    })
+}
+
+/// The same, but each hook calls `confine` in its own process before its program runs. Only for a process with one
+/// thread.
+pub(crate) fn run_confined(
+    name: &str,
+    hooks: &[Hook],
+    state: &State,
+    mut confine: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    each(name, hooks, state, |hook, text| {
+        let failed = |error: std::io::Error| error.to_string();
+        let ((input, to_input), (from_errors, errors)) =
+            (std::io::pipe().map_err(failed)?, std::io::pipe().map_err(failed)?);
+        let mut command = command(hook)?;
+        let child = linux::process::fork(|| {
+            let mut words = errors;
+            let stderr = match words.try_clone() {
+                Ok(stderr) => stderr,
+                Err(_) => return 1,
+            };
+            command.stdin(input).stderr(stderr);
+            let error = match confine() {
+                Ok(()) => command.exec().to_string(),
+                Err(error) => error.to_string(),
+            };
+            // The exit code says the same when nobody reads this.
+            let _ = words.write_all(error.as_bytes());
+            1
+        });
+        let child = child.map_err(|error| error.to_string())?;
+        tell(Some(to_input), text);
+        let pidfd = PidFd::from(child.pidfd);
+        let in_time = ends_in_time(hook, &pidfd)?;
+        let how = linux::child::wait(&pidfd).map_err(|error| error.to_string())?;
+        let mut stderr = Vec::new();
+        from_errors.take(4096).read_to_end(&mut stderr).map_err(failed)?;
+        let words = match how {
+            Some(How::Exited(code)) => format!("exit status: {code}"),
+            Some(How::Signalled(BAD_SYSTEM_CALL)) => "signal: bad system call".to_owned(),
+            Some(How::Signalled(signal)) => format!("signal: {signal}"),
+            None => "nobody knows how it ended".to_owned(),
+        };
+        judge(hook, in_time, how == Some(How::Exited(0)), &words, &stderr)
+    })
+}
+
+/// What a process gets for a call that its filter does not allow it at all (SIGSYS, signal(7)).
+const BAD_SYSTEM_CALL: i32 = 31;
+
+/// Runs hooks in order, with the state as text.
+fn each(
+    name: &str,
+    hooks: &[Hook],
+    state: &State,
+    mut run_one: impl FnMut(&Hook, &[u8]) -> Result<(), String>,
+) -> Result<()> {
     let text = serde_json::to_vec(state)
         .map_err(|error| Error::new(Kind::System, format!("writing the container's state: {error}")))?;
     for (number, hook) in hooks.iter().enumerate() {
@@ -27,7 +95,7 @@ pub fn run(name: &str, hooks: &[Hook], state: &State) -> Result<()> {
     Ok(())
 }
 
-fn run_one(hook: &Hook, state: &[u8]) -> Result<(), String> {
+fn command(hook: &Hook) -> Result<Command, String> {
     let path = std::path::Path::new(&hook.path);
     if !path.is_absolute() {
         return Err(format!("path {:?} is not absolute", hook.path));
@@ -37,40 +105,46 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<(), String> {
         command.arg0(name).args(arguments);
     }
     command.env_clear().envs(hook.env.iter().filter_map(|variable| variable.split_once('=')));
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("{path:?}: {error}"))?;
-    if let Some(mut input) = child.stdin.take() {
-        // A hook need not read its input; one that has ended already is judged by its exit code.
-        let _ = input.write_all(state);
+    command.stdout(Stdio::null());
+    Ok(command)
+}
+
+/// Writes the state to a hook, which need not read it; one that has ended already is judged by its exit code.
+fn tell(input: Option<impl Write>, text: &[u8]) {
+    if let Some(mut input) = input {
+        let _ = input.write_all(text);
     }
-    let limit =
-        hook.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map_or(FOR_EVER, Duration::from_secs);
-    let pidfd = PidFd::open(child.id()).map_err(|error| error.to_string())?;
-    let mut timed_out = false;
-    if let Some(pidfd) = &pidfd {
-        let until = std::time::Instant::now() + limit;
-        loop {
-            let left = until.saturating_duration_since(std::time::Instant::now());
-            let ready =
-                watch::wait(&[(pidfd.as_fd(), Interest::Readable)], left).map_err(|e| e.to_string())?;
-            timed_out = left.is_zero() && ready != [true];
-            if timed_out || ready == [true] {
-                break;
-            }
+}
+
+fn limit(hook: &Hook) -> Duration {
+    hook.timeout.and_then(|seconds| u64::try_from(seconds).ok()).map_or(FOR_EVER, Duration::from_secs)
+}
+
+/// Waits until a hook has ended; when its time is over first, ends it and says `false`.
+fn ends_in_time(hook: &Hook, pidfd: &PidFd) -> Result<bool, String> {
+    let until = std::time::Instant::now() + limit(hook);
+    loop {
+        let left = until.saturating_duration_since(std::time::Instant::now());
+        let ready = watch::wait(&[(pidfd.as_fd(), Interest::Readable)], left).map_err(|e| e.to_string())?;
+        if ready == [true] {
+            return Ok(true);
         }
-        if timed_out {
+        if left.is_zero() {
             pidfd.send(9).map_err(|error| error.to_string())?;
+            return Ok(false);
         }
     }
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    if timed_out {
-        return Err(format!("{path:?} took longer than {} s", limit.as_secs()));
+}
+
+fn judge(hook: &Hook, in_time: bool, success: bool, how: &str, stderr: &[u8]) -> Result<(), String> {
+    if !in_time {
+        return Err(format!("{:?} took longer than {} s", hook.path, limit(hook).as_secs()));
     }
-    if output.status.success() {
+    if success {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&output.stderr[..output.stderr.len().min(4096)]).trim().to_owned();
-    Err(format!("{path:?}: {}, stderr: {words}", output.status))
+    let words = String::from_utf8_lossy(&stderr[..stderr.len().min(4096)]).trim().to_owned();
+    Err(format!("{:?}: {how}, stderr: {words}", hook.path))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use linux::socket;
 use oci::runtime::State;
 
+use crate::error::While;
 use crate::{Error, Kind, Result};
 
 /// How long the agent may take to accept us.
@@ -17,7 +18,7 @@ pub(crate) fn connect(path: &str) -> Result<OwnedFd> {
     if path.is_empty() {
         return Err(Error::invalid("linux.seccomp: SCMP_ACT_NOTIFY needs a listenerPath"));
     }
-    Ok(socket::connect(Path::new(path), PATIENCE)?)
+    socket::connect(Path::new(path), PATIENCE).during(|| "failed to connect with seccomp agent")
 }
 
 /// The container process state that goes with the descriptor (config-linux, "The Container Process State").

@@ -127,6 +127,9 @@ pub struct Exec<'a> {
     pub stdio: Stdio<'a>,
     /// The control group it enters.
     pub cgroup: Option<&'a Cgroup>,
+    /// Whether it may enter the group that the container's first process has moved to below that one, where that one
+    /// takes no processes.
+    pub or_beside_init: bool,
     /// How many descriptors from 3 on are left open for the program.
     pub preserve_fds: u32,
     /// Where the plan is written as text, before anything of it is done.

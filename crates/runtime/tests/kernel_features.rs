@@ -383,7 +383,7 @@ fn every_flag_of_exec_does_what_it_says() {
     fs::write(bundle.directory.join("process.json"), process.to_string()).expect("write");
     let got = bundle.runc(&["exec", "--process", "process.json", &bundle.id]);
     assert_eq!((got.code, got.out.as_str()), (0, "file\n/tmp\n0007"), "{got:?}");
-    assert!(exec(&["--cgroup", "nowhere"], "true").err.contains("does not exist below"));
+    assert!(exec(&["--cgroup", "nowhere"], "true").err.contains("no such file or directory"));
     for flag in [["--apparmor", "x"], ["--process-label", "x"]] {
         let got = exec(&flag, "true");
         assert!(got.code == 255 && got.err.contains("requested, but"), "{got:?}");

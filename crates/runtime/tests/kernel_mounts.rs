@@ -242,3 +242,84 @@ fn without_a_pivot_the_hosts_procfs_is_no_leave_to_mount_another() {
     let host = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     assert!(host.contains(" - proc ") && host.contains(" - sysfs "), "the host's are where they were");
 }
+
+/// Runs the runtime and then a script in a mount namespace of the test's own, which is the host for both.
+fn in_own_mounts(bundle: &Bundle, arguments: &[&str], then: &str) -> support::Result {
+    bundle.save();
+    let script = format!(r#"state=$1; shift; "$@" </dev/null 2>&1 >log; cat log; {then}"#);
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
+    command.arg(bundle.directory.join("state")).arg(support::runc());
+    command.arg("--root").arg(bundle.directory.join("state")).args(arguments);
+    support::result(command.current_dir(&bundle.directory).output().expect("unshare"))
+}
+
+fn of_the_host(config: &mut Value) {
+    let list = config["linux"]["namespaces"].as_array_mut().expect("list");
+    list.retain(|one| one["type"] != "mount");
+    config["linux"]["maskedPaths"] = json!([]);
+    config["linux"]["readonlyPaths"] = json!([]);
+    config["root"]["readonly"] = json!(true);
+}
+
+#[test]
+fn a_container_can_have_the_hosts_mounts() {
+    if unable() {
+        return;
+    }
+    let bundle = Bundle::new().script("ls /; touch /x || sleep 1000").with(of_the_host);
+    let runc = support::runc().display().to_string();
+    let then = format!(
+        "readlink /proc/self/ns/mnt; {runc} --root $state exec {id} sh -c 'readlink /proc/self/ns/mnt; ls -d /rootfs /bin'; \
+         grep -c ' {root}/proc ' /proc/mounts; {runc} --root $state delete --force {id}; cat {root}/etc/passwd",
+        id = bundle.id,
+        root = bundle.root().display(),
+    );
+    fs::write(bundle.root().join("etc/passwd"), "still there\n").expect("write");
+    let got = in_own_mounts(&bundle, &["run", "-d", &bundle.id], &then);
+    let lines: Vec<&str> = got.out.lines().collect();
+    let mounts: Vec<&&str> = lines.iter().filter(|line| line.starts_with("mnt:[")).collect();
+    assert!(mounts.len() == 2 && mounts[0] == mounts[1], "{got:?}");
+    let ends = ["/bin", "1", "still there"];
+    assert!(lines.ends_with(&ends) && !lines.contains(&"/rootfs"), "{got:?}");
+    // What would change something of the host's is refused, and one that does not come to be leaves no mount.
+    let masked = Bundle::new().with(of_the_host).with(|config| {
+        config["linux"]["maskedPaths"] = json!(["/proc/kcore"]);
+    });
+    let got = in_own_mounts(&masked, &["run", &masked.id], "true");
+    assert!(got.out.contains("without a private MNT namespace"), "{got:?}");
+    let failing = Bundle::new().with(of_the_host).with(|config| {
+        config["process"]["args"] = json!(["/nowhere"]);
+    });
+    let then = format!("grep -c {} /proc/self/mountinfo", failing.root().display());
+    let got = in_own_mounts(&failing, &["run", &failing.id], &then);
+    assert!(got.out.contains("no such file") && got.out.ends_with('0'), "{got:?}");
+}
+
+#[test]
+fn an_existing_mount_namespace_is_joined() {
+    if unable() {
+        return;
+    }
+    let mut other = std::process::Command::new("unshare");
+    other.args(["--mount", "--propagation", "private", "sleep", "1000"]);
+    let mut other = other.spawn().expect("unshare");
+    let path = format!("/proc/{}/ns/mnt", other.id());
+    let own = fs::read_link("/proc/self/ns/mnt").expect("link");
+    let joined = loop {
+        let link = fs::read_link(&path).expect("link");
+        if link != own {
+            break link;
+        }
+        std::thread::yield_now();
+    };
+    let bundle =
+        Bundle::new().script("readlink /proc/self/ns/mnt; ls -d /rootfs /bin 2>/dev/null").with(|config| {
+            let list = config["linux"]["namespaces"].as_array_mut().expect("list");
+            list.retain(|one| one["type"] != "mount");
+            list.push(json!({ "type": "mount", "path": path }));
+        });
+    let got = bundle.run();
+    other.kill().and_then(|()| other.wait()).expect("kill");
+    assert_eq!((got.code, got.out, got.err.as_str()), (1, format!("{}\n/bin", joined.display()), ""));
+}

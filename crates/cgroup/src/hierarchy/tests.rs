@@ -8,25 +8,35 @@ fn check(mountinfo: &str, self_cgroup: &str, expected: &str) {
     let mut text = format!("{:?}\n", hierarchy.version());
     for tree in hierarchy.trees() {
         let names: Vec<&str> = tree.controllers.iter().map(|c| c.name()).collect();
-        let flags = if tree.read_only { " ro" } else { "" };
+        let flags = if tree.read_only {
+            " ro"
+        } else if tree.beside {
+            " beside"
+        } else {
+            ""
+        };
         text += &format!("{:?} {names:?} own {:?}{flags}\n", tree.mount_point, tree.own.join("/"));
     }
     assert_eq!(text, expected);
 }
 
 #[test]
-fn v1_trees_win_over_an_empty_v2_tree_beside_them() {
+fn v1_trees_come_before_an_empty_v2_tree_beside_them() {
     check(
         "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
          32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:3 - cgroup cgroup rw,cpu,cpuacct\n\
          35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
          40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd\n\
+         42 31 0:39 / /sys/fs/cgroup/other rw,relatime - cgroup cgroup rw,name=other\n\
+         43 31 0:37 / /mnt/systemd rw,relatime - cgroup cgroup rw,name=systemd\n\
          41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n",
-        "9:name=systemd:/\n4:memory:/process_api/ee7a\n1:cpu,cpuacct:/user\n0::/\n",
+        "9:name=systemd:/\n4:memory:/process_api/ee7a\n1:cpu,cpuacct:/user\n0::/pods\n",
         "V1\n\
          \"/sys/fs/cgroup/cpu,cpuacct\" [\"cpu\", \"cpuacct\"] own \"user\"\n\
          \"/sys/fs/cgroup/memory\" [\"memory\"] own \"process_api/ee7a\"\n\
-         \"/sys/fs/cgroup/systemd\" [] own \"\"\n",
+         \"/sys/fs/cgroup/systemd\" [] own \"\"\n\
+         \"/sys/fs/cgroup/other\" [] own \"\"\n\
+         \"/sys/fs/cgroup/unified\" [] own \"pods\" beside\n",
     );
 }
 

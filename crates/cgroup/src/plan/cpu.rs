@@ -131,12 +131,19 @@ impl Plan<'_> {
         if !self.v1() {
             return Err(unsupported("cpu realtime limits", "cgroup v2 has none"));
         }
-        // A new group has no real-time time, so that any period fits; afterwards the period is the outer bound.
-        if let Some(period) = cpu.realtime_period {
-            self.write(CPU, "cpu.rt_period_us", period);
-        }
-        if let Some(runtime) = cpu.realtime_runtime {
-            self.write(CPU, "cpu.rt_runtime_us", runtime);
+        // One after the other, and never may the time be above its period or their ratio above the parent's. Old and new
+        // ratio are both allowed, so that the order is the one whose intermediate ratio is the lower.
+        let runtime_first = match (cpu.realtime_runtime, cpu.realtime_period, self.facts.cpu.realtime) {
+            (Some(runtime), Some(period), Some((old_runtime, old_period))) => {
+                i128::from(runtime) * i128::from(period) < i128::from(old_runtime) * i128::from(old_period)
+            }
+            _ => false,
+        };
+        let period = cpu.realtime_period.map(|period| ("cpu.rt_period_us", period.to_string()));
+        let runtime = cpu.realtime_runtime.map(|runtime| ("cpu.rt_runtime_us", runtime.to_string()));
+        let ordered = if runtime_first { [runtime, period] } else { [period, runtime] };
+        for (file, value) in ordered.into_iter().flatten() {
+            self.write(CPU, file, value);
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ impl Plan<'_> {
         for (file, content) in unified {
             let what = format!("unified {file:?}");
             if self.v1() {
-                return Err(unsupported(what, "cgroup v1 has no such files"));
+                return Err(invalid(what, "invalid configuration: cgroup v1 has no such files"));
             }
             let letters = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_' || c == '-';
             let (Some((prefix, _)), true) = (file.split_once('.'), file.chars().all(letters)) else {

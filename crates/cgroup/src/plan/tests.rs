@@ -227,7 +227,7 @@ fn everything_that_processors_have() {
 #[test]
 fn bandwidth_changes_by_way_of_the_lower_ratio() {
     let limited = |facts: &mut Facts| {
-        facts.cpu = CpuFacts { quota: Some(50_000), period: 100_000, burst: Some(40_000) }
+        facts.cpu = CpuFacts { quota: Some(50_000), burst: Some(40_000), ..CpuFacts::default() }
     };
     let bandwidth = |quota, period, burst| {
         cpu(CpuLimits { quota: of(quota), period: Some(period), burst, ..CpuLimits::default() })
@@ -363,6 +363,28 @@ fn processes_pages_remote_memory_and_packets() {
 }
 
 #[test]
+fn realtime_never_crosses_its_period() {
+    let limits = |runtime, period| {
+        cpu(CpuLimits {
+            realtime_runtime: Some(runtime),
+            realtime_period: Some(period),
+            ..CpuLimits::default()
+        })
+    };
+    let planned = |from, runtime, period| {
+        let mut facts = facts(Version::V1);
+        facts.cpu.realtime = Some(from);
+        lines(plan_limits(&limits(runtime, period), &facts))
+    };
+    let (runtime, period) = ("cpu.rt_runtime_us = 3000", "cpu.rt_period_us = 10000");
+    assert_eq!(planned((600_001, 900_001), 3_000, 10_000), [runtime, period]);
+    assert_eq!(planned((0, 1_000_000), 3_000, 10_000), [period, runtime]);
+    assert_eq!(planned((10, 1_000), 3_000, 10_000), [period, runtime]);
+    let refused = lines(plan_limits(&limits(1, 2), &facts(Version::V2)));
+    assert_eq!(refused, ["cpu realtime limits: not supported here: cgroup v2 has none"]);
+}
+
+#[test]
 fn unified_files_are_written_line_by_line_after_all_else() {
     let unified = |file: &str, content: &str| Limits {
         unified: [(file.to_owned(), content.to_owned())].into(),
@@ -371,7 +393,10 @@ fn unified_files_are_written_line_by_line_after_all_else() {
     };
     let planned =
         |version| lines(plan_limits(&unified("io.max", "8:0 rbps=5\n8:16 wbps=6"), &facts(version)));
-    assert_eq!(planned(Version::V1), ["unified \"io.max\": not supported here: cgroup v1 has no such files"]);
+    assert_eq!(
+        planned(Version::V1),
+        ["unified \"io.max\": invalid configuration: cgroup v1 has no such files"]
+    );
     assert_eq!(planned(Version::V2), ["pids.max = 5", "io.max = 8:0 rbps=5", "io.max = 8:16 wbps=6"]);
     let v2 = |file: &str| lines(plan_limits(&unified(file, "1"), &facts(Version::V2))).pop().unwrap();
     assert_eq!(v2("cgroup.max.depth"), "cgroup.max.depth = 1");

@@ -16,9 +16,9 @@ pub struct Seccomp {
     /// `SCMP_ARCH_X86_64` …; empty: the machine's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
-    /// `SECCOMP_FILTER_FLAG_…`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub flags: Vec<String>,
+    /// `SECCOMP_FILTER_FLAG_…`; none: as the runtime thinks best, which an empty list is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flags: Option<Vec<String>>,
     /// Unix socket that gets the notify descriptor.
     #[serde(skip_serializing_if = "is_default")]
     pub listener_path: String,

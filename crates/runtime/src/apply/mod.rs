@@ -30,6 +30,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) sources: Vec<Option<OwnedFd>>,
     /// The user namespaces whose maps mounts get, by their place in the plan.
     pub(crate) id_maps: Vec<OwnedFd>,
+    /// The mount namespace that is joined.
+    pub(crate) mounts: Option<OwnedFd>,
     /// The root file system, detached, until it is attached.
     pub(crate) root_mount: Option<OwnedFd>,
     /// The root, once it is attached.
@@ -83,6 +85,7 @@ impl<'a> Inside<'a> {
         Self {
             sources: Vec::new(),
             id_maps: Vec::new(),
+            mounts: None,
             root_mount: None,
             root: None,
             procfs: None,
@@ -176,6 +179,11 @@ impl Inside<'_> {
                 mount::set_working_dir_to(self.root()?)?;
                 hooks::run("createContainer", &self.hooks()?.create_container, &self.state)
             }
+            Op::JoinMounts => {
+                let namespace = self.mounts.take().ok_or_else(|| missing("mount namespace"))?;
+                Ok(kernel::set_namespace(&namespace, kernel::namespace::MOUNT)?)
+            }
+            Op::ChangeRoot => mount::change_root(self.root()?).during(|| "entering the root"),
             Op::PivotRoot => {
                 mount::set_working_dir_to(self.root()?)?;
                 mount::pivot_into_working_dir().during(|| "entering the root")

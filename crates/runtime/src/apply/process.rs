@@ -25,7 +25,7 @@ impl Inside<'_> {
             Op::Limit(name, number, soft, hard) => {
                 credentials::set_limit(*number, *soft, *hard).during(|| format!("process.rlimits: {name}"))
             }
-            Op::Scheduler(scheduling) => Ok(credentials::set_scheduler(scheduling)?),
+            Op::Scheduler(scheduling) => set_scheduler(scheduling),
             Op::IoPriority(class, level) => Ok(credentials::set_io_priority(*class, *level)?),
             Op::Affinity(cpus) => Ok(credentials::set_affinity(cpus.iter().copied())?),
             Op::AnyCpu => Ok(credentials::set_affinity(0..8192)?),
@@ -57,7 +57,7 @@ impl Inside<'_> {
                 Ok(())
             }
             Op::AwaitStart { preserve_fds } => self.await_start(*preserve_fds),
-            Op::StartHooks => self.start_hooks(),
+            Op::StartHooks(confinement) => self.start_hooks(confinement),
             Op::NoNewPrivileges => Ok(credentials::set_no_new_privileges()?),
             Op::Ready { preserve_fds } => self.make_ready(*preserve_fds),
             Op::Execute { init } => self.execute(*init),
@@ -151,15 +151,20 @@ impl Inside<'_> {
         Ok(program::environment(&self.process.env, self.root()?, self.process.user.uid))
     }
 
-    /// Hooks that say nothing about their environment get the program's, as runc's do.
-    fn start_hooks(&self) -> Result<()> {
+    /// Hooks that say nothing about their environment get the program's, as runc's do; each takes the steps that confine
+    /// the program before it runs.
+    fn start_hooks(&mut self, confinement: &[Op]) -> Result<()> {
         let mut hooks = self.hooks()?.start_container.clone();
         let environment = self.environment()?;
         for hook in hooks.iter_mut().filter(|hook| hook.env.is_empty()) {
             hook.env.clone_from(&environment);
         }
         let state = oci::runtime::State { status: "created".to_owned(), ..self.state.clone() };
-        hooks::run("startContainer", &hooks, &state)
+        if confinement.is_empty() {
+            return hooks::run("startContainer", &hooks, &state);
+        }
+        let confine = || confinement.iter().try_for_each(|op| self.apply_process(op));
+        hooks::run_confined("startContainer", &hooks, &state, confine)
     }
 
     fn close_all_else(&self, terminal: Option<&linux::pty::Pair>, preserve_fds: u32) -> Result<()> {
@@ -196,6 +201,18 @@ impl Inside<'_> {
         let path = self.program.take().ok_or_else(|| missing("program"))?;
         let error = kernel::execute(&path, &arguments, &environment);
         Err(program::refused(&path.to_string_lossy(), &error))
+    }
+}
+
+/// Only who may run on every processor gets a deadline (sched_setattr(2), EPERM): the words are runc's.
+fn set_scheduler(scheduling: &credentials::Scheduling) -> Result<()> {
+    const DEADLINE: u32 = 6;
+    let refused = |error: &linux::Error| error.errno() == 1 && scheduling.policy == DEADLINE;
+    match credentials::set_scheduler(scheduling) {
+        Err(error) if refused(&error) => Err(error).during(
+            || "process scheduler can't be used together with AllowedCPUs, nor with less than all processors",
+        ),
+        other => Ok(other?),
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cgroup::Hierarchy;
+use cgroup::{Hierarchy, Limits};
 use linux::procfs::Procfs;
 use linux::socket;
 use oci::runtime::Spec;
@@ -13,7 +13,7 @@ use super::arguments::{Flag, Given, switch, value};
 use super::record::{Home, Record, Status, read_spec};
 use super::{Globals, log, relay};
 use crate::error::While;
-use crate::group::Place;
+use crate::group::{Frozen, Group, Place};
 use crate::request::{Create, Created, Gate, Rootfs};
 use crate::{Error, Kind, Result, Stdio, hooks};
 
@@ -139,7 +139,7 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
     let cgroups_path = linux.map_or("", |linux| linux.cgroups_path.as_str());
     let place = Place::parse(globals.systemd_cgroup, cgroups_path, id)?;
     let limits = crate::limits(linux.and_then(|linux| linux.resources.as_ref()))?;
-    let mut group = place.make(&hierarchy, id, &limits)?;
+    let mut group = group(globals, &place, &hierarchy, id, &limits, cgroups_path)?;
     for words in warnings(&spec) {
         globals.log.warning(&words);
     }
@@ -150,7 +150,7 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
         bundle: &bundle,
         rootfs: Rootfs::Path(rootfs.clone()),
         stdio: Stdio { plain_newlines: !detached, ..Stdio::default() },
-        cgroup: Some(group.cgroup()),
+        cgroup: group.as_ref().map(Group::cgroup),
         hierarchy: &hierarchy,
         gate,
         init: false,
@@ -161,14 +161,14 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
     });
     plan.lines().for_each(|line| globals.log.debug(line.trim_start()));
     let made = made.and_then(|created| {
-        group.settle(&hierarchy, &limits)?;
+        group.as_mut().map_or(Ok(()), |group| group.settle(&hierarchy, &limits))?;
         Ok(created)
     });
     let mut created = match made {
         Ok(created) => created,
         Err(error) => {
             // The reason for giving up is what is reported.
-            let _ = group.remove();
+            let _ = group.map(Group::remove);
             return Err(error);
         }
     };
@@ -180,7 +180,7 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
             bundle: bundle.clone(),
             rootfs,
             created: log::now(),
-            cgroup: Some(group.cgroup().path().to_string()),
+            cgroup: group.as_ref().map(|group| group.cgroup().path().to_string()),
             unit: globals.systemd_cgroup.then(|| cgroups_path.to_owned()),
         };
         home.save_spec(&spec)?;
@@ -190,9 +190,37 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
     match finished {
         Ok(record) => Ok((created, record)),
         Err(error) => {
-            let _ = group.remove();
+            let _ = group.map(Group::remove);
             Err(error)
         }
+    }
+}
+
+/// Makes the container's control group. Who may make none does without, if nothing of it was asked for.
+fn group(
+    globals: &Globals,
+    place: &Place,
+    hierarchy: &Hierarchy,
+    id: &str,
+    limits: &Limits,
+    cgroups_path: &str,
+) -> Result<Option<Group>> {
+    if !globals.rootless || globals.systemd_cgroup {
+        return place.make(hierarchy, id, limits, Frozen::IsRefused).map(Some);
+    }
+    match place.path()?.may_be_made(hierarchy) {
+        Ok(()) => place.make(hierarchy, id, limits, Frozen::IsRefused).map(Some),
+        // Access to devices is not for who has no rights over them to give.
+        Err(_)
+            if cgroups_path.is_empty()
+                && Limits { devices: Vec::new(), ..limits.clone() } == Limits::default() =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error).during(|| {
+            "rootless needs no limits + no cgrouppath when no permission is granted for cgroups: \
+             unable to apply cgroup configuration: permission denied"
+        }),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use cgroup::{Hierarchy, Version};
 use linux::credentials;
+use linux::seccomp::Flags;
 use serde_json::{Value, json};
 
 use super::Globals;
@@ -88,6 +89,30 @@ fn configuration(rootless: bool, cgroup_namespace: bool) -> Value {
     })
 }
 
+/// Flags of filters that are taken.
+const SECCOMP_FLAGS: [&str; 4] = [
+    "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_TSYNC",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+];
+
+/// Those that this kernel has for every filter, with a listener or without.
+fn supported_flags() -> Vec<&'static str> {
+    let none = Flags::default();
+    let flags = [
+        Flags { log: true, ..none },
+        Flags { speculation: true, ..none },
+        Flags { all_threads: true, ..none },
+    ];
+    SECCOMP_FLAGS
+        .into_iter()
+        .zip(flags)
+        .filter(|(_, flags)| linux::seccomp::supports(*flags))
+        .map(|(name, _)| name)
+        .collect()
+}
+
 /// `features`.
 pub(super) fn features(_: &Globals, _: &Given) -> Result<i32> {
     let on = json!({ "enabled": true });
@@ -111,7 +136,9 @@ pub(super) fn features(_: &Globals, _: &Given) -> Result<i32> {
                     "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
                     "SCMP_CMP_NE"
                 ],
-                "archs": ["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"]
+                "archs": ["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"],
+                "knownFlags": SECCOMP_FLAGS,
+                "supportedFlags": supported_flags()
             },
             "apparmor": on,
             "selinux": on,

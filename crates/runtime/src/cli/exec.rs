@@ -75,6 +75,7 @@ pub(super) fn exec(globals: &Globals, given: &Given) -> Result<i32> {
         process: &process,
         stdio: Stdio { plain_newlines: socket.is_none(), ..Stdio::default() },
         cgroup: group.as_ref(),
+        or_beside_init: given.get("cgroup").is_none(),
         preserve_fds: given.number("preserve-fds")?.unwrap_or(0),
         told: globals.log.debug.then_some(&mut plan),
     });
@@ -99,19 +100,45 @@ pub(super) fn exec(globals: &Globals, given: &Given) -> Result<i32> {
     }
 }
 
-/// The container's own group, or the one below it that `--cgroup` names.
+/// The container's own group; or those below it that `--cgroup` names, for all trees (`PATH`) or for those of some
+/// controllers (`memory:PATH`, `cpu,cpuacct:PATH`).
 fn group(given: &Given, record: &super::record::Record) -> Result<Option<cgroup::Cgroup>> {
-    let Some(below) = given.get("cgroup").map(|path| path.trim_matches('/')).filter(|path| !path.is_empty())
-    else {
-        return record.cgroup();
-    };
-    let own = record
-        .cgroup
-        .as_deref()
-        .ok_or_else(|| Error::invalid("--cgroup: the container has no control group"))?;
-    let path = cgroup::CgroupPath::parse(&format!("{own}/{below}"))?;
-    let found = cgroup::Cgroup::open(&Hierarchy::detect()?, &path)?;
-    found.map(Some).ok_or_else(|| Error::invalid(format!("--cgroup: {below:?} does not exist below {own:?}")))
+    let (mut group, asked) = (record.cgroup()?, given.all("cgroup"));
+    let refuse = |one: &str, why: &str| Err(Error::invalid(format!("invalid --cgroup argument: {one}{why}")));
+    let mut seen: Vec<&str> = Vec::new();
+    for one in &asked {
+        let own =
+            group.take().ok_or_else(|| Error::invalid("--cgroup: the container has no control group"))?;
+        let (controllers, below) = match one.split_once(':') {
+            Some((_, below)) if below.contains(':') => return refuse(one, ""),
+            Some((names, below)) => (names.split(',').map(Some).collect(), below),
+            None if asked.len() == 1 => (vec![None], one.as_str()),
+            None => return refuse(one, " (missing <controller>: prefix)"),
+        };
+        let mut narrowed = own;
+        for controller in controllers {
+            match controller {
+                Some("") => return refuse(one, " (empty <controller> prefix)"),
+                Some(name) if seen.contains(&name) => {
+                    return refuse(one, &format!(": duplicate controller {name}"));
+                }
+                name => seen.extend(name),
+            }
+            let path = narrowed.path().to_string();
+            narrowed = narrowed.narrow(controller, below).map_err(|error| nowhere(&path, below, error))?;
+        }
+        group = Some(narrowed);
+    }
+    Ok(group)
+}
+
+/// In runc's words, that a group is not there.
+fn nowhere(path: &str, below: &str, error: cgroup::Error) -> Error {
+    if error.is(2) {
+        let file = format!("{path}/{}/cgroup.procs", below.trim_matches('/'));
+        return Error::new(Kind::State, format!("error adding pid to {file}: no such file or directory"));
+    }
+    error.into()
 }
 
 /// The process from a file, or the container's own with what the flags say.

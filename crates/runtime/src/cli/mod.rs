@@ -16,6 +16,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::{Error, Kind, Result};
+use linux::credentials;
+
 use arguments::{Flag, Given, switch, value};
 use log::Log;
 
@@ -29,6 +31,8 @@ struct Globals {
     root: PathBuf,
     /// Whether systemd is to make the control groups.
     systemd_cgroup: bool,
+    /// Whether a container that asks for nothing of control groups can do without those that may not be made.
+    rootless: bool,
     /// Where errors, warnings and steps go.
     log: Log,
 }
@@ -163,8 +167,35 @@ fn globals(arguments: Vec<OsString>) -> Result<(Globals, Vec<OsString>)> {
         other => return Err(Error::invalid(format!("invalid log-format: {other}"))),
     };
     let log = Log { path: given.get("log").map(PathBuf::from), json, debug: given.on("debug") };
-    let root = PathBuf::from(given.get("root").unwrap_or(DEFAULT_ROOT));
-    Ok((Globals { root, systemd_cgroup: given.on("systemd-cgroup"), log }, rest))
+    let root = given.get("root").map_or_else(default_root, PathBuf::from);
+    let rootless = rootless(given.get("rootless").unwrap_or("auto"))?;
+    Ok((Globals { root, systemd_cgroup: given.on("systemd-cgroup"), rootless, log }, rest))
+}
+
+/// `--rootless`: by itself for everybody but root of the host's own user namespace.
+fn rootless(text: &str) -> Result<bool> {
+    match text {
+        "true" | "1" | "t" | "T" | "TRUE" | "True" => Ok(true),
+        "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok(false),
+        "auto" if credentials::effective_uid() != 0 => Ok(true),
+        "auto" => {
+            let maps = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+            // The first user namespace maps every id to itself (user_namespaces(7)).
+            let words: Vec<&str> = maps.split_ascii_whitespace().collect();
+            Ok(!maps.is_empty() && words != ["0", "0", "4294967295"])
+        }
+        other => Err(Error::invalid(format!("invalid value for --rootless: {other:?}"))),
+    }
+}
+
+/// Where records are kept: for root of the host, or for a user who has a directory for such things.
+fn default_root() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
+        Some(directory) if credentials::effective_uid() != 0 => {
+            PathBuf::from(directory).join("berth/runtime")
+        }
+        _ => PathBuf::from(DEFAULT_ROOT),
+    }
 }
 
 fn run(globals: &Globals, rest: Vec<OsString>) -> Result<i32, (String, Error)> {

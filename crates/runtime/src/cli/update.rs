@@ -29,6 +29,8 @@ pub(super) const UPDATE: &[Flag] = &[
     value("kernel-memory-tcp"),
     value("pids-limit"),
     value("cpu-idle"),
+    value("l3-cache-schema"),
+    value("mem-bw-schema"),
 ];
 
 /// The largest file of resources.
@@ -37,6 +39,9 @@ const LIMIT: u64 = 1 << 20;
 /// `update ID`: from a file (`-` is standard input) or from flags.
 pub(super) fn update(globals: &Globals, given: &Given) -> Result<i32> {
     let home = Home::of(&globals.root, given.only("the container's id")?)?;
+    if ["l3-cache-schema", "mem-bw-schema"].iter().any(|flag| given.get(flag).is_some()) {
+        return Err(Error::invalid("linux.intelRdt is not supported"));
+    }
     let record = home.record()?;
     let place = record.place()?;
     let place = place.ok_or_else(|| Error::new(Kind::State, "the container has no control group"))?;

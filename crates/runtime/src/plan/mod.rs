@@ -173,11 +173,6 @@ fn plan_namespaces(plan: &mut Plan, linux: &Linux, facts: &Facts) -> Result<()> 
             }
         }
     }
-    if plan.new & namespace::MOUNT == 0 {
-        return Err(Error::invalid(
-            "linux.namespaces: a new mount namespace is required to have a root of its own",
-        ));
-    }
     plan_user_maps(plan, linux)?;
     for (clock, offset) in &linux.time_offsets {
         if !["monotonic", "boottime"].contains(&clock.as_str()) {
@@ -222,8 +217,17 @@ fn plan_net_devices(plan: &mut Plan, linux: &Linux) -> Result<()> {
     Ok(())
 }
 
+/// Whether the container has the host's mounts: no mount namespace, neither a new one nor an existing one.
+fn shares_mounts(plan: &Plan) -> bool {
+    plan.new & namespace::MOUNT == 0 && !joins(plan, namespace::MOUNT)
+}
+
+fn joins(plan: &Plan, kind: u64) -> bool {
+    plan.joins.iter().any(|join| join.kind == kind)
+}
+
 fn in_user_namespace(plan: &Plan) -> bool {
-    plan.new & namespace::USER != 0 || plan.joins.iter().any(|join| join.kind == namespace::USER)
+    plan.new & namespace::USER != 0 || joins(plan, namespace::USER)
 }
 
 /// Without id maps to wait for, mounts are made while the host's side does its part; before anything of the

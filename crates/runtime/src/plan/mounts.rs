@@ -28,7 +28,13 @@ const DEVICES: &[(&str, u32, u32)] = &[
 
 /// Plans everything from the host's mounts to the finished root.
 pub(super) fn plan_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts: &Facts) -> Result<()> {
+    if super::shares_mounts(plan) {
+        return plan_shared_root(plan, input, linux, facts);
+    }
     let asked = root_propagation(linux)?;
+    if super::joins(plan, linux::process::namespace::MOUNT) {
+        plan.ops.push(Op::JoinMounts);
+    }
     // What was copied from the host must not carry mounts back to it, unless that is asked for.
     let from_host = match asked {
         Some(Propagate { kind: Propagation::Private, .. }) => Propagation::Private,
@@ -43,6 +49,41 @@ pub(super) fn plan_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts:
     };
     let root = root_mount(plan, input, facts);
     plan.ops.push(Op::AttachRoot(root, apart));
+    plan_content(plan, input, linux, facts)?;
+    plan.ops.push(if input.no_pivot { Op::MoveRoot } else { Op::PivotRoot });
+    if let Some(asked) = asked {
+        plan.ops.push(Op::PropagateRoot(asked));
+    }
+    if input.spec.root.as_ref().is_some_and(|root| root.readonly) {
+        plan.ops.push(Op::ReadOnlyRoot);
+    }
+    Ok(())
+}
+
+/// Without a mount namespace the host has all the mounts as well, and keeps them, as with runc: what would hide or
+/// change something of the host's is refused.
+fn plan_shared_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts: &Facts) -> Result<()> {
+    if !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty() {
+        return Err(Error::invalid("unable to restrict sys entries without a private MNT namespace"));
+    }
+    if !linux.rootfs_propagation.is_empty() {
+        return Err(Error::invalid("linux.rootfsPropagation needs a mount namespace of the container's own"));
+    }
+    if matches!(input.rootfs, Rootfs::Overlay { .. }) {
+        return Err(Error::invalid("an overlay root needs a mount namespace of the container's own"));
+    }
+    let root = root_mount(plan, input, facts);
+    plan.ops.push(Op::AttachRoot(root, Propagation::Private));
+    plan_content(plan, input, linux, facts)?;
+    plan.ops.push(Op::ChangeRoot);
+    if input.spec.root.as_ref().is_some_and(|root| root.readonly) {
+        plan.ops.push(Op::ReadOnlyRoot);
+    }
+    Ok(())
+}
+
+/// From the attached root to the moment before it is entered.
+fn plan_content(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts: &Facts) -> Result<()> {
     for mount in &input.spec.mounts {
         plan_mount(plan, input, mount, linux, facts)?;
     }
@@ -54,13 +95,6 @@ pub(super) fn plan_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts:
     }
     if hooks.is_some_and(|hooks| !hooks.create_container.is_empty()) {
         plan.ops.push(Op::CreateHooks);
-    }
-    plan.ops.push(if input.no_pivot { Op::MoveRoot } else { Op::PivotRoot });
-    if let Some(asked) = asked {
-        plan.ops.push(Op::PropagateRoot(asked));
-    }
-    if input.spec.root.as_ref().is_some_and(|root| root.readonly) {
-        plan.ops.push(Op::ReadOnlyRoot);
     }
     Ok(())
 }
@@ -142,6 +176,7 @@ fn plan_bind(
         None if super::in_user_namespace(plan)
             || shared
             || root_is_private(plan)
+            || super::joins(plan, linux::process::namespace::MOUNT)
             || path.starts_with("/proc")
             || recursive && holds_root(input, &path) =>
         {
@@ -187,7 +222,7 @@ fn mount_map(plan: &Plan, asked: &Asked, options: &Options) -> Result<Option<(Mo
         return Ok(Some((MountMap::Own(maps), options.id_map.unwrap_or(false))));
     }
     let Some(below) = options.id_map else { return Ok(None) };
-    let joined = plan.joins.iter().any(|join| join.kind == linux::process::namespace::USER);
+    let joined = super::joins(plan, linux::process::namespace::USER);
     match &plan.user_maps {
         Some(maps) => Ok(Some((MountMap::Own(maps.clone()), below))),
         None if joined => Ok(Some((MountMap::Joined, below))),

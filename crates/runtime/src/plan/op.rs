@@ -260,8 +260,12 @@ pub enum Op {
     HostHooks,
     /// Runs the `createContainer` hooks.
     CreateHooks,
+    /// Joins the mount namespace of the configuration.
+    JoinMounts,
     /// Makes the root file system the root.
     PivotRoot,
+    /// Makes it the root of the process alone, in the host's mount namespace.
+    ChangeRoot,
     /// Moves it over the old root instead.
     MoveRoot,
     /// Propagation of the root.
@@ -322,8 +326,8 @@ pub enum Op {
         /// How many descriptors from 3 on stay open.
         preserve_fds: u32,
     },
-    /// Runs the `startContainer` hooks.
-    StartHooks,
+    /// Runs the `startContainer` hooks, each of which takes these steps first: they confine it as the program.
+    StartHooks(Vec<Op>),
     /// Gives up gaining privileges.
     NoNewPrivileges,
     /// Makes everything ready for the program, so that no call is left that a filter could forbid.
@@ -403,7 +407,9 @@ impl fmt::Display for Op {
             Self::BindConsole => write!(f, "bind /dev/console to the terminal"),
             Self::HostHooks => write!(f, "await host hooks"),
             Self::CreateHooks => write!(f, "run createContainer hooks"),
+            Self::JoinMounts => write!(f, "join the mount namespace"),
             Self::PivotRoot => write!(f, "pivot root"),
+            Self::ChangeRoot => write!(f, "change root"),
             Self::MoveRoot => write!(f, "move root"),
             Self::PropagateRoot(to) => write!(f, "make root {to}"),
             Self::ReadOnlyRoot => write!(f, "make root read-only"),
@@ -446,7 +452,13 @@ impl Op {
             Self::Umask(mask) => write!(f, "umask {mask:04o}"),
             Self::FindProgram => write!(f, "find program"),
             Self::AwaitStart { .. } => write!(f, "await start"),
-            Self::StartHooks => write!(f, "run startContainer hooks"),
+            Self::StartHooks(confinement) => {
+                write!(f, "run startContainer hooks")?;
+                for (number, op) in confinement.iter().enumerate() {
+                    write!(f, "{}{op}", if number == 0 { ", each after: " } else { ", " })?;
+                }
+                Ok(())
+            }
             Self::NoNewPrivileges => write!(f, "no new privileges"),
             Self::Execute { init: true } => write!(f, "execute program below our init"),
             Self::Execute { init: false } => write!(f, "execute program"),

@@ -58,22 +58,21 @@ pub fn plan_process(process: &Process, manner: Manner, facts: &Facts) -> Result<
     if manner.waits {
         ops.push(Op::AwaitStart { preserve_fds: manner.preserve_fds });
     }
-    if manner.start_hooks {
-        ops.push(Op::StartHooks);
-    }
-    if process.no_new_privileges {
-        ops.push(Op::NoNewPrivileges);
-    }
-    ops.push(Op::Ready { preserve_fds: manner.preserve_fds });
-    if holds {
-        ops.push(Op::Capabilities(CapabilitySets { effective: held.effective | SYS_ADMIN, ..held }));
-    }
+    let no_new_privileges = process.no_new_privileges.then_some(Op::NoNewPrivileges);
+    let mut loading = Vec::new();
     if manner.filter {
-        ops.push(Op::Filter);
+        let loader = CapabilitySets { effective: held.effective | SYS_ADMIN, ..held };
+        loading.extend(holds.then_some(Op::Capabilities(loader)));
+        loading.push(Op::Filter);
+        loading.extend(holds.then_some(Op::Capabilities(sets)));
     }
-    if holds {
-        ops.push(Op::Capabilities(sets));
+    if manner.start_hooks {
+        let before = no_new_privileges.iter().filter(|_| manner.filter);
+        ops.push(Op::StartHooks(before.chain(&loading).cloned().collect()));
     }
+    ops.extend(no_new_privileges);
+    ops.push(Op::Ready { preserve_fds: manner.preserve_fds });
+    ops.extend(loading);
     ops.push(Op::Execute { init: manner.init });
     Ok(ops)
 }

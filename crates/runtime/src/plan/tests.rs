@@ -48,20 +48,24 @@ fn docker() -> Spec {
     .expect("a specification")
 }
 
-fn plan(spec: &Spec, facts: &Facts, change: impl Fn(&mut Input<'_>)) -> Result<Plan> {
-    let lower = vec!["/l/2".into(), "/l/1".into()];
-    let rootfs = Rootfs::Overlay { lower, upper: "/s/upper".into(), work: "/s/work".into() };
-    let mut input = Input {
+fn input<'a>(spec: &'a Spec, rootfs: &'a Rootfs) -> Input<'a> {
+    Input {
         id: "4f2a",
         spec,
         bundle: Path::new("/bundle"),
-        rootfs: &rootfs,
+        rootfs,
         init: false,
         preserve_fds: 0,
         no_pivot: false,
         no_new_keyring: false,
         has_cgroup: true,
-    };
+    }
+}
+
+fn plan(spec: &Spec, facts: &Facts, change: impl Fn(&mut Input<'_>)) -> Result<Plan> {
+    let lower = vec!["/l/2".into(), "/l/1".into()];
+    let rootfs = Rootfs::Overlay { lower, upper: "/s/upper".into(), work: "/s/work".into() };
+    let mut input = input(spec, &rootfs);
     change(&mut input);
     plan_start(input, facts)
 }
@@ -124,6 +128,48 @@ fn a_privileged_container_with_everything_by_path() {
 }
 
 #[test]
+fn mounts_of_the_host_are_shared_or_those_of_another_joined() {
+    let mut spec = docker();
+    let linux = spec.linux.as_mut().unwrap();
+    linux.seccomp = None;
+    linux.masked_paths.clear();
+    linux.readonly_paths.clear();
+    linux.sysctl.clear();
+    let rootfs = Rootfs::Path("rootfs".into());
+    let lines = |spec: &Spec| {
+        let all = plan_start(input(spec, &rootfs), &facts()).unwrap().to_string();
+        let about =
+            |line: &&str| ["root", "host rslave", "join the", "hosts"].iter().any(|w| line.contains(w));
+        all.lines().filter(about).map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let mount = spec.linux.as_mut().unwrap().namespaces.remove(0);
+    let shared = lines(&spec);
+    let joined = oci::runtime::Namespace { path: Some("/proc/9/ns/mnt".into()), ..mount };
+    spec.linux.as_mut().unwrap().namespaces.push(joined);
+    assert_eq!(
+        shared,
+        [
+            "source 0: /bundle/rootfs and below",
+            "attach private root: bind of source 0 onto /bundle/rootfs",
+            "mount /etc/hosts: bind of /data/hosts and below rslave rprivate",
+            "change root",
+        ]
+    );
+    assert_eq!(
+        lines(&spec),
+        [
+            "source 0: /bundle/rootfs and below",
+            "source 1: /data/hosts and below",
+            "join the mount namespace",
+            "make everything from the host rslave",
+            "attach root: bind of source 0 onto /bundle/rootfs",
+            "mount /etc/hosts: bind of source 1 rslave rprivate",
+            "pivot root",
+        ]
+    );
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     type Change = fn(&mut Spec);
     let cases: &[(Change, &str)] = &[
@@ -135,7 +181,11 @@ fn what_makes_no_sense_is_refused() {
         (|spec| spec.process.as_mut().unwrap().env.push("NOVALUE".into()), "not of the form"),
         (|spec| spec.process.as_mut().unwrap().apparmor_profile = "x".into(), "AppArmor is not enabled"),
         (|spec| spec.process.as_mut().unwrap().selinux_label = "x".into(), "SELinux is not enabled"),
-        (|spec| spec.linux.as_mut().unwrap().namespaces.clear(), "mount namespace"),
+        (|spec| spec.linux.as_mut().unwrap().namespaces.clear(), "uts namespace"),
+        (
+            |spec| spec.linux.as_mut().unwrap().namespaces.retain(|n| n.kind != NamespaceKind::Mount),
+            "private MNT namespace",
+        ),
         (
             |spec| spec.linux.as_mut().unwrap().namespaces.retain(|n| n.kind != NamespaceKind::Uts),
             "uts namespace",

@@ -102,7 +102,7 @@ pub fn parse<S: AsRef<str>>(json: &[u8], capabilities: &[S], host: Host) -> Resu
         default_action: profile.default_action,
         default_errno_ret: profile.default_errno_ret,
         architectures: from_family.unwrap_or(listed),
-        flags: profile.flags.unwrap_or_default(),
+        flags: profile.flags,
         listener_path: profile.listener_path.unwrap_or_default(),
         listener_metadata: profile.listener_metadata.unwrap_or_default(),
         syscalls,

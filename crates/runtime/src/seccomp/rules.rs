@@ -225,11 +225,11 @@ fn condition(arg: &SeccompArg) -> Result<Condition, Invalid> {
     Ok(Condition { index: arg.index, comparison, value })
 }
 
-/// The flags asked for. Without any, speculation is left alone, as runc does: the mitigation slows every program down
+/// The flags asked for. Without a list of them, speculation is left alone, as runc does: the mitigation slows every program down
 /// and container programs are isolated by address space.
 fn flags(config: &Seccomp) -> Result<Flags, Invalid> {
-    let mut flags = Flags { speculation: config.flags.is_empty(), ..Flags::default() };
-    for name in &config.flags {
+    let mut flags = Flags { speculation: config.flags.is_none(), ..Flags::default() };
+    for name in config.flags.iter().flatten() {
         match name.as_str() {
             // The container's first process has one thread when the filter is loaded.
             "SECCOMP_FILTER_FLAG_TSYNC" => {}

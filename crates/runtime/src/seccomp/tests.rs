@@ -291,7 +291,7 @@ fn flags_and_the_listener_are_told_to_the_loader() {
     let mut filter = config("SCMP_ACT_ALLOW", &[], vec![rule(&["mkdir"], "SCMP_ACT_NOTIFY", None, &[])]);
     let flags = compile(&filter).unwrap().flags;
     assert_eq!(flags, Flags { speculation: true, listener: true, ..Flags::default() });
-    filter.flags = vec!["SECCOMP_FILTER_FLAG_LOG".into(), "SECCOMP_FILTER_FLAG_TSYNC".into()];
+    filter.flags = Some(vec!["SECCOMP_FILTER_FLAG_LOG".into(), "SECCOMP_FILTER_FLAG_TSYNC".into()]);
     filter.syscalls.clear();
     assert_eq!(compile(&filter).unwrap().flags, Flags { log: true, ..Flags::default() });
 }
@@ -326,7 +326,7 @@ fn what_is_no_filter_is_refused_by_name() {
         refused(config("SCMP_ACT_NOTIFY", &[], vec![])),
         "SCMP_ACT_NOTIFY cannot be used as default action"
     );
-    let flagged = Seccomp { flags: vec!["X".into()], ..config("SCMP_ACT_ALLOW", &[], vec![]) };
+    let flagged = Seccomp { flags: Some(vec!["X".into()]), ..config("SCMP_ACT_ALLOW", &[], vec![]) };
     assert_eq!(refused(flagged), "seccomp flag \"X\" is not known");
 }
 

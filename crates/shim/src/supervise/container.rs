@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cgroup::{Cgroup, Hierarchy, Limits, OomWatch};
 use oci::runtime::Spec;
-use runtime::group::{Group, Place};
+use runtime::group::{Frozen, Group, Place};
 use runtime::{Gate, Rootfs, StartGate};
 
 use super::launch::{Launch, Launched, Stdio};
@@ -43,7 +43,7 @@ impl Launch for Containers {
         let place = place(request)?;
         let resources = request.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
         let limits = resources.map(Limits::try_from).transpose()?.unwrap_or_default();
-        let mut group = place.make(&hierarchy, &request.id, &limits)?;
+        let mut group = place.make(&hierarchy, &request.id, &limits, Frozen::IsThawed)?;
         let made = make(request, stdio, &hierarchy, &group, place).and_then(|made| {
             group.settle(&hierarchy, &limits)?;
             Ok(made)
@@ -80,6 +80,7 @@ impl Launch for Containers {
             process: &request.process,
             stdio: descriptors(stdio),
             cgroup: group.as_ref(),
+            or_beside_init: true,
             preserve_fds: 0,
             told: None,
         })?;
