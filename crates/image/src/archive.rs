@@ -37,6 +37,8 @@ pub struct WriteOptions {
     pub no_overwrite_dir_non_dir: bool,
     /// Who everything belongs to; without it whom the archive says.
     pub owner: Option<(u32, u32)>,
+    /// The entry for the root of the archive gives the directory its owner, mode and times.
+    pub with_root: bool,
 }
 
 /// A path in a container, looked up but not opened.
@@ -242,7 +244,12 @@ pub fn write(
 ) -> Result<()> {
     let directory = extraction_point(root, path)?;
     let prefix = clean(&directory.path).unwrap_or_default();
-    let place = Place { prefix, owner: options.owner, keep_kinds: options.no_overwrite_dir_non_dir };
+    let place = Place {
+        prefix,
+        owner: options.owner,
+        keep_kinds: options.no_overwrite_dir_non_dir,
+        with_root: options.with_root,
+    };
     let handle = linux::resolve::dir(root, b".")?;
     let name = "the archive";
     crate::pipeline::run(

@@ -138,6 +138,18 @@ pub fn write_tree(root: &OwnedFd, sink: &mut dyn Write) -> Result<()> {
     tree.finish().map(drop)
 }
 
+/// Writes a directory with everything below it as a tar that keeps owners, attributes, hard links and holes. Its first
+/// entry is the directory itself, `./`.
+///
+/// # Errors
+/// When the tree cannot be read or the sink fails.
+pub fn write_whole_tree(root: &OwnedFd, sink: &mut dyn Write) -> Result<()> {
+    let mut tree = TreeWriter::new(sink, Style::Holes);
+    let open = tree.write_dir(root, b".", b".")?;
+    tree.write_entries(open, b".")?;
+    tree.finish().map(drop)
+}
+
 fn open(path: &Path) -> Result<OwnedFd> {
     Ok(File::open(path).map_err(stream("open a snapshot"))?.into())
 }

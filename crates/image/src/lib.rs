@@ -51,7 +51,7 @@ mod uses;
 pub use attestation::Statement;
 pub use collect::Collected;
 pub use commit::{AddedLayer, CommitOptions};
-pub use diff::{Change, ChangeKind, write_tree};
+pub use diff::{Change, ChangeKind, write_tree, write_whole_tree};
 pub use error::{Error, Kind, Result};
 pub use hash::digest_of;
 pub use images::{Images, Options};

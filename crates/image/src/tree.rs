@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use linux::file::{Kind, Stat};
 
 use crate::error::stream;
-use crate::tar::{EntryKind, Header, Writer};
+use crate::tar::{EntryKind, Header, Segment, Sparse, Writer};
 use crate::unpack::{OPAQUE_XATTR, join};
 use crate::{Error, Result};
 
@@ -20,6 +20,8 @@ use crate::{Error, Result};
 pub(crate) enum Style {
     /// As they are.
     Plain,
+    /// As they are, and files with holes keep them.
+    Holes,
     /// overlayfs's marks for removals become whiteouts of the image specification.
     Changes,
 }
@@ -136,6 +138,11 @@ impl<W: Write> TreeWriter<W> {
             )));
         }
         let xattrs = self.xattrs(&file, path)?;
+        if self.style == Style::Holes
+            && let Some(sparse) = holes(&file, &stat)?
+        {
+            return self.write_sparse(&file, path, &stat, sparse, &xattrs);
+        }
         self.begin(path, &EntryKind::File { sparse: None }, &stat, stat.size, &xattrs)?;
         let mut buffer = vec![0; 256 << 10];
         let mut missing = stat.size;
@@ -149,6 +156,37 @@ impl<W: Write> TreeWriter<W> {
             let length = if length == 0 { room } else { length };
             self.tar.write(&buffer[..length]).map_err(stream(WRITING))?;
             missing -= length as u64;
+        }
+        Ok(())
+    }
+
+    fn write_sparse(
+        &mut self,
+        file: &File,
+        path: &[u8],
+        stat: &Stat,
+        sparse: Sparse,
+        xattrs: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<()> {
+        use std::os::unix::fs::FileExt;
+        let segments = sparse.segments.clone();
+        let stored = segments.iter().map(|segment| segment.length).sum();
+        self.begin(path, &EntryKind::File { sparse: Some(sparse) }, stat, stored, xattrs)?;
+        let mut buffer = vec![0; 256 << 10];
+        for segment in segments {
+            let (mut offset, end) = (segment.offset, segment.offset + segment.length);
+            while offset < end {
+                let room = buffer.len().min(usize::try_from(end - offset).unwrap_or(usize::MAX));
+                let read = file.read_at(&mut buffer[..room], offset);
+                let length = read.map_err(stream("read a file of the tree"))?;
+                if length == 0 {
+                    // It became shorter: what the map promises is zeros.
+                    buffer.fill(0);
+                }
+                let length = if length == 0 { room } else { length };
+                self.tar.write(&buffer[..length]).map_err(stream(WRITING))?;
+                offset += length as u64;
+            }
         }
         Ok(())
     }
@@ -198,6 +236,31 @@ impl<W: Write> TreeWriter<W> {
     pub(crate) fn finish(self) -> Result<W> {
         self.tar.finish().map_err(stream(WRITING))
     }
+}
+
+/// Ranges of a file that are written one by one; a file with more of them is written whole.
+const MAX_SEGMENTS: usize = 4096;
+
+/// Where a file has content; `None` when it has no holes worth the map.
+fn holes(file: &File, stat: &Stat) -> Result<Option<Sparse>> {
+    if stat.allocated >= stat.size {
+        return Ok(None);
+    }
+    let mut segments = Vec::new();
+    let mut offset = 0;
+    while let Some((start, end)) = linux::file::next_data(file, offset)? {
+        if start >= stat.size {
+            break;
+        }
+        let end = end.min(stat.size);
+        segments.push(Segment { offset: start, length: end - start });
+        if segments.len() > MAX_SEGMENTS {
+            return Ok(None);
+        }
+        offset = end;
+    }
+    let stored: u64 = segments.iter().map(|segment| segment.length).sum();
+    Ok((stored < stat.size).then_some(Sparse { size: stat.size, segments }))
 }
 
 /// Names in reverse order, so that the last one taken is the first one written.

@@ -4,6 +4,6 @@ mod entry;
 mod read;
 mod write;
 
-pub(crate) use entry::{Entry, EntryKind, Sparse};
+pub(crate) use entry::{Entry, EntryKind, Segment, Sparse};
 pub(crate) use read::Reader;
 pub(crate) use write::{Header, Writer};

@@ -43,6 +43,7 @@ impl<W: Write> Writer<W> {
     /// Starts an entry. The previous one's content must be complete.
     pub(crate) fn begin(&mut self, header: &Header<'_>) -> io::Result<()> {
         self.end_entry()?;
+        let map = sparse_map(header.kind);
         let records = pax_records(header);
         if !records.is_empty() {
             let name = pax_name(header.path);
@@ -63,10 +64,12 @@ impl<W: Write> Writer<W> {
             EntryKind::Fifo => (b'6', no_target, (0, 0)),
         };
         let seconds = u64::try_from(header.modified.seconds).unwrap_or_default();
-        let (path, mode) = (header.path, header.mode);
-        let block =
-            header_block(path, target, flag, mode, header.uid, header.gid, seconds, header.size, device);
+        let placeholder = sparse_name(header.path);
+        let path = if map.is_empty() { header.path } else { &placeholder };
+        let (mode, stored) = (header.mode, header.size + map.len() as u64);
+        let block = header_block(path, target, flag, mode, header.uid, header.gid, seconds, stored, device);
         self.sink.write_all(&block)?;
+        self.sink.write_all(&map)?;
         self.content = header.size;
         self.padding = padding_of(header.size);
         Ok(())
@@ -107,6 +110,26 @@ fn padding_of(size: u64) -> usize {
     if over == 0 { 0 } else { BLOCK - over }
 }
 
+/// The map in front of the content of a file with holes, padded to a block (GNU's PAX format 1.0); empty for any other.
+fn sparse_map(kind: &EntryKind) -> Vec<u8> {
+    let EntryKind::File { sparse: Some(sparse) } = kind else { return Vec::new() };
+    let mut text = format!("{}\n", sparse.segments.len());
+    for segment in &sparse.segments {
+        text.push_str(&format!("{}\n{}\n", segment.offset, segment.length));
+    }
+    let mut map = text.into_bytes();
+    map.resize(map.len() + padding_of(map.len() as u64), 0);
+    map
+}
+
+/// The name of a file with holes in its header: readers that do not know holes show this one.
+fn sparse_name(path: &[u8]) -> Vec<u8> {
+    let mut name = b"GNUSparseFile.0/".to_vec();
+    let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    name.extend(last.iter().take(80).map(|byte| if byte.is_ascii() { *byte } else { b'_' }));
+    name
+}
+
 /// The name of a PAX header: readers show it only when they do not know PAX.
 fn pax_name(path: &[u8]) -> Vec<u8> {
     let trimmed = path.strip_suffix(b"/").unwrap_or(path);
@@ -132,7 +155,12 @@ fn pax_records(header: &Header<'_>) -> Vec<u8> {
         records.extend_from_slice(value);
         records.push(b'\n');
     };
-    if header.path.len() > NAME_ROOM || !header.path.is_ascii() {
+    if let EntryKind::File { sparse: Some(sparse) } = header.kind {
+        add(b"GNU.sparse.major", b"1");
+        add(b"GNU.sparse.minor", b"0");
+        add(b"GNU.sparse.name", header.path);
+        add(b"GNU.sparse.realsize", sparse.size.to_string().as_bytes());
+    } else if header.path.len() > NAME_ROOM || !header.path.is_ascii() {
         add(b"path", header.path);
     }
     if let EntryKind::Symlink(target) | EntryKind::HardLink(target) = header.kind
@@ -140,8 +168,9 @@ fn pax_records(header: &Header<'_>) -> Vec<u8> {
     {
         add(b"linkpath", target);
     }
-    if header.size > SIZE_ROOM {
-        add(b"size", header.size.to_string().as_bytes());
+    let stored = header.size + sparse_map(header.kind).len() as u64;
+    if stored > SIZE_ROOM {
+        add(b"size", stored.to_string().as_bytes());
     }
     if header.uid > ID_ROOM {
         add(b"uid", header.uid.to_string().as_bytes());

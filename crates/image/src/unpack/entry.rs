@@ -61,7 +61,7 @@ impl Extractor<'_> {
         if entry.kind != EntryKind::Dir {
             return Err(self.bad("its root is not a directory"));
         }
-        if self.base == Base::Tree {
+        if self.base == Base::Tree && !self.place.with_root {
             // The directory that is unpacked into was there before and stays as it is.
             return Ok(());
         }

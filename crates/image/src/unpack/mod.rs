@@ -84,6 +84,8 @@ pub(crate) struct Place {
     pub(crate) owner: Option<(u32, u32)>,
     /// Refuse to replace a directory by something else and the reverse.
     pub(crate) keep_kinds: bool,
+    /// The archive's own root describes the directory.
+    pub(crate) with_root: bool,
 }
 
 /// Unpacks an archive into a tree: paths, links and `..` stay inside `root`.

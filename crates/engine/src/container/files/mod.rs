@@ -102,7 +102,7 @@ pub async fn put(
             place.check_writable(&target)?;
             let no_overwrite_dir_non_dir = options.no_overwrite_dir_non_dir;
             let owner = if options.copy_uid_gid { owner(&view, &place.root)? } else { None };
-            let options = WriteOptions { no_overwrite_dir_non_dir, owner };
+            let options = WriteOptions { no_overwrite_dir_non_dir, owner, with_root: false };
             archive::write(&place.root, &path, source, options, &image::Limits::default()).map_err(&failed)
         };
         let done = place::within(&owned, &view, Access::Write, work);
