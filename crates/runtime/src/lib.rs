@@ -17,6 +17,7 @@ pub mod group;
 pub mod hooks;
 pub mod init;
 mod limits;
+pub mod live;
 mod net_devices;
 mod notify;
 pub mod plan;

@@ -4,7 +4,7 @@ mod devices;
 mod mounts;
 mod process;
 
-pub(crate) use mounts::overlay;
+pub(crate) use mounts::{change, new_file_system, overlay, target_in};
 
 use std::cell::Cell;
 use std::ffi::CString;

@@ -143,10 +143,7 @@ impl Inside<'_> {
 
     /// A directory for a directory and a file for anything else, made when it is missing.
     fn target_for(&self, source: impl AsFd, target: &Path) -> Result<OwnedFd> {
-        Ok(match kind_of(source)? {
-            Inode::Dir => self.root()?.make_dir_all(target, 0o755)?,
-            _ => self.root()?.make_file(target, 0o644)?,
-        })
+        target_in(self.root()?, source, target)
     }
 
     /// What shows the kernel's own state is found where everybody looks for it, or nowhere.
@@ -227,11 +224,20 @@ fn lies_on(entries: &[Entry<'_>], entry: &Entry<'_>, other: u64) -> bool {
     false
 }
 
+/// The place in a root for what `source` shows: a directory for a directory and a file for anything else, made when it is
+/// missing.
+pub(crate) fn target_in(root: &Root, source: impl AsFd, target: &Path) -> Result<OwnedFd> {
+    Ok(match kind_of(source)? {
+        Inode::Dir => root.make_dir_all(target, 0o755)?,
+        _ => root.make_file(target, 0o644)?,
+    })
+}
+
 fn duplicate(error: &std::io::Error) -> Error {
     linux::Error::new("fcntl(F_DUPFD_CLOEXEC)", error.raw_os_error().unwrap_or_default()).into()
 }
 
-fn change(mounted: &OwnedFd, attributes: &Attributes, bind: bool) -> Result<()> {
+pub(crate) fn change(mounted: &OwnedFd, attributes: &Attributes, bind: bool) -> Result<()> {
     let Attributes { set, clear, set_below, clear_below } = *attributes;
     // A new file system was mounted with its attributes already.
     if bind && (set != 0 || clear != 0) {
@@ -243,7 +249,7 @@ fn change(mounted: &OwnedFd, attributes: &Attributes, bind: bool) -> Result<()> 
     Ok(())
 }
 
-fn new_file_system(new: &NewFileSystem, attributes: u64) -> Result<OwnedFd> {
+pub(crate) fn new_file_system(new: &NewFileSystem, attributes: u64) -> Result<OwnedFd> {
     let file_system = FileSystem::open(&new.kind)?;
     if !new.source.is_empty() {
         file_system.set("source", &new.source)?;
