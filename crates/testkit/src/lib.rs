@@ -14,6 +14,7 @@ mod fault;
 mod http;
 mod routes;
 mod store;
+mod volume_plugin;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ use std::thread::JoinHandle;
 pub use fault::Fault;
 pub use http::Seen;
 pub use store::digest_of;
+pub use volume_plugin::{Lie, VolumePlugin};
 
 use fault::Rule;
 use store::Store;
