@@ -53,6 +53,9 @@ pub struct Mount {
     /// Only for `tmpfs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tmpfs_options: Option<TmpfsOptions>,
+    /// Ours, for `bind` and `volume`: `owner`, or `uids=<on the host>-<in the container>-<count>#…;gids=…`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub id_map: String,
     /// Only for `cluster`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_options: Option<crate::config::Empty>,

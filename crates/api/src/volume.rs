@@ -74,6 +74,18 @@ pub struct CreateRequest {
     pub name: String,
 }
 
+/// The body of `POST /berth/volumes/{name}/clone` and `…/snapshot`: the new volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct CopyRequest {
+    /// Its name; a snapshot without one is named after the volume and the time.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub name: String,
+    /// Its labels, beside those of the original.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
 /// The answer of `POST /volumes/prune`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

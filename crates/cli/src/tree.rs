@@ -147,10 +147,15 @@ static SYSTEM: Group = Group {
 static VOLUME: Group = Group {
     about: "Manage volumes",
     entries: &[
+        Entry::command("clone", &volume_content::CLONE),
         Entry::command("create", &volume::CREATE),
+        Entry::command("export", &volume_content::EXPORT),
+        Entry::command("import", &volume_content::IMPORT),
         Entry::command("inspect", &inspect::VOLUME),
         Entry::command("ls", &volume::LS).also(&["list"]),
         Entry::command("prune", &volume::PRUNE),
+        Entry::command("rename", &volume_content::RENAME),
         Entry::command("rm", &volume::RM).also(&["remove"]),
+        Entry::command("snapshot", &volume_content::SNAPSHOT),
     ],
 };

@@ -22,15 +22,18 @@ mod network;
 mod networks;
 mod ours;
 mod platforms;
+mod plugins;
 mod protocol;
 mod pulls;
 mod recovery;
 mod refusals;
 mod registry;
+mod remodel;
 mod run;
 mod runtimes;
 mod sharing;
 mod terminals;
+mod volume_content;
 mod volumes;
 mod websocket;
 
@@ -66,6 +69,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         network::checks,
         sharing::checks,
         volumes::checks,
+        plugins::checks,
         networks::checks,
         fields::checks,
         refusals::checks,
@@ -83,6 +87,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
         areas.push(doors::checks);
         areas.push(content::checks);
+        areas.extend([volume_content::checks as fn() -> Vec<Check>, remodel::checks]);
     }
     areas.into_iter().flat_map(|checks| checks()).collect()
 }

@@ -51,6 +51,7 @@ pub async fn open(config: Config) -> Result<Engine> {
     recover::settle(settling).await;
     let owned = engine.clone();
     crate::blocking(move || sweep(&owned)).await?;
+    crate::volume::content::thaw(&engine).await?;
     tokio::spawn(crate::network::keep_firewall(engine.clone()));
     tokio::spawn(collect_garbage(engine.clone()));
     Ok(engine)

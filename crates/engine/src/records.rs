@@ -42,6 +42,8 @@ pub(crate) enum Pending {
     Content(String),
     /// Its directory has still this name.
     Rename(String),
+    /// These containers were paused for a snapshot of it.
+    Paused(Vec<String>),
 }
 
 fn local_driver() -> String {
@@ -98,6 +100,14 @@ impl Records {
     /// Writes a volume's record.
     pub(crate) fn save_volume(&self, record: &VolumeRecord) -> Result<()> {
         Ok(self.store.write(|transaction| transaction.put(&VOLUMES, &record.name, record))?)
+    }
+
+    /// Gives a volume's record another name, in one step.
+    pub(crate) fn rename_volume(&self, old: &str, record: &VolumeRecord) -> Result<()> {
+        Ok(self.store.write(|transaction| {
+            transaction.delete(&VOLUMES, &old.to_owned())?;
+            transaction.put(&VOLUMES, &record.name, record)
+        })?)
     }
 
     /// Forgets a volume.

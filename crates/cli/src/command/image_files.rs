@@ -122,7 +122,7 @@ async fn load(session: &Session, typed: &Typed) -> Result<i32, Failure> {
 
 async fn save(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     let output = typed.text("output");
-    check(output, "save")?;
+    check_output(output, "save")?;
     let mut query = Query::new();
     for name in typed.operands() {
         query = query.with("names", name);
@@ -137,7 +137,7 @@ async fn save(session: &Session, typed: &Typed) -> Result<i32, Failure> {
 
 async fn export(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     let output = typed.text("output");
-    check(output, "export")?;
+    check_output(output, "export")?;
     let client = session.daemon().await?;
     let request = Request::get(format!("/containers/{}/export", typed.operand(0)));
     files::download(client.send(request).await?, output).await?;
@@ -145,7 +145,7 @@ async fn export(session: &Session, typed: &Typed) -> Result<i32, Failure> {
 }
 
 /// An archive is nothing for a terminal, and a file must have a directory.
-fn check(output: &str, verb: &str) -> Result<(), Failure> {
+pub(crate) fn check_output(output: &str, verb: &str) -> Result<(), Failure> {
     if !output.is_empty() {
         return files::check_output(output)
             .map_err(|failure| Failure::text(format!("failed to {verb}: {failure}")));

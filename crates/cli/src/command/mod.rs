@@ -16,6 +16,7 @@ pub(crate) mod images;
 pub(crate) mod info;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;
+pub(crate) mod live;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod look;
@@ -30,5 +31,6 @@ pub(crate) mod stats;
 pub(crate) mod update;
 pub(crate) mod version;
 pub(crate) mod volume;
+pub(crate) mod volume_content;
 
 pub(crate) use version::version_line;

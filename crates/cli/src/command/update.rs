@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::create::parse_restart_policy;
 use super::lifecycle::each;
+use super::live;
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
 use crate::output::note;
@@ -39,6 +40,12 @@ const FLAGS: &[Flag] = &[
     .default("0"),
     Flag::int("pids-limit", "Tune container pids limit (set -1 for unlimited)"),
     Flag::text("restart", "Restart policy to apply when a container exits"),
+    Flag::list("publish-add", "Publish one more port, also of a running container").checked(live::check_port),
+    Flag::list("publish-rm", "Do not publish a port any more: [[IP:]HOST_PORT:]CONTAINER_PORT")
+        .checked(live::check_port),
+    Flag::list("mount-add", "Add a mount, also to a running container, in the words of --mount or --volume")
+        .checked(live::check_mount),
+    Flag::list("mount-rm", "Remove the mount at a path of the container"),
 ];
 
 /// `update`.
@@ -94,6 +101,9 @@ fn resolve(typed: &Typed) -> Result<Value, Failure> {
         put("RestartPolicy", parse_restart_policy(typed.text("restart"))?);
     } else {
         put("RestartPolicy", json!({ "Name": "", "MaximumRetryCount": 0 }));
+    }
+    if let Some(changes) = live::changes(typed)? {
+        put("Berth", changes);
     }
     Ok(body.into())
 }

@@ -11,6 +11,7 @@ struct Mount {
     source: String,
     target: String,
     read_only: bool,
+    id_map: String,
     consistency: String,
     bind: Map<String, Value>,
     volume: Map<String, Value>,
@@ -45,6 +46,7 @@ impl Mount {
             "source" | "src" => value.clone_into(&mut self.source),
             "target" | "dst" | "destination" => value.clone_into(&mut self.target),
             "readonly" | "ro" => self.read_only = truth()?,
+            "idmap" => value.clone_into(&mut self.id_map),
             "consistency" => self.consistency = value.to_lowercase(),
             "bind-propagation" => drop(self.bind.insert("Propagation".into(), value.to_lowercase().into())),
             "bind-nonrecursive" => drop(self.bind.insert("NonRecursive".into(), truth()?.into())),
@@ -74,6 +76,7 @@ impl Mount {
     fn take_word(&mut self, key: &str, field: &str) -> Result<(), String> {
         match key {
             "readonly" | "ro" => self.read_only = true,
+            "idmap" => "owner".clone_into(&mut self.id_map),
             "volume-nocopy" => drop(self.volume.insert("NoCopy".into(), true.into())),
             "bind-nonrecursive" => drop(self.bind.insert("NonRecursive".into(), true.into())),
             "bind-create-src" => drop(self.bind.insert("CreateMountpoint".into(), true.into())),
@@ -158,6 +161,9 @@ impl Mount {
         }
         if !self.consistency.is_empty() {
             put("Consistency", self.consistency.clone().into());
+        }
+        if !self.id_map.is_empty() {
+            put("IdMap", self.id_map.clone().into());
         }
         if !self.bind.is_empty() {
             put("BindOptions", ordered(&self.bind, BIND_KEYS));

@@ -22,7 +22,7 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 /// berth's command line on the engine, whichever client the other checks use.
-fn berth(scope: &Scope<'_>, words: &[&str]) -> Result<crate::command_line::Output> {
+pub(super) fn berth(scope: &Scope<'_>, words: &[&str]) -> Result<crate::command_line::Output> {
     let program = scope.engine.program.clone().context("the berth program")?;
     let client = crate::command_line::Client { program, ..scope.client().clone() };
     client.call(words)

@@ -5,6 +5,7 @@ use engine::container;
 use engine::container::commit::CommitRequest;
 use engine::container::create::Extension;
 use engine::container::list::ListOptions;
+use engine::container::remodel::Changes;
 use http::{Method, StatusCode};
 use http_body::Body as _;
 use serde::Deserialize;
@@ -81,6 +82,13 @@ async fn create(mut call: Request) -> Outcome {
 #[serde(default, rename_all = "PascalCase")]
 struct Extended {
     berth: Extension,
+}
+
+/// What our own clients may add to an update.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Changed {
+    berth: Changes,
 }
 
 /// Whether there is anything beside the host's and the networks' part.
@@ -204,9 +212,11 @@ async fn resize(call: Request) -> Outcome {
 }
 
 async fn update(mut call: Request) -> Outcome {
-    let mut request: UpdateRequest = call.json().await?;
+    let document = call.json_value().await?.unwrap_or_default();
+    let mut request: UpdateRequest = decode(&document)?;
     shape::create::update(call.version, &mut request);
-    reply::ok(&container::update::update(&call.state.engine, call.param("name"), request).await?)
+    let changes = decode::<Changed>(&document)?.berth;
+    reply::ok(&container::update::update(&call.state.engine, call.param("name"), request, changes).await?)
 }
 
 async fn remove(call: Request) -> Outcome {

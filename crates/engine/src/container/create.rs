@@ -93,21 +93,7 @@ fn make(
         networking,
     )?;
     let links = links::resolve(engine, &host)?;
-    let facts = Facts {
-        config: &current,
-        id: &container_id,
-        host_name: &engine.host.name,
-        cpus: engine.host.cpus,
-        cgroup_v2: engine.host.cgroup_v2(),
-        cgroup_driver: current.driver(&engine.host),
-        capabilities: &engine.host.capabilities,
-        containers: donors(engine, &host)?,
-        root: image.root.clone(),
-        existing_paths: existing_paths(&host),
-        mounted_images: mounted_images(engine, &host)?,
-        lent_mounts: lent_mounts(engine, &host)?,
-        volume_names: (0..count).map(|_| id::new_id()).collect::<Result<_>>()?,
-    };
+    let facts = facts(engine, &current, &container_id, &host, image.root.clone(), count)?;
     let mac = mac_address(&config.mac_address, &endpoints);
     let (spec, mut warnings) = resolve::resolve(&config, &host, &mac, &facts)?;
     warnings.extend(engine.networks.publish_warnings(&spec.network.ports));
@@ -135,6 +121,32 @@ fn make(
         .inspect_err(|_| engine.containers.release(&name))
 }
 
+/// What a decision about a request depends on beside the request.
+pub(super) fn facts<'a>(
+    engine: &'a Engine,
+    current: &'a crate::Config,
+    container_id: &'a str,
+    host: &HostConfig,
+    root: RootSource,
+    anonymous_volumes: usize,
+) -> Result<Facts<'a>> {
+    Ok(Facts {
+        config: current,
+        id: container_id,
+        host_name: &engine.host.name,
+        cpus: engine.host.cpus,
+        cgroup_v2: engine.host.cgroup_v2(),
+        cgroup_driver: current.driver(&engine.host),
+        capabilities: &engine.host.capabilities,
+        containers: donors(engine, host)?,
+        root,
+        existing_paths: existing_paths(host),
+        mounted_images: mounted_images(engine, host)?,
+        lent_mounts: lent_mounts(engine, host)?,
+        volume_names: (0..anonymous_volumes).map(|_| id::new_id()).collect::<Result<_>>()?,
+    })
+}
+
 /// Prepares what the record names, then writes it; undoes the preparation when that fails.
 fn commit(engine: &Engine, mut record: Record, runnable: Option<&image::Runnable>) -> Result<Record> {
     if !matches!(record.spec.root.source, RootSource::Directory(_)) {
@@ -158,15 +170,16 @@ fn commit(engine: &Engine, mut record: Record, runnable: Option<&image::Runnable
 }
 
 /// Makes the volumes that do not exist yet, and fills new ones from the image.
-fn volumes(engine: &Engine, record: &mut Record, made: &mut Vec<String>) -> Result<()> {
+pub(super) fn volumes(engine: &Engine, record: &mut Record, made: &mut Vec<String>) -> Result<()> {
     for mount in &record.spec.mounts {
         let MountSource::Volume { name, anonymous, copy, .. } = &mount.source else { continue };
         let wanted = volume_of(&record.host_config, mount, name, *anonymous)?;
         // Noted first: what is reserved for this container is what its record names.
-        record.volume_paths.insert(name.clone(), engine.volumes.path(name).display().to_string());
+        record.volume_paths.insert(name.clone(), String::new());
         if volume::ensure(engine, wanted, Some(&record.id))? {
             made.push(name.clone());
         }
+        record.volume_paths.insert(name.clone(), engine.volumes.shown_path(name));
         // The host's own directories are not copied.
         if *copy && record.spec.root.source == RootSource::Image {
             fill(engine, record, name, &mount.destination)

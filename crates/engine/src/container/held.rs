@@ -4,6 +4,7 @@
 //! The shim opens them through `/proc/<daemon>/fd/<number>`, so what it mounts is what was found here, whatever a
 //! container does to paths meanwhile. They are held until the shim has mounted them.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use linux::root::Root;
 
 use super::plan::StartFacts;
 use super::record::Record;
-use super::spec::{MountSource, Share};
+use super::spec::{MountSource, MountSpec, Share};
 use crate::engine::Engine;
 use crate::{Error, Result};
 
@@ -27,21 +28,43 @@ impl Held {
     /// Opens what a start needs, and notes in `facts` by which path the shim finds it.
     pub(crate) fn gather(engine: &Engine, record: &Record, facts: &mut StartFacts) -> Result<Held> {
         let mut held = Held::default();
-        for mount in &record.spec.mounts {
-            let source = match &mount.source {
-                MountSource::Volume { name, subpath, .. } if !subpath.is_empty() => {
-                    part(Path::new(facts.volume_paths.get(name).map_or("", String::as_str)), subpath)?
-                }
-                MountSource::Image { name, id, subpath } => held.image(engine, name, id, subpath)?,
-                _ => continue,
-            };
-            facts.held.insert(mount.destination.clone(), held.hold(source));
-        }
+        (facts.held, facts.owners) = held.open(engine, &record.spec.mounts, &facts.volume_paths)?;
         if let Share::Container(id) = &record.spec.namespaces.ipc {
             let memory = shared_memory(id, facts.donors.get(id).copied())?;
             facts.held.insert("/dev/shm".to_owned(), held.hold(memory));
         }
         Ok(held)
+    }
+
+    /// Opens the sources of mounts that no plain path names, and looks at the owners of those whose ids are mapped; both
+    /// by destination.
+    pub(crate) fn open(
+        &mut self,
+        engine: &Engine,
+        mounts: &[MountSpec],
+        volume_paths: &BTreeMap<String, String>,
+    ) -> Result<(BTreeMap<String, String>, BTreeMap<String, (u32, u32)>)> {
+        let (mut paths, mut owners) = (BTreeMap::new(), BTreeMap::new());
+        for mount in mounts {
+            let volume = |name: &str| Path::new(volume_paths.get(name).map_or("", String::as_str));
+            let source = match &mount.source {
+                MountSource::Volume { name, subpath, .. } if !subpath.is_empty() => {
+                    Some(part(volume(name), subpath)?)
+                }
+                MountSource::Image { name, id, subpath } => Some(self.image(engine, name, id, subpath)?),
+                // What is looked at is what is mounted.
+                MountSource::Bind { path, .. } if mount.id_map.is_some() => Some(whole(Path::new(path))?),
+                MountSource::Volume { name, .. } if mount.id_map.is_some() => Some(whole(volume(name))?),
+                _ => None,
+            };
+            let Some(source) = source else { continue };
+            if mount.id_map.is_some() {
+                let stat = linux::file::stat(&source).map_err(|error| Error::system(error.to_string()))?;
+                owners.insert(mount.destination.clone(), (stat.uid, stat.gid));
+            }
+            paths.insert(mount.destination.clone(), self.hold(source));
+        }
+        Ok((paths, owners))
     }
 
     /// Keeps a descriptor; the path by which another process of root reaches it.
@@ -71,6 +94,11 @@ impl Held {
         self.0.push(root.into());
         Ok(found)
     }
+}
+
+/// What is at a path of the host.
+fn whole(path: &Path) -> Result<OwnedFd> {
+    linux::mount::open_path(path).map_err(|error| missing(&path.display().to_string(), &error))
 }
 
 /// A file or directory of a volume, looked up inside it.

@@ -72,7 +72,7 @@ fn from_view(engine: &Engine, view: &View) -> Inspect {
         storage: Some(Storage {
             root_fs: Some(RootFsStorage { snapshot: Some(Snapshot { name: "overlayfs".to_owned() }) }),
         }),
-        mounts: mount_points(view),
+        mounts: mount_points(engine, view),
         config: Some(shown_config(record)),
         network_settings: Some(NetworkSettings {
             sandbox_id: record.attachments.first().map(|held| held.endpoint_id.clone()).unwrap_or_default(),
@@ -141,7 +141,7 @@ fn health(health: &Health) -> ApiHealth {
 }
 
 /// The mounts as inspect shows them.
-pub(crate) fn mount_points(view: &View) -> Vec<MountPoint> {
+pub(crate) fn mount_points(engine: &Engine, view: &View) -> Vec<MountPoint> {
     let record = &view.record;
     let mut points: Vec<MountPoint> = record
         .spec
@@ -165,8 +165,11 @@ pub(crate) fn mount_points(view: &View) -> Vec<MountPoint> {
                 MountSource::Volume { name, .. } => MountPoint {
                     kind: kind::VOLUME.to_owned(),
                     name: name.clone(),
-                    source: record.volume_paths.get(name).cloned().unwrap_or_default(),
-                    driver: "local".to_owned(),
+                    source: match record.volume_paths.get(name) {
+                        Some(path) if !path.is_empty() => path.clone(),
+                        _ => engine.volumes.mounted_path(name),
+                    },
+                    driver: engine.volumes.driver_name(name),
                     mode: if mount.mode.is_empty() { "z".to_owned() } else { mount.mode.clone() },
                     ..point
                 },

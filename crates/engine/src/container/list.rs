@@ -156,8 +156,10 @@ impl<'a> Criteria<'a> {
                 })
             })
             && any(filters, "volume", |volume| {
-                mount_points(view).iter().any(|mount| {
-                    mount.name == volume || mount.destination == volume || mount.source == volume
+                record.spec.mounts.iter().any(|mount| {
+                    mount.volume() == Some(volume)
+                        || mount.destination == volume
+                        || mount.source(&record.volume_paths) == volume
                 })
             })
             && any(filters, "is-task", |value| matches!(value, "false" | "0"))
@@ -228,7 +230,7 @@ fn summary(engine: &Engine, view: &View, now: Nanos) -> Summary {
         },
         health: Some(health(view)),
         network_settings: Some(SummaryNetworkSettings { networks: network_endpoints(view) }),
-        mounts: mount_points(view),
+        mounts: mount_points(engine, view),
         ..Summary::default()
     }
 }

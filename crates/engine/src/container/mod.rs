@@ -30,6 +30,7 @@ pub mod prune;
 pub mod record;
 pub mod recover;
 pub mod registry;
+pub mod remodel;
 pub mod remove;
 pub mod rename;
 pub mod resize;

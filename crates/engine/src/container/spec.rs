@@ -145,6 +145,55 @@ pub struct MountSpec {
     pub propagation: String,
     /// The mode as the user wrote it, for inspect.
     pub mode: String,
+    /// Users and groups of the host show as others.
+    #[serde(default)]
+    pub id_map: Option<IdMap>,
+}
+
+/// Which users and groups of the host show as which in a mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IdMap {
+    /// The owner of the source shows as the container's user, and what that one makes is the owner's.
+    Owner,
+    /// These, and no others.
+    Ranges {
+        /// Users.
+        users: Vec<IdRange>,
+        /// Groups.
+        groups: Vec<IdRange>,
+    },
+}
+
+/// Numbers in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The first one on the host.
+    pub host: u32,
+    /// The first one in the container.
+    pub container: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl MountSpec {
+    /// The name of the volume that is mounted, if one is.
+    #[must_use]
+    pub fn volume(&self) -> Option<&str> {
+        match &self.source {
+            MountSource::Volume { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The path of the host that is mounted; empty where there is none.
+    #[must_use]
+    pub fn source<'a>(&'a self, volume_paths: &'a BTreeMap<String, String>) -> &'a str {
+        match &self.source {
+            MountSource::Bind { path, .. } => path,
+            MountSource::Volume { name, .. } => volume_paths.get(name).map_or("", String::as_str),
+            MountSource::Image { .. } | MountSource::Tmpfs { .. } => "",
+        }
+    }
 }
 
 /// What is mounted.

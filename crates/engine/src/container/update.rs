@@ -3,12 +3,18 @@
 use api::container_create::{UpdateRequest, Updated};
 
 use super::record::Record;
+use super::remodel::{Changes, remodel};
 use super::resolve;
 use crate::engine::Engine;
 use crate::{Error, Result};
 
 /// Updates a container. Zero and `null` leave a limit as it is.
-pub async fn update(engine: &Engine, reference: &str, request: UpdateRequest) -> Result<Updated> {
+pub async fn update(
+    engine: &Engine,
+    reference: &str,
+    request: UpdateRequest,
+    changes: Changes,
+) -> Result<Updated> {
     let handle = engine.containers.find(reference)?;
     let view = handle.view();
     let mut host = view.record.host_config.clone();
@@ -33,11 +39,13 @@ pub async fn update(engine: &Engine, reference: &str, request: UpdateRequest) ->
     }
     handle
         .change(move |record| {
-            record.host_config = host;
+            record.host_config.resources = host.resources;
+            record.host_config.restart_policy = host.restart_policy;
             record.spec.limits = limits;
             Ok(())
         })
         .await?;
+    remodel(engine, &handle, changes).await?;
     engine.events.publish("container", "update", &handle.id, view.record.attributes());
     Ok(Updated { warnings: Some(warnings) })
 }

@@ -3,12 +3,15 @@
 use std::os::fd::BorrowedFd;
 
 use api::endpoint::EndpointSettings;
+use api::port::PortMap;
 use network::{Connections, InterfaceName, plan};
 
 use super::attachment::{choose_gateways, name_interfaces};
 use super::state::{State, rules_of};
 use super::{failed, publish};
 use crate::container::record::{Attachment, Published, Record};
+use crate::container::remodel::is_closed;
+use crate::container::spec::PortSpec;
 use crate::{Error, Result};
 
 impl State {
@@ -70,6 +73,62 @@ impl State {
         }
         self.held.insert(record.id.clone(), after.clone());
         moved.map(|()| after)
+    }
+
+    /// Has a running container publish more ports, and fewer. Those that stay keep their numbers and their connections.
+    pub(super) fn republish(
+        &mut self,
+        record: &Record,
+        more: &[PortSpec],
+        closed: &PortMap,
+    ) -> Result<Vec<Attachment>> {
+        let before = self.held(&record.id);
+        let (mut after, mut taken, mut gone) = (before.clone(), Vec::new(), Vec::new());
+        for attachment in &mut after {
+            let (lost, kept) = attachment.published.iter().cloned().partition(|held| is_closed(closed, held));
+            attachment.published = kept;
+            gone.extend::<Vec<Published>>(lost);
+            if attachment.endpoint.gateways.is_empty() {
+                continue;
+            }
+            let Some(known) = self.networks.get(&attachment.network_id) else { continue };
+            match publish::take(&mut self.ports, more, attachment, known, self.policy) {
+                Ok(new) => {
+                    taken.extend(new.iter().cloned());
+                    attachment.published.extend(new);
+                }
+                Err(error) => {
+                    publish::give_back(&mut self.ports, &taken);
+                    return Err(error);
+                }
+            }
+        }
+        let mut wanted = self.rules.clone();
+        gone.iter().filter_map(Published::rule).for_each(|port| wanted.unpublish(&port));
+        let conflict = taken.iter().filter_map(Published::rule).find_map(|port| wanted.publish(port).err());
+        let changed = match conflict {
+            Some(conflict) => Err(Error::system(conflict.to_string())),
+            None if wanted == self.rules => Ok(()),
+            None => self.change(wanted),
+        };
+        if let Err(error) = changed {
+            publish::give_back(&mut self.ports, &taken);
+            return Err(error);
+        }
+        publish::give_back(&mut self.ports, &gone);
+        self.held.insert(record.id.clone(), after.clone());
+        self.forget_ports(gone.iter().chain(&taken))?;
+        Ok(after)
+    }
+
+    /// Connections through ports that closed end; packets that came to a port before it opened do not go on past it.
+    fn forget_ports<'a>(&mut self, ports: impl Iterator<Item = &'a Published>) -> Result<()> {
+        for port in ports.filter_map(Published::rule) {
+            let to =
+                Connections::To { protocol: port.protocol, address: port.host_address, port: port.host_port };
+            self.kernel.forget_connections(&to).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Has default routes and published ports go where the attachments `after` say. Ports keep their numbers.

@@ -31,12 +31,13 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use api::port::PortMap;
 use network::files::HostsEntry;
 use network::ipam::AddressPool;
 
 use crate::config::Config;
 use crate::container::record::{Attachment, Record};
-use crate::container::spec::Share;
+use crate::container::spec::{PortSpec, Share};
 use crate::records::Records;
 use crate::{Error, Result};
 
@@ -156,6 +157,19 @@ impl Networks {
             Share::Container(owner) if attachment::may_change_addresses(record) => self.lock().trust(owner),
             _ => Ok(()),
         }
+    }
+
+    /// Has a running container publish more ports, and fewer. Returns all of its attachments.
+    pub(crate) fn republish(
+        &self,
+        record: &Record,
+        more: &[PortSpec],
+        closed: &PortMap,
+    ) -> Result<Vec<Attachment>> {
+        if more.is_empty() && closed.is_empty() {
+            return Ok(record.attachments.clone());
+        }
+        self.lock().republish(record, more, closed)
     }
 
     /// Makes a container known by its names, and opens its name server where it has one.

@@ -22,10 +22,13 @@ pub async fn create(engine: &Engine, request: CreateRequest) -> Result<Volume> {
     let engine = engine.clone();
     crate::blocking(move || {
         ensure(&engine, record, None).map_err(|error| error.context(format!("create {name}")))?;
-        Ok(list::shown(&engine, &engine.volumes.get(&name)?))
+        list::look(&engine, &name)
     })
     .await
 }
+
+/// Bytes of the name of a volume that a plugin keeps.
+const MAX_FOREIGN_NAME: usize = 1024;
 
 /// The record of a volume that is to be made, checked: its name, its driver, the driver's options.
 pub(crate) fn record_of(
@@ -35,13 +38,13 @@ pub(crate) fn record_of(
     options: BTreeMap<String, String>,
 ) -> Result<VolumeRecord> {
     let mut record = new_record(name, anonymous);
-    if !matches!(driver, "" | LOCAL) {
-        return Err(Error::not_found(format!(
-            "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
-        )));
+    if matches!(driver, "" | LOCAL) {
+        refuse_name(name)?;
+        options::validate(&options)?;
+    } else {
+        driver.clone_into(&mut record.driver);
+        refuse_foreign_name(name)?;
     }
-    refuse_name(name)?;
-    options::validate(&options)?;
     record.options = options;
     Ok(record)
 }
@@ -57,14 +60,32 @@ pub(crate) fn refuse_name(name: &str) -> Result<()> {
     )))
 }
 
+/// Refuses what no plugin is asked for. What a name means is the plugin's affair: it is never a path of ours.
+fn refuse_foreign_name(name: &str) -> Result<()> {
+    if name.len() <= MAX_FOREIGN_NAME && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "\"{}\" is no name for a volume: it is too long or contains control characters",
+        name.escape_debug()
+    )))
+}
+
 /// Makes sure that a volume exists; tells whether it was made now. It stays at least until the container that is being
 /// made for it exists, see [`super::end_reservations`]. Blocks on the disk and on the driver.
-pub(crate) fn ensure(engine: &Engine, wanted: VolumeRecord, for_container: Option<&str>) -> Result<bool> {
+pub(crate) fn ensure(engine: &Engine, mut wanted: VolumeRecord, for_container: Option<&str>) -> Result<bool> {
     let name = wanted.name.clone();
+    let plugin = engine.volumes.plugin(&wanted)?;
+    if let Some(plugin) = &plugin {
+        plugin.name().clone_into(&mut wanted.driver);
+    }
     engine.volumes.uses.with(&name, |used| {
         let found = engine.volumes.find(&name);
+        // A container that names no driver takes the volume that there is.
+        let takes_any = for_container.is_some() && wanted.driver == LOCAL && wanted.options.is_empty();
         if let Some(found) = &found
             && found.driver != wanted.driver
+            && !takes_any
         {
             let driver = &found.driver;
             return Err(Error::conflict(format!(
@@ -72,7 +93,11 @@ pub(crate) fn ensure(engine: &Engine, wanted: VolumeRecord, for_container: Optio
             )));
         }
         if found.is_none() {
-            make(engine, wanted)?;
+            match &plugin {
+                Some(plugin) => plugin.create(&name, &wanted.options)?,
+                None => make_directory(engine, &name)?,
+            }
+            keep(engine, wanted)?;
         }
         if let Some(container) = for_container {
             used.reserve(container);
@@ -81,8 +106,7 @@ pub(crate) fn ensure(engine: &Engine, wanted: VolumeRecord, for_container: Optio
     })
 }
 
-fn make(engine: &Engine, wanted: VolumeRecord) -> Result<()> {
-    make_directory(engine, &wanted.name)?;
+fn keep(engine: &Engine, wanted: VolumeRecord) -> Result<()> {
     engine.records.save_volume(&wanted)?;
     engine.events.publish("volume", "create", &wanted.name, attributes(&wanted));
     engine.volumes.lock().insert(wanted.name.clone(), wanted);

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use api::filters::Filters;
 use api::volume::{ListResponse, UsageData, Volume};
 
-use super::options;
+use super::plugin::{Driver, Remote};
+use super::{LOCAL, options};
 use crate::engine::Engine;
 use crate::records::VolumeRecord;
 use crate::{Error, Result};
@@ -16,7 +17,7 @@ pub(super) fn shown(engine: &Engine, record: &VolumeRecord) -> Volume {
         created_at: api::time::Timestamp::from_unix_nanos(i128::from(record.created)).to_seconds(),
         driver: record.driver.clone(),
         labels: (!record.labels.is_empty()).then(|| record.labels.clone()),
-        mountpoint: engine.volumes.path(&record.name).display().to_string(),
+        mountpoint: engine.volumes.shown_path(&record.name),
         name: record.name.clone(),
         options: (!record.options.is_empty()).then(|| record.options.clone()),
         scope: "local".to_owned(),
@@ -26,7 +27,47 @@ pub(super) fn shown(engine: &Engine, record: &VolumeRecord) -> Volume {
 
 /// One volume.
 pub async fn inspect(engine: &Engine, name: &str) -> Result<Volume> {
-    Ok(shown(engine, &engine.volumes.get(name)?))
+    let record = engine.volumes.find(name);
+    if record.is_some_and(|record| record.driver == LOCAL) {
+        return Ok(shown(engine, &engine.volumes.get(name)?));
+    }
+    let (engine, name) = (engine.clone(), name.to_owned());
+    crate::blocking(move || look(&engine, &name)).await
+}
+
+/// The same, with what a plugin says about its volume, and of volumes that only a plugin knows. Blocks on the plugin.
+pub(super) fn look(engine: &Engine, name: &str) -> Result<Volume> {
+    let volumes = &engine.volumes;
+    let missing = || Error::not_found(format!("get {name}: no such volume"));
+    let Some(record) = volumes.find(name) else {
+        let (found, _) = volumes.plugins.volumes(Vec::new());
+        let mut all = found.iter().flat_map(|(driver, list)| list.iter().map(move |remote| (driver, remote)));
+        let (driver, remote) = all.find(|(_, remote)| remote.name == name).ok_or_else(missing)?;
+        return Ok(foreign(driver, remote));
+    };
+    let Some(driver) = volumes.plugin(&record)? else { return Ok(shown(engine, &record)) };
+    let asked = driver.get(name).inspect_err(|_| volumes.plugins.forget(driver.name()));
+    let remote = asked.map_err(|error| match error.kind {
+        crate::Kind::Unavailable => error,
+        _ => Error { message: missing().message, ..error },
+    })?;
+    Ok(told(shown(engine, &record), &driver, &remote))
+}
+
+/// A volume that a plugin made for somebody else.
+fn foreign(driver: &Driver, remote: &Remote) -> Volume {
+    let volume = Volume { name: remote.name.clone(), driver: driver.name().to_owned(), ..Volume::default() };
+    told(volume, driver, remote)
+}
+
+fn told(mut volume: Volume, driver: &Driver, remote: &Remote) -> Volume {
+    volume.mountpoint.clone_from(&remote.mountpoint);
+    volume.scope.clone_from(&driver.scope);
+    volume.status = remote.status.clone().unwrap_or_default();
+    if !remote.created_at.is_empty() {
+        volume.created_at.clone_from(&remote.created_at);
+    }
+    volume
 }
 
 /// Containers that use each volume, by the volume's name.
@@ -52,17 +93,37 @@ pub async fn list(engine: &Engine, filters: &Filters) -> Result<ListResponse> {
     let dangling = filters.bool_value("dangling").map_err(bad)?;
     let names = crate::pattern::Patterns::of(filters, "name");
     let users = users(engine);
-    let volumes = engine
-        .volumes
-        .lock()
-        .values()
-        .filter(|record| dangling.is_none_or(|wanted| wanted != users.contains_key(&record.name)))
-        .filter(|record| filters.labels_match("label", &record.labels))
-        .filter(|record| names.match_any(&[&record.name]))
-        .filter(|record| filters.matches_exactly("driver", &record.driver))
-        .map(|record| shown(engine, record))
-        .collect();
-    Ok(ListResponse { volumes, warnings: None })
+    let owned = engine.clone();
+    let (mut volumes, warnings) = crate::blocking(move || Ok(all(&owned))).await?;
+    let none = BTreeMap::new();
+    volumes.retain(|volume| {
+        dangling.is_none_or(|wanted| wanted != users.contains_key(&volume.name))
+            && filters.labels_match("label", volume.labels.as_ref().unwrap_or(&none))
+            && names.match_any(&[&volume.name])
+            && filters.matches_exactly("driver", &volume.driver)
+    });
+    Ok(ListResponse { volumes, warnings: (!warnings.is_empty()).then_some(warnings) })
+}
+
+/// What is recorded, with what plugins say about theirs, and what only they know. One that does not answer is a warning.
+fn all(engine: &Engine) -> (Vec<Volume>, Vec<String>) {
+    let records: Vec<VolumeRecord> = engine.volumes.lock().values().cloned().collect();
+    let drivers = records.iter().map(|record| record.driver.clone()).filter(|driver| driver != LOCAL);
+    let (found, warnings) = engine.volumes.plugins.volumes(drivers.collect());
+    let mut all: BTreeMap<String, Volume> =
+        records.iter().map(|record| (record.name.clone(), shown(engine, record))).collect();
+    for (driver, remotes) in &found {
+        for remote in remotes.iter().filter(|remote| !remote.name.is_empty()) {
+            match all.get_mut(&remote.name) {
+                Some(known) if known.driver == driver.name() => {
+                    *known = told(known.clone(), driver, remote);
+                }
+                Some(_) => {}
+                None => drop(all.insert(remote.name.clone(), foreign(driver, remote))),
+            }
+        }
+    }
+    (all.into_values().collect(), warnings)
 }
 
 /// Bytes of a volume's content; `None` for what is not the driver's own directory: measuring it may take for ever.

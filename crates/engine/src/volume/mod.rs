@@ -8,11 +8,15 @@
 //! A volume with options is mounted when the first container starts with it and unmounted when the last one has ended.
 //! The mounts are the host's, not the daemon's: they outlive it, and the next daemon finds them.
 
+pub mod content;
+mod copy;
 mod create;
+mod incoming;
 mod list;
 mod local;
 mod options;
 mod place;
+mod plugin;
 mod remove;
 mod uses;
 
@@ -33,6 +37,7 @@ pub(crate) use place::settle;
 pub(crate) use remove::{Why, erase};
 pub(crate) use uses::{acquire_all, adopt, end_reservations, lend, release_all};
 
+use plugin::{Driver, Plugins};
 use uses::Uses;
 
 /// The driver that every engine has.
@@ -46,12 +51,18 @@ pub struct Volumes {
     root: PathBuf,
     volumes: Mutex<BTreeMap<String, VolumeRecord>>,
     uses: Uses,
+    plugins: Plugins,
 }
 
 impl Volumes {
     pub(crate) fn new(root: &Path, records: Vec<VolumeRecord>) -> Self {
         let volumes = records.into_iter().map(|record| (record.name.clone(), record)).collect();
-        Self { root: root.to_owned(), volumes: Mutex::new(volumes), uses: Uses::default() }
+        Self {
+            root: root.to_owned(),
+            volumes: Mutex::new(volumes),
+            uses: Uses::default(),
+            plugins: Plugins::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, VolumeRecord>> {
@@ -62,6 +73,29 @@ impl Volumes {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name).join("_data")
+    }
+
+    /// Where the content of a volume is, or will be: a plugin says it only when it mounts.
+    pub(crate) fn shown_path(&self, name: &str) -> String {
+        match self.find(name) {
+            Some(record) if record.driver != LOCAL => String::new(),
+            _ => self.path(name).display().to_string(),
+        }
+    }
+
+    /// Where a plugin has mounted a volume for a container that runs; empty when it has not.
+    pub(crate) fn mounted_path(&self, name: &str) -> String {
+        self.plugins.mounted_path(name).map_or_else(String::new, |path| path.display().to_string())
+    }
+
+    /// The name of a volume's driver.
+    pub(crate) fn driver_name(&self, name: &str) -> String {
+        self.find(name).map_or_else(|| LOCAL.to_owned(), |record| record.driver)
+    }
+
+    /// The plugin that keeps a volume; `None` for the local driver.
+    fn plugin(&self, record: &VolumeRecord) -> Result<Option<Driver>> {
+        if record.driver == LOCAL { Ok(None) } else { self.plugins.driver(&record.driver).map(Some) }
     }
 
     fn find(&self, name: &str) -> Option<VolumeRecord> {

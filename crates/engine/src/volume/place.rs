@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! removal    <name> → .staging/removed-<id>-<name>  ·  record forgotten  ·  files removed one by one
+//! content    see `incoming`
 //! boot       a removed one whose record is still there goes back; any other is removed
 //! ```
 
@@ -10,28 +11,29 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{Volumes, local, options};
+use super::{LOCAL, Volumes, incoming, local, options};
 use crate::engine::Engine;
+use crate::records::{Pending, VolumeRecord};
 use crate::{Error, Result, id};
 
 const REMOVED: &str = "removed-";
 /// Hexadecimal digits of an identifier.
 const ID_LENGTH: usize = 64;
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.display().to_string();
     move |error| Error::system(format!("{what} {path}: {error}"))
 }
 
 /// The directory of what is on its way. No volume can have its name.
-fn staging(volumes: &Volumes) -> Result<PathBuf> {
+pub(super) fn staging(volumes: &Volumes) -> Result<PathBuf> {
     let path = volumes.root.join(".staging");
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed("make", &path))?;
     Ok(path)
 }
 
 /// Makes the names in a directory durable.
-fn sync(path: &Path) -> Result<()> {
+pub(super) fn sync(path: &Path) -> Result<()> {
     let directory = fs::File::open(path).map_err(failed("open", path))?;
     linux::file::sync(&directory).map_err(|error| Error::system(error.to_string()))
 }
@@ -62,6 +64,13 @@ pub(super) fn clear(path: &Path) -> Result<()> {
 /// what no container uses any more.
 pub(crate) fn settle(engine: &Engine) -> Result<()> {
     let volumes = &engine.volumes;
+    let pending: Vec<_> =
+        volumes.lock().values().filter(|record| record.pending.is_some()).cloned().collect();
+    for record in pending {
+        if let Err(error) = volumes.uses.with(&record.name, |_| incoming::finish(engine, &record)) {
+            tracing::error!(volume = record.name, %error, "its directory is not what it should be");
+        }
+    }
     let staging = staging(volumes)?;
     for entry in fs::read_dir(&staging).map_err(failed("list", &staging))? {
         let entry = entry.map_err(failed("list", &staging))?;
@@ -71,10 +80,14 @@ pub(crate) fn settle(engine: &Engine) -> Result<()> {
             put_back(volumes, &entry.path(), volume)?;
             continue;
         }
-        clear(&entry.path())?;
+        // What could not be put in place just now is not lost.
+        let is_awaited = |record: &VolumeRecord| record.pending == Some(Pending::Content(name.clone()));
+        if !volumes.lock().values().any(is_awaited) {
+            clear(&entry.path())?;
+        }
     }
     let records: Vec<_> = volumes.lock().values().cloned().collect();
-    for record in records.iter().filter(|record| record.driver == super::LOCAL) {
+    for record in records.iter().filter(|record| record.driver == LOCAL) {
         if !volumes.path(&record.name).exists() {
             // It was made just before the power went, or somebody removed it.
             match super::create::make_directory(engine, &record.name) {
@@ -83,7 +96,9 @@ pub(crate) fn settle(engine: &Engine) -> Result<()> {
             }
         }
     }
-    for record in records.iter().filter(|record| options::plan(&record.options).is_some()) {
+    for record in
+        records.iter().filter(|record| record.driver == LOCAL && options::plan(&record.options).is_some())
+    {
         let path = volumes.path(&record.name);
         let unmounted = volumes
             .uses

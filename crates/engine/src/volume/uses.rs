@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{attributes, local, options};
+use super::{attributes, incoming, local, options};
 use crate::container::record::Record;
 use crate::container::spec::{MountSource, MountSpec};
 use crate::engine::Engine;
@@ -68,6 +68,16 @@ impl Uses {
 pub(crate) fn acquire(engine: &Engine, name: &str, user: &str) -> Result<PathBuf> {
     engine.volumes.uses.with(name, |used| {
         let record = engine.volumes.get(name)?;
+        incoming::finish(engine, &record)?;
+        if let Some(plugin) = engine.volumes.plugin(&record)? {
+            let mounted = plugin.mount(name, user);
+            let mounted = mounted.inspect_err(|_| engine.volumes.plugins.forget(plugin.name()));
+            let path =
+                mounted.map_err(|error| error.context(format!("error while mounting volume '{name}'")))?;
+            used.users.insert(user.to_owned());
+            engine.volumes.plugins.note(name, Some(path.clone()));
+            return Ok(path);
+        }
         let path = engine.volumes.path(name);
         if let Some(plan) = options::plan(&record.options) {
             local::ensure_mounted(plan, &path).map_err(|error| {
@@ -85,8 +95,15 @@ pub(crate) fn release(engine: &Engine, name: &str, user: &str) -> Result<bool> {
         if !used.users.remove(user) {
             return Ok(false);
         }
-        let record = engine.volumes.find(name);
-        let is_mounted = record.is_some_and(|record| options::plan(&record.options).is_some());
+        let Some(record) = engine.volumes.find(name) else { return Ok(true) };
+        if let Some(plugin) = engine.volumes.plugin(&record)? {
+            if used.is_idle() {
+                engine.volumes.plugins.note(name, None);
+            }
+            plugin.unmount(name, user)?;
+            return Ok(true);
+        }
+        let is_mounted = options::plan(&record.options).is_some();
         if is_mounted && used.is_idle() {
             local::unmount(&engine.volumes.path(name))?;
         }
@@ -174,6 +191,11 @@ impl Lent {
     /// Where the content of one of them is on the host.
     pub(crate) fn path(&self, name: &str) -> &Path {
         self.paths.get(name).map_or(Path::new(""), PathBuf::as_path)
+    }
+
+    /// Where they all are.
+    pub(crate) fn paths(&self) -> BTreeMap<String, String> {
+        self.paths.iter().map(|(name, path)| (name.clone(), path.display().to_string())).collect()
     }
 }
 

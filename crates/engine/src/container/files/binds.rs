@@ -1,6 +1,7 @@
 //! What is mounted over a container's root and belongs to its files: volumes, binds, and the files that the engine
 //! writes. Memory, devices and kernel file systems are the running program's own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::super::record::Record;
@@ -23,8 +24,8 @@ pub(super) struct Bind {
     pub(super) recursive: bool,
 }
 
-/// All of them, those on top of others last. `data_dir` is the container's.
-pub(super) fn plan(record: &Record, data_dir: &Path) -> Vec<Bind> {
+/// All of them, those on top of others last. `volume_paths` is where volumes are, `data_dir` is the container's.
+pub(super) fn plan(record: &Record, volume_paths: &BTreeMap<String, String>, data_dir: &Path) -> Vec<Bind> {
     let spec = &record.spec;
     let own_dir = match &spec.namespaces.network {
         Share::Container(id) => data_dir.with_file_name(id),
@@ -42,7 +43,7 @@ pub(super) fn plan(record: &Record, data_dir: &Path) -> Vec<Bind> {
         let (source, subpath) = match &mount.source {
             MountSource::Bind { path, .. } => (PathBuf::from(path), String::new()),
             MountSource::Volume { name, subpath, .. } => {
-                (PathBuf::from(record.volume_paths.get(name)?), subpath.clone())
+                (PathBuf::from(volume_paths.get(name)?), subpath.clone())
             }
             MountSource::Tmpfs { .. } | MountSource::Image { .. } => return None,
         };

@@ -58,8 +58,9 @@ pub(super) fn within<T: Send>(
     access: Access,
     work: impl FnOnce(&Place<'_>) -> Result<T> + Send,
 ) -> Result<T> {
-    let binds = present(binds::plan(&view.record, &Places::of(engine, &view.record.id).data_dir));
-    let _volumes = crate::volume::lend(engine, view.record.volume_paths.keys())?;
+    let volumes = crate::volume::lend(engine, view.record.volume_paths.keys())?;
+    let data_dir = Places::of(engine, &view.record.id).data_dir;
+    let binds = present(binds::plan(&view.record, &volumes.paths(), &data_dir));
     let root = root(engine, view, access)?;
     let readonly = view.record.spec.root.readonly;
     let attached = &engine.config.data_root;
@@ -84,7 +85,8 @@ pub(super) fn within<T: Send>(
 
 /// Whether everything that is mounted over the root of a container that does not run has a place there.
 pub(super) fn has_mount_points(engine: &Engine, view: &View) -> Result<bool> {
-    let binds = present(binds::plan(&view.record, &Places::of(engine, &view.record.id).data_dir));
+    let data_dir = Places::of(engine, &view.record.id).data_dir;
+    let binds = present(binds::plan(&view.record, &view.record.volume_paths, &data_dir));
     let root = Root::from(root(engine, view, Access::Read)?);
     // What lies in another bind is not looked for in the root.
     let covered = |bind: &Bind| {

@@ -56,6 +56,7 @@ fn plan(request: &str) -> String {
             .map(|name| (name.to_owned(), format!("/data/volumes/{name}/_data")))
             .into(),
         held: BTreeMap::new(),
+        owners: BTreeMap::new(),
         user: User { uid: 1000, gid: 1000, additional_gids: vec![1000], ..User::default() },
         home: "/home/me".to_owned(),
         linked: Vec::new(),

@@ -5,6 +5,7 @@ mod limits;
 mod mounts;
 
 pub(crate) use limits::plan_limits as limits;
+pub(crate) use mounts::{Sources, plan_mount};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ pub(crate) struct StartFacts {
     pub(crate) volume_paths: BTreeMap<String, String>,
     /// Sources of mounts that are no plain path, by destination.
     pub(crate) held: BTreeMap<String, String>,
+    /// Owners of the sources of mounts whose ids are mapped, by destination.
+    pub(crate) owners: BTreeMap<String, (u32, u32)>,
     /// User and group numbers of the program.
     pub(crate) user: User,
     /// Its home directory.

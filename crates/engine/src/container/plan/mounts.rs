@@ -1,8 +1,10 @@
 //! Mounts of a start: Docker's default ones, the engine's own files, then what was asked for.
 
-use oci::runtime::Mount;
+use std::collections::BTreeMap;
 
-use super::super::spec::{ContainerSpec, MountSource, MountSpec, Share};
+use oci::runtime::{IdMapping, Mount};
+
+use super::super::spec::{ContainerSpec, IdMap, IdRange, MountSource, MountSpec, Share};
 use super::StartFacts;
 use crate::{Error, Result};
 
@@ -27,7 +29,7 @@ fn bind(source: &str, destination: &str, options: &[&str]) -> Mount {
 /// All mounts in order. A mount that was asked for replaces the default one of its destination.
 pub(super) fn plan_mounts(spec: &ContainerSpec, facts: &StartFacts) -> Result<Vec<Mount>> {
     let asked: Vec<Mount> =
-        spec.mounts.iter().map(|mount| plan_mount(mount, facts)).collect::<Result<_>>()?;
+        spec.mounts.iter().map(|mount| plan_mount(mount, &Sources::of(facts))).collect::<Result<_>>()?;
     let mut mounts = default_mounts(spec, facts)?;
     mounts.extend(own_files(spec, facts));
     mounts.retain(|default| !asked.iter().any(|mount| mount.destination == default.destination));
@@ -63,14 +65,14 @@ fn default_mounts(spec: &ContainerSpec, facts: &StartFacts) -> Result<Vec<Mount>
             let size = format!("size={}", spec.shm_size);
             mounts.push(mount("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
         }
-        Share::Container(_) => mounts.push(bind(held(facts, "/dev/shm")?, "/dev/shm", SHM)),
+        Share::Container(_) => mounts.push(bind(held(&facts.held, "/dev/shm")?, "/dev/shm", SHM)),
     }
     Ok(mounts)
 }
 
 /// The source of a mount that is no plain path.
-fn held<'a>(facts: &'a StartFacts, destination: &str) -> Result<&'a str> {
-    let source = facts.held.get(destination).map(String::as_str);
+fn held<'a>(held: &'a BTreeMap<String, String>, destination: &str) -> Result<&'a str> {
+    let source = held.get(destination).map(String::as_str);
     source.ok_or_else(|| Error::system(format!("the source of the mount at {destination} was not opened")))
 }
 
@@ -88,7 +90,77 @@ fn own_files(spec: &ContainerSpec, facts: &StartFacts) -> Vec<Mount> {
         .into()
 }
 
-fn plan_mount(mount: &MountSpec, facts: &StartFacts) -> Result<Mount> {
+/// Where what is mounted is on this machine.
+pub(crate) struct Sources<'a> {
+    /// Volumes, by name.
+    pub(crate) volume_paths: &'a BTreeMap<String, String>,
+    /// What no plain path names, by destination.
+    pub(crate) held: &'a BTreeMap<String, String>,
+    /// Owners of sources whose ids are mapped, by destination.
+    pub(crate) owners: &'a BTreeMap<String, (u32, u32)>,
+    /// The container's user and group.
+    pub(crate) user: (u32, u32),
+}
+
+impl<'a> Sources<'a> {
+    fn of(facts: &'a StartFacts) -> Self {
+        let user = (facts.user.uid, facts.user.gid);
+        Self { volume_paths: &facts.volume_paths, held: &facts.held, owners: &facts.owners, user }
+    }
+}
+
+/// One mount as the runtime takes it.
+pub(crate) fn plan_mount(mount: &MountSpec, facts: &Sources<'_>) -> Result<Mount> {
+    let mut planned = plan_source(mount, facts)?;
+    if let Some(map) = &mount.id_map {
+        (planned.uid_mappings, planned.gid_mappings) = id_mappings(map, mount, facts)?;
+        planned.options.push(if mount.recursive { "ridmap" } else { "idmap" }.to_owned());
+    }
+    Ok(planned)
+}
+
+/// The lines of both maps: what is on the disk, what is seen.
+fn id_mappings(
+    map: &IdMap,
+    mount: &MountSpec,
+    facts: &Sources<'_>,
+) -> Result<(Vec<IdMapping>, Vec<IdMapping>)> {
+    let line =
+        |range: &IdRange| IdMapping { container_id: range.host, host_id: range.container, size: range.count };
+    match map {
+        IdMap::Ranges { users, groups } => {
+            Ok((users.iter().map(line).collect(), groups.iter().map(line).collect()))
+        }
+        IdMap::Owner => {
+            let owner = facts.owners.get(&mount.destination).ok_or_else(|| {
+                Error::system(format!("the owner of the source of {} is not known", mount.destination))
+            })?;
+            let both = |one, other| exchange(one, other).iter().map(line).collect();
+            Ok((both(owner.0, facts.user.0), both(owner.1, facts.user.1)))
+        }
+    }
+}
+
+/// All numbers as they are, but for two that take each other's place: nobody becomes nobody.
+fn exchange(host: u32, container: u32) -> Vec<IdRange> {
+    let same = |first: u32, end: u32| IdRange { host: first, container: first, count: end - first };
+    if host == container {
+        return vec![same(0, u32::MAX)];
+    }
+    let (low, high) = (host.min(container), host.max(container));
+    let one = |host, container| IdRange { host, container, count: 1 };
+    let mut ranges = vec![
+        same(0, low),
+        one(low, high),
+        same(low + 1, high),
+        one(high, low),
+        same(high.saturating_add(1), u32::MAX),
+    ];
+    ranges.retain(|range| range.count > 0);
+    ranges
+}
+
+fn plan_source(mount: &MountSpec, facts: &Sources<'_>) -> Result<Mount> {
     let propagation = if mount.propagation.is_empty() { "rprivate" } else { &mount.propagation };
     let mut options = vec![if mount.recursive { "rbind" } else { "bind" }, propagation];
     match (mount.writable, mount.recursive_readonly) {
@@ -97,17 +169,21 @@ fn plan_mount(mount: &MountSpec, facts: &StartFacts) -> Result<Mount> {
         (false, false) => options.push("ro"),
     }
     match &mount.source {
-        MountSource::Bind { path, .. } => Ok(bind(path, &mount.destination, &options)),
+        MountSource::Bind { path, .. } => {
+            let source = facts.held.get(&mount.destination).unwrap_or(path);
+            Ok(bind(source, &mount.destination, &options))
+        }
         MountSource::Volume { name, subpath, .. } => {
             let root = facts
                 .volume_paths
                 .get(name)
                 .ok_or_else(|| Error::system(format!("volume {name} has no place on this machine")))?;
-            let source = if subpath.is_empty() { root } else { held(facts, &mount.destination)? };
+            let is_whole = subpath.is_empty() && mount.id_map.is_none();
+            let source = if is_whole { root } else { held(facts.held, &mount.destination)? };
             Ok(bind(source, &mount.destination, &options))
         }
         MountSource::Image { .. } => {
-            Ok(bind(held(facts, &mount.destination)?, &mount.destination, &["bind", propagation, "ro"]))
+            Ok(bind(held(facts.held, &mount.destination)?, &mount.destination, &["bind", propagation, "ro"]))
         }
         MountSource::Tmpfs { options: given } => {
             let mut options: Vec<String> = given.clone();

@@ -1,5 +1,6 @@
 //! From what a request says to what a container is: pure, with Docker's words for what cannot be.
 
+mod id_map;
 mod limits;
 mod mounts;
 mod namespaces;
@@ -175,6 +176,15 @@ fn log(host: &HostConfig, facts: &Facts<'_>) -> Result<LogSpec> {
     let log = LogSpec { driver: driver.to_owned(), options };
     logging::validate(&log)?;
     Ok(log)
+}
+
+/// Mounts and ports alone, that are added to a container which exists.
+pub(crate) fn added(
+    host: &HostConfig,
+    facts: &Facts<'_>,
+) -> Result<(Vec<MountSpec>, Vec<super::spec::PortSpec>)> {
+    let config = Config::default();
+    Ok((mounts::resolve(&config, host, facts)?, ports::published(&config, host, facts)?))
 }
 
 /// Limits alone, for an update.

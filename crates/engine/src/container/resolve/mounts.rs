@@ -6,8 +6,8 @@ use api::config::Config;
 use api::host_config::HostConfig;
 use api::mount::{Mount, kind};
 
-use super::super::spec::{MountSource, MountSpec};
-use super::Facts;
+use super::super::spec::{IdMap, MountSource, MountSpec};
+use super::{Facts, id_map};
 use crate::{Error, Result};
 
 /// Mounts of one container; more would only slow its start.
@@ -124,6 +124,7 @@ fn plain(destination: String, source: MountSource) -> MountSpec {
         recursive: true,
         propagation: String::new(),
         mode: String::new(),
+        id_map: None,
     }
 }
 
@@ -179,6 +180,14 @@ fn parse_bind(text: &str, names: &mut impl Iterator<Item = String>) -> Result<Mo
                 "copy"
             }
             "consistent" | "cached" | "delegated" => "consistency",
+            "U" => {
+                mount.id_map = Some(IdMap::Owner);
+                "idmap"
+            }
+            _ if word == "idmap" || word.starts_with("idmap=") => {
+                mount.id_map = Some(id_map::parse(word.strip_prefix("idmap=").unwrap_or_default())?);
+                "idmap"
+            }
             "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate" if is_bind => {
                 mount.propagation = word.to_owned();
                 "propagation"
@@ -233,6 +242,13 @@ fn parse_mount(
         other => return Err(invalid(&format!("invalid propagation mode: {other}"))),
     }
     let is_image = matches!(source, MountSource::Image { .. });
+    let id_map = match (mount.id_map.as_str(), &source) {
+        ("", _) => None,
+        (text, MountSource::Bind { .. } | MountSource::Volume { .. }) => {
+            Some(id_map::parse(text).map_err(|error| invalid(&error.message))?)
+        }
+        _ => return Err(invalid("field IdMap must not be specified")),
+    };
     Ok(MountSpec {
         destination: clean(&mount.target),
         source,
@@ -241,6 +257,7 @@ fn parse_mount(
         recursive: !bind.non_recursive,
         propagation: bind.propagation,
         mode: String::new(),
+        id_map,
     })
 }
 

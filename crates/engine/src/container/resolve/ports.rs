@@ -103,7 +103,7 @@ fn host_ports(text: &str) -> Result<(u16, u16)> {
     if first == 0 || first > last { Err(invalid()) } else { Ok((first, last)) }
 }
 
-fn published(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> Result<Vec<PortSpec>> {
+pub(super) fn published(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> Result<Vec<PortSpec>> {
     let mut ports = Vec::new();
     for (key, bindings) in host.port_bindings.iter().flatten() {
         let (container_port, protocol) = (key.number, key.protocol.as_str().to_owned());
