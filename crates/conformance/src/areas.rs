@@ -41,6 +41,7 @@ mod websocket;
 mod confinement;
 
 // What others count and expect.
+mod clients;
 mod measured;
 
 use crate::check::Check;
@@ -83,6 +84,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
     ];
     areas.push(confinement::checks);
     areas.push(measured::checks);
+    areas.push(clients::checks);
     if engine.program.is_some() {
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
         areas.push(doors::checks);

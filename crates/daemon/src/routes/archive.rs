@@ -80,5 +80,7 @@ async fn get_export(call: Request) -> Outcome {
 }
 
 async fn list_changes(call: Request) -> Outcome {
-    reply::ok(&changes::changes(&call.state.engine, call.param("name")).await?)
+    let changes = changes::changes(&call.state.engine, call.param("name")).await?;
+    // None at all are `null` in Docker, and clients are generated to expect it.
+    reply::ok(&Some(changes).filter(|changes| !changes.is_empty()))
 }

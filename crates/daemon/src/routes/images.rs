@@ -85,7 +85,15 @@ async fn load(call: Request) -> Outcome {
     let source = BodyReader::new(call.body);
     begin::progress(move |progress| async move {
         let report = reporter(progress.clone(), quiet);
-        for loaded in images::load(&engine, &platforms, source, report).await? {
+        let loaded = match images::load(&engine, &platforms, source, report).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                // Docker has answered 200 by the time it reads the archive: what is wrong with it is told in the stream.
+                let _ = progress.send(Message::error(0, &error.message)).await;
+                return Ok(());
+            }
+        };
+        for loaded in loaded {
             let line = match loaded.name {
                 Some(name) => format!("Loaded image: {name}\n"),
                 None => format!("Loaded image ID: {}\n", loaded.id),

@@ -38,13 +38,10 @@ pub async fn top(engine: &Engine, reference: &str, arguments: &str) -> Result<To
 fn run_ps(arguments: &str, pids: &[u32]) -> Result<TopResponse> {
     let words: Vec<&str> = arguments.split_whitespace().collect();
     let output = Command::new("ps").args(&words).output();
-    let output = output.map_err(|error| Error::system(format!("Error running ps: {error}")))?;
+    let output = output.map_err(|error| Error::system(format!("ps: {error}")))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::invalid(format!(
-            "Error running ps: {}",
-            words.lines().next().unwrap_or_default()
-        )));
+        return Err(Error::system(format!("ps: {}", words.lines().next().unwrap_or_default())));
     }
     parse_ps(&String::from_utf8_lossy(&output.stdout), pids)
 }

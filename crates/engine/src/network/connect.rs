@@ -24,6 +24,12 @@ pub async fn connect(engine: &Engine, reference: &str, request: ConnectRequest) 
     wishes::check(&network, &settings)?;
     let settings = wishes::asked(&network, settings);
     settle(&handle).await?;
+    let view = handle.view();
+    let is_dead = matches!(view.state(), Life::Dead { .. });
+    if view.live.is_none() && !is_dead && view.record.endpoints.contains_key(&network.name) {
+        // Once more what is written down already: there is no endpoint yet that it could collide with.
+        return Ok(());
+    }
     let (owned, joined) = (engine.clone(), Arc::clone(&network));
     handle
         .work(move |record, live| {

@@ -106,9 +106,11 @@ fn check_name(name: &str, facts: &CreateFacts) -> Result<()> {
     if name.trim().is_empty() {
         return Err(Error::invalid("invalid network name: name is empty"));
     }
-    if !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/') {
+    if name.trim() != name
+        || !name.bytes().all(|byte| (byte == b' ' || byte.is_ascii_graphic()) && byte != b'/')
+    {
         return Err(Error::invalid(format!(
-            "invalid network name {name:?}: it must be of printable ASCII characters, none of them a space or '/'"
+            "invalid network name {name:?}: it must be of printable ASCII characters without '/', and neither begin nor end with a space"
         )));
     }
     if facts.existing.iter().any(|record| record.name == name) {

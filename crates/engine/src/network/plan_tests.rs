@@ -101,7 +101,7 @@ fn what_is_asked_and_what_is_made() {
         json!({"Name": "front"}),
         json!({"Name": "bridge"}),
         json!({"Name": ""}),
-        json!({"Name": "a b"}),
+        json!({"Name": "a/b"}),
         json!({"Name": "h", "Driver": "host"}),
         json!({"Name": "o", "Driver": "overlay"}),
         json!({"Name": "n", "Driver": "no-such"}),

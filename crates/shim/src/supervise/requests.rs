@@ -194,10 +194,10 @@ impl Supervisor<'_> {
     fn resize(&mut self, target: &Target, height: u16, width: u16) -> Answer {
         let key = self.key(target)?;
         let managed = self.processes.iter().find(|managed| managed.key == key);
+        // Without a terminal there is nothing to resize; containerd's shim, and so Docker, calls that done.
         match managed.and_then(|managed| managed.resize(height, width)) {
-            Some(Ok(())) => Ok((Reply::Done, Vec::new())),
+            Some(Ok(())) | None => Ok((Reply::Done, Vec::new())),
             Some(Err(error)) => Err(error.into()),
-            None => Err(Error::new(ErrorKind::Invalid, format!("{target} has no terminal"))),
         }
     }
 

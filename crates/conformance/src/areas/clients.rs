@@ -1,0 +1,79 @@
+//! What the test suites of other clients (docker-py, bollard, podman's of the API) have shown that they rely on.
+
+use crate::check::{Check, contains, same};
+use crate::fixture::BUSYBOX;
+use crate::http::Request;
+use crate::scope::Scope;
+use anyhow::Result;
+use serde_json::json;
+
+const AREA: &str = "clients";
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        Check::new(AREA, "no changes at all are null", no_changes),
+        Check::new(AREA, "resizing what has no terminal is done", no_terminal),
+        Check::new(AREA, "an archive that cannot be loaded is told in the stream", bad_archive),
+        Check::new(AREA, "top says why ps failed, as an error of the engine", bad_ps),
+        Check::new(AREA, "a network's name may have a space", spaced_name),
+        Check::new(AREA, "a stopped container may be connected to a network again", connected_again),
+    ]
+}
+
+fn no_changes(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.name("untouched");
+    scope.ok(&["create", "--name", &name, BUSYBOX, "true"])?;
+    let answer = scope.api("GET", &format!("/containers/{name}/changes"))?.expect(200)?;
+    same("body", answer.text().trim_end(), "null")?;
+    same("diff", scope.ok(&["diff", &name])?, "")
+}
+
+fn no_terminal(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("plain", &[], &["sleep", "60"])?;
+    scope.api("POST", &format!("/containers/{name}/resize?h=50&w=50"))?.expect(200)?;
+    scope.ok(&["stop", "-t", "0", &name])?;
+    let ended = scope.api("POST", &format!("/containers/{name}/resize?h=50&w=50"))?.expect(409)?;
+    contains("words", &ended.message(), "is not running")
+}
+
+fn bad_archive(scope: &Scope<'_>) -> Result<()> {
+    let load = Request::new("POST", "/images/load").body("application/x-tar", b"no archive".to_vec());
+    let answer = load.send(&scope.engine.socket)?.expect(200)?;
+    contains("stream", &answer.text(), "\"errorDetail\"")?;
+    let output = scope.client().call_with_input(&["load"], b"no archive")?;
+    same("exit code", output.code, 1)
+}
+
+fn bad_ps(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("shown", &[], &["sleep", "60"])?;
+    let answer = scope.api("GET", &format!("/containers/{name}/top?ps_args=--invalid"))?.expect(500)?;
+    contains("words", &answer.message(), "ps: error: unknown gnu long option")
+}
+
+fn spaced_name(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.name("with a space");
+    scope.ok(&["network", "create", &name])?;
+    let shown = scope.ok(&["network", "inspect", "--format", "{{.Name}}", &name]);
+    scope.ok(&["network", "rm", &name])?;
+    same("inspect", shown?, name)
+}
+
+fn connected_again(scope: &Scope<'_>) -> Result<()> {
+    let network = scope.name("again");
+    scope.ok(&["network", "create", &network])?;
+    let name = scope.name("waits");
+    scope.ok(&["create", "--name", &name, BUSYBOX, "sleep", "60"])?;
+    let connected = connect_twice(scope, &name, &network);
+    scope.ok(&["rm", "-f", &name])?;
+    scope.ok(&["network", "rm", &network])?;
+    connected
+}
+
+fn connect_twice(scope: &Scope<'_>, name: &str, network: &str) -> Result<()> {
+    let connect =
+        || scope.api_json("POST", &format!("/networks/{network}/connect"), &json!({ "Container": name }));
+    connect()?.expect(200)?;
+    connect()?.expect(200)?;
+    scope.ok(&["start", name])?;
+    contains("running", &connect()?.expect(403)?.message(), "already exists in network")
+}
