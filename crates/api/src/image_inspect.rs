@@ -20,6 +20,9 @@ pub struct Inspect {
     pub repo_tags: Vec<String>,
     /// `repository@sha256:…`; never `null`.
     pub repo_digests: Vec<String>,
+    /// The image that it was committed from; not shown since 1.52.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub parent: String,
     /// The author's words.
     #[serde(skip_serializing_if = "is_zero")]
     pub comment: String,

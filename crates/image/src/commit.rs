@@ -10,6 +10,7 @@ use crate::images::Images;
 use crate::layers::LayerKey;
 use crate::pins::Pin;
 use crate::progress::{Meter, Progress};
+use crate::record::PARENTS;
 use crate::{Error, Hold, Result, Runnable, change};
 
 /// A layer that is in the store.
@@ -158,8 +159,17 @@ impl Images {
             image.rootfs.diff_ids.push(layer.diff_id);
             layers.push(layer.descriptor);
         }
-        self.add_image_pinned(&pin, &image, layers, options.reference.as_ref(), progress)
-            .map(|image| image.id)
+        let made = self.add_image_pinned(&pin, &image, layers, options.reference.as_ref(), progress)?.id;
+        let snapshot = self.store.read()?.get(&crate::record::SNAPSHOTS, &id.to_owned())?;
+        if let Some(parent) = snapshot.and_then(|snapshot| snapshot.image) {
+            self.store.write(|transaction| transaction.put(&PARENTS, &made.to_string(), &parent))?;
+        }
+        Ok(made)
+    }
+
+    /// The image that a committed image was made of.
+    pub(crate) fn parent_of(&self, id: &Digest) -> Result<Option<Digest>> {
+        Ok(self.store.read()?.get(&PARENTS, &id.to_string())?)
     }
 
     /// A container's changes as a layer of the store.

@@ -32,6 +32,8 @@ pub struct Details {
     pub platform: Platform,
     /// Bytes of the chosen platform: content that is here, and unpacked layers.
     pub size: u64,
+    /// The image that it was committed from here.
+    pub parent: Option<Digest>,
     /// When it was last given a name here by hand (RFC 3339).
     pub last_tagged: Option<String>,
     /// All manifests of the image.
@@ -118,6 +120,7 @@ impl Images {
             size: content + unpacked_size(&layers, &chosen.config.rootfs.diff_ids),
             last_tagged: same.filter_map(|(_, record)| record.tagged.clone()).max(),
             manifests: self.manifest_summaries(&found.target, &layers)?,
+            parent: self.parent_of(&found.id)?,
             id: found.id,
             target: found.target,
             repo_tags,

@@ -44,6 +44,8 @@ pub struct Summary {
     pub repo_digests: Vec<String>,
     /// When it was made, in seconds since 1970.
     pub created: i64,
+    /// The image that it was committed from here.
+    pub parent: Option<Digest>,
     /// Bytes of everything that is here of it: content and unpacked layers.
     pub size: u64,
     /// Bytes of unpacked layers that other images have as well; `None` when not asked for.
@@ -127,6 +129,7 @@ impl Images {
         }
         Ok(Summary {
             id: target.digest.clone(),
+            parent: self.parent_of(&target.digest)?,
             target: target.clone(),
             repo_tags,
             repo_digests,

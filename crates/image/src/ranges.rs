@@ -52,20 +52,21 @@ mod tests {
 
     #[test]
     fn ranges_join_what_they_touch() {
-        let check = |added: &[Range<u64>], expected: &[Range<u64>]| {
+        let check = |added: &[(u64, u64)], expected: &[(u64, u64)]| {
             let mut ranges = Ranges::default();
-            for range in added {
-                ranges.add(range.clone());
+            for (start, end) in added {
+                ranges.add(*start..*end);
             }
-            assert_eq!(ranges.0, expected, "{added:?}");
+            let found: Vec<_> = ranges.iter().map(|range| (range.start, range.end)).collect();
+            assert_eq!(found, expected, "{added:?}");
         };
         check(&[], &[]);
-        check(&[3..3], &[]);
-        check(&[5..9, 0..2], &[0..2, 5..9]);
-        check(&[5..9, 0..5], &[0..9]);
-        check(&[0..2, 4..6, 8..9, 2..4], &[0..6, 8..9]);
-        check(&[0..2, 4..6, 8..9, 1..10], &[0..10]);
-        check(&[0..10, 2..3], &[0..10]);
+        check(&[(3, 3)], &[]);
+        check(&[(5, 9), (0, 2)], &[(0, 2), (5, 9)]);
+        check(&[(5, 9), (0, 5)], &[(0, 9)]);
+        check(&[(0, 2), (4, 6), (8, 9), (2, 4)], &[(0, 6), (8, 9)]);
+        check(&[(0, 2), (4, 6), (8, 9), (1, 10)], &[(0, 10)]);
+        check(&[(0, 10), (2, 3)], &[(0, 10)]);
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(crate) const LAYERS: Table<String, LayerRecord> = Table::new("layers");
 /// Writable snapshots of containers by their ID.
 pub(crate) const SNAPSHOTS: Table<String, SnapshotRecord> = Table::new("snapshots");
 
+/// The image that a committed image was made of, by the ID of the committed one.
+pub(crate) const PARENTS: Table<String, Digest> = Table::new("parents");
+
 /// What a name points at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NameRecord {

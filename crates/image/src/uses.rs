@@ -21,7 +21,7 @@ use store::{Table, Transaction};
 
 use crate::Result;
 use crate::images::Images;
-use crate::record::{LAYERS, NAMES, SNAPSHOTS, SnapshotRecord};
+use crate::record::{LAYERS, NAMES, PARENTS, SNAPSHOTS, SnapshotRecord};
 
 /// What a name, a snapshot or an image needs.
 pub(crate) const ROOTS: Table<String, Needs> = Table::new("roots");
@@ -106,7 +106,8 @@ fn release(transaction: &mut Transaction, thing: &str, root: &str) -> Result<()>
     if transaction.has_prefix(&USES, &format!("{thing} "))? {
         return Ok(());
     }
-    if thing.starts_with("image ") {
+    if let Some(id) = thing.strip_prefix("image ") {
+        transaction.delete(&PARENTS, &id.to_owned())?;
         return set(transaction, thing, &Needs::default());
     }
     Ok(transaction.put(&GARBAGE, &thing.to_owned(), &Mark {})?)

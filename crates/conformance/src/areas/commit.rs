@@ -1,6 +1,7 @@
 //! Images made of containers.
 
 use crate::check::{Check, contains, same};
+use crate::fixture::BUSYBOX;
 use crate::scope::{Scope, percent_encode};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -57,6 +58,10 @@ fn history(scope: &Scope<'_>) -> Result<()> {
     let found = image(scope, &tag)?;
     same("author", found["Author"].as_str(), Some("Some One <one@example.org>"))?;
     same("layers", found["RootFS"]["Layers"].as_array().map(Vec::len), Some(2))?;
+    let base = image(scope, BUSYBOX)?["Id"].clone();
+    let old =
+        scope.api("GET", &format!("/v1.41/images/{}/json", percent_encode(&tag)))?.expect(200)?.json()?;
+    same("the image it was made of", &old["Parent"], &base)?;
     scope.ok(&["rmi", &tag]).map(drop)
 }
 

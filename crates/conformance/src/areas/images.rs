@@ -28,6 +28,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "garbage is refused, and nothing stays", garbage),
         Check::new(AREA, "an archive that ends too early is refused, and nothing stays", truncated),
         Check::new(AREA, "a layer that is not what its config says is refused", wrong_diff_id),
+        Check::new(AREA, "what is wrong with an archive is told in the stream of load", told),
         Check::new(AREA, "a layer cannot write outside its root", breakout),
     ]
 }
@@ -55,6 +56,18 @@ fn small_layer(text: &str) -> Result<Vec<u8>> {
     let mut writer = Writer::new(Vec::new());
     writer.add("x", 0o755, &Kind::File(text.as_bytes()))?;
     Ok(writer.finish()?)
+}
+
+/// As docker-py reads it: the answer begins before the archive is looked at.
+fn told(scope: &Scope<'_>) -> Result<()> {
+    for (what, bytes) in [("garbage", b"garbage".repeat(100)), ("an empty archive", vec![0; 10_240])] {
+        let request = Request::new("POST", "/images/load?quiet=1").body("application/x-tar", bytes);
+        let answer = request.send(&scope.engine.socket)?.expect(200)?;
+        let last: Value = serde_json::from_slice(&answer.body).with_context(|| answer.text())?;
+        same(&format!("{what}: {last}"), last["error"].is_string(), true)?;
+        same(what, &last["error"], &last["errorDetail"]["message"])?;
+    }
+    Ok(())
 }
 
 /// Loads an archive from memory; what the client said.

@@ -50,8 +50,11 @@ async fn inspect(call: Request) -> Outcome {
             "conflicting options: manifests and platform options cannot both be set",
         ));
     }
-    let image =
+    let mut image =
         images::inspect(&call.state.engine, call.param("name"), platform.as_deref(), manifests).await?;
+    if call.is_at_least(52) {
+        image.parent.clear();
+    }
     shaped(&call, shape::Answer::ImageInspect, &image)
 }
 
@@ -83,7 +86,7 @@ async fn load(call: Request) -> Outcome {
     let quiet = call.query.flag_or("quiet", true);
     let engine = call.state.engine.clone();
     let source = BodyReader::new(call.body);
-    begin::progress(move |progress| async move {
+    Ok(begin::progress_at_once(move |progress| async move {
         let report = reporter(progress.clone(), quiet);
         let loaded = match images::load(&engine, &platforms, source, report).await {
             Ok(loaded) => loaded,
@@ -102,8 +105,7 @@ async fn load(call: Request) -> Outcome {
             let _ = progress.send(Message::stream(line)).await;
         }
         Ok(())
-    })
-    .await
+    }))
 }
 
 /// Tells a client how far it is; what a slow client cannot take is left out.

@@ -7,10 +7,11 @@ use api::progress::Message;
 use bytes::Bytes;
 use http::StatusCode;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::body::{Body, BodySender};
 use super::failure::Failure;
-use super::reply;
+use super::reply::{self, Reply};
 use super::router::Outcome;
 
 /// How many messages may wait for a slow client.
@@ -61,9 +62,30 @@ where
             Err(error) => Err(Failure::internal(error)),
         };
     };
+    Ok(told(Some(first), receiver, task))
+}
+
+/// The same, begun at once: every failure is told in the stream, as `docker load` and docker-py expect it.
+pub fn progress_at_once<W, R>(work: W) -> Reply
+where
+    W: FnOnce(mpsc::Sender<Message>) -> R,
+    R: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(DEPTH);
+    told(None, receiver, tokio::spawn(work(sender)))
+}
+
+fn told(
+    first: Option<Message>,
+    mut receiver: mpsc::Receiver<Message>,
+    task: JoinHandle<Result<(), Failure>>,
+) -> Reply {
     let (lines, body) = Body::channel();
     tokio::spawn(async move {
-        let mut next = Some(first);
+        let mut next = match first {
+            Some(first) => Some(first),
+            None => receiver.recv().await,
+        };
         while let Some(message) = next {
             if lines.send(encode(&message)).await.is_err() {
                 return;
@@ -78,7 +100,7 @@ where
         // A client that has left needs no last message.
         let _ = lines.send(encode(&Message::error(0, &failure))).await;
     });
-    Ok(reply::stream(api::media_type::JSON, body))
+    reply::stream(api::media_type::JSON, body)
 }
 
 fn encode(message: &Message) -> std::io::Result<Bytes> {
@@ -114,6 +136,17 @@ mod tests {
             assert_eq!(print(failed).await, "400: no");
             let failed = bytes("a/b", |_| async { Err(Failure::invalid("no")) }).await;
             assert_eq!(print(failed).await, "400: no");
+        });
+    }
+
+    #[test]
+    fn a_failure_may_be_told_in_the_stream_from_the_beginning() {
+        run(async {
+            let failed = progress_at_once(|_| async { Err(Failure::invalid("no")) });
+            assert_eq!(
+                print(Ok(failed)).await,
+                "{\"errorDetail\":{\"message\":\"no\"},\"error\":\"no\"}\r\n"
+            );
         });
     }
 

@@ -87,6 +87,7 @@ pub async fn inspect(engine: &Engine, name: &str, wanted: Option<&str>, manifest
         id: found.id.to_string(),
         repo_tags: found.repo_tags,
         repo_digests: found.repo_digests,
+        parent: found.parent.map(|parent| parent.to_string()).unwrap_or_default(),
         comment: found.config.comment.clone(),
         created: found.config.created.clone().unwrap_or_default(),
         author: found.config.author.clone(),

@@ -62,11 +62,11 @@ fn shown(found: image::Summary, manifests: bool) -> Summary {
         labels: Some(found.labels).filter(|labels: &BTreeMap<String, String>| !labels.is_empty()),
         descriptor: Some(api_descriptor(&found.target)),
         manifests: list,
+        parent_id: found.parent.map(|parent| parent.to_string()).unwrap_or_default(),
         repo_digests: found.repo_digests,
         repo_tags: found.repo_tags,
         shared_size: found.shared_size.map_or(-1, signed),
         size: signed(found.size),
-        ..Summary::default()
     }
 }
 
