@@ -18,20 +18,57 @@ pub struct Proxies {
 /// One proxy: where it is, and what it wants to know.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Proxy {
-    /// Whether TLS is spoken to the proxy itself.
-    pub(crate) tls: bool,
+    /// What is spoken to it.
+    pub(crate) kind: Kind,
     /// The name or address, without brackets.
     pub(crate) host: String,
     /// The port.
     pub(crate) port: u16,
+    /// Name and secret, when it wants to know them.
+    pub(crate) login: Option<(String, String)>,
+}
+
+/// What is spoken to a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// HTTP.
+    Http,
+    /// HTTP in TLS.
+    Https,
+    /// SOCKS 5; names are resolved by the proxy, with `socks5` and `socks5h` alike, as Go has it.
+    Socks,
+}
+
+impl Kind {
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Socks => "socks5",
+        }
+    }
+
+    fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+            Self::Socks => 1080,
+        }
+    }
+}
+
+impl Proxy {
     /// The value of `Proxy-Authorization`.
-    pub(crate) authorization: Option<String>,
+    pub(crate) fn authorization(&self) -> Option<String> {
+        let (name, secret) = self.login.as_ref()?;
+        Some(format!("Basic {}", api::registry::base64_encode(format!("{name}:{secret}").as_bytes())))
+    }
 }
 
 /// The credentials are not printed.
 impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}:{}", if self.tls { "https" } else { "http" }, self.host, self.port)
+        write!(f, "{}://{}:{}", self.kind.scheme(), self.host, self.port)
     }
 }
 
@@ -51,7 +88,7 @@ impl Proxies {
     /// Reads the three values; an empty one is none.
     ///
     /// # Errors
-    /// `Settings` when a proxy is not an `http://` or `https://` URL.
+    /// `Settings` when a proxy is not an `http://`, `https://`, `socks5://` or `socks5h://` URL.
     pub fn new(http: &str, https: &str, except: &str) -> Result<Self> {
         Ok(Self {
             http: parse("HTTP_PROXY", http)?,
@@ -128,20 +165,20 @@ fn parse(variable: &str, value: &str) -> Result<Option<Proxy>> {
     let refuse = |reason: &str| Error::Settings { place: variable.to_owned(), reason: reason.to_owned() };
     let with_scheme = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
     let uri: Uri = with_scheme.parse().map_err(|_| refuse("this is not a URL"))?;
-    let tls = match uri.scheme_str() {
-        Some("http") => false,
-        Some("https") => true,
-        _ => return Err(refuse("only http:// and https:// proxies are known")),
+    let kind = match uri.scheme_str() {
+        Some("http") => Kind::Http,
+        Some("https") => Kind::Https,
+        Some("socks5" | "socks5h") => Kind::Socks,
+        _ => return Err(refuse("only http://, https://, socks5:// and socks5h:// proxies are known")),
     };
     let authority = uri.authority().ok_or_else(|| refuse("the URL has no host"))?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let authorization = authority.as_str().rsplit_once('@').map(|(user, _)| {
+    let port = authority.port_u16().unwrap_or(kind.port());
+    let login = authority.as_str().rsplit_once('@').map(|(user, _)| {
         let (name, secret) = user.split_once(':').unwrap_or((user, ""));
-        let plain = format!("{}:{}", percent_decode(name), percent_decode(secret));
-        format!("Basic {}", api::registry::base64_encode(plain.as_bytes()))
+        (percent_decode(name), percent_decode(secret))
     });
-    Ok(Some(Proxy { tls, host, port, authorization }))
+    Ok(Some(Proxy { kind, host, port, login }))
 }
 
 /// `%40` back to `@`; what is no such sequence stays.
@@ -198,12 +235,15 @@ mod tests {
     fn a_proxy_has_a_port_and_perhaps_credentials() {
         let proxies = Proxies::new("proxy:3128", "https://u:p%40ss@proxy.example", "").expect("proxies");
         let plain = proxies.choose(&"http://r.example/".parse().expect("a URL")).expect("one");
-        assert_eq!((plain.host.as_str(), plain.port, plain.tls), ("proxy", 3128, false));
+        assert_eq!((plain.host.as_str(), plain.port, plain.kind), ("proxy", 3128, Kind::Http));
         let tls = proxies.choose(&"https://r.example/".parse().expect("a URL")).expect("one");
-        assert_eq!((tls.host.as_str(), tls.port, tls.tls), ("proxy.example", 443, true));
-        assert_eq!(tls.authorization.as_deref(), Some("Basic dTpwQHNz"));
+        assert_eq!((tls.host.as_str(), tls.port, tls.kind), ("proxy.example", 443, Kind::Https));
+        assert_eq!(tls.authorization().as_deref(), Some("Basic dTpwQHNz"));
         assert!(!format!("{tls:?}").contains("dTpw"));
-        assert!(Proxies::new("socks5://x", "", "").is_err());
+        let proxies = Proxies::new("socks5h://a:b@x", "", "").expect("proxies");
+        let socks = proxies.choose(&"http://r.example/".parse().expect("a URL")).expect("one");
+        assert_eq!((socks.port, socks.kind), (1080, Kind::Socks));
+        assert!(Proxies::new("socks4://x", "", "").is_err());
     }
 
     #[test]

@@ -15,9 +15,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::stream::{Io, Limited};
-use super::{Sender, chain, tls};
+use super::{Sender, chain, socks, tls};
 use crate::error::Cause;
-use crate::proxy::Proxy;
+use crate::proxy::{Kind, Proxy};
 use crate::settings::Patience;
 
 /// The longest head of a proxy's answer, in bytes.
@@ -122,10 +122,14 @@ async fn through(
     let mut stream: Box<dyn Io> = Box::new(
         dial(&proxy.host, proxy.port, patience).await.map_err(|cause| Cause::Proxy(cause.to_string()))?,
     );
-    if proxy.tls {
+    if proxy.kind == Kind::Https {
         stream = encrypt(stream, &proxy.host, config, patience).await?;
     }
-    if tunnel {
+    if proxy.kind == Kind::Socks {
+        let login = proxy.login.as_ref().map(|(name, secret)| (name.as_str(), secret.as_str()));
+        let opened = timeout(patience.answer, socks::open(&mut stream, login, host, port)).await;
+        opened.map_err(|_| Cause::Proxy("i/o timeout".into()))??;
+    } else if tunnel {
         let opened = timeout(patience.answer, open_tunnel(&mut stream, proxy, host, port)).await;
         opened.map_err(|_| Cause::Proxy("i/o timeout".into()))??;
     }
@@ -135,7 +139,7 @@ async fn through(
 async fn open_tunnel(stream: &mut Box<dyn Io>, proxy: &Proxy, host: &str, port: u16) -> Result<(), Cause> {
     let broken = |error: io::Error| Cause::Proxy(error.to_string());
     let mut request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n");
-    if let Some(value) = &proxy.authorization {
+    if let Some(value) = proxy.authorization() {
         request.push_str(&format!("Proxy-Authorization: {value}\r\n"));
     }
     request.push_str("\r\n");

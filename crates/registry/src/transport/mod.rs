@@ -10,6 +10,7 @@
 mod answer;
 mod connect;
 mod outgoing;
+mod socks;
 mod stream;
 mod tls;
 
@@ -27,7 +28,7 @@ pub(crate) use outgoing::Outgoing;
 pub(crate) use tls::{Identity, Material, Roots, client_config};
 
 use crate::error::Cause;
-use crate::proxy::Proxies;
+use crate::proxy::{Kind, Proxies, Proxy};
 use crate::settings::Patience;
 use crate::{Error, Result};
 
@@ -65,11 +66,12 @@ impl Transport {
         let (method, url) = (request.method().clone(), request.uri().clone());
         let fail = |cause| failure(&method, &url, cause);
         let proxy = self.proxies.choose(&url);
-        let through_proxy = proxy.is_some() && url.scheme_str() == Some("http");
+        let forwards = |proxy: &&Proxy| proxy.kind != Kind::Socks && url.scheme_str() == Some("http");
+        let through_proxy = proxy.filter(forwards).is_some();
         prepare(&mut request, &self.user_agent, through_proxy).map_err(fail)?;
-        if through_proxy && let Some(value) = proxy.and_then(|proxy| proxy.authorization.as_deref()) {
+        if through_proxy && let Some(value) = proxy.and_then(Proxy::authorization) {
             let value =
-                HeaderValue::from_str(value).map_err(|_| fail(Cause::Proxy("bad credentials".into())))?;
+                HeaderValue::from_str(&value).map_err(|_| fail(Cause::Proxy("bad credentials".into())))?;
             request.headers_mut().insert(PROXY_AUTHORIZATION, value);
         }
         let key = format!("{}://{}", url.scheme_str().unwrap_or_default(), authority(&url));
