@@ -5,6 +5,7 @@ mod bundles;
 mod cdi;
 mod commit;
 mod content;
+mod credentials;
 mod doors;
 mod exec;
 mod fields;
@@ -78,6 +79,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         pulls::checks,
         misbehaving::checks,
         platforms::checks,
+        credentials::checks,
         bundles::checks,
         recovery::checks,
         hangs::checks,

@@ -55,12 +55,23 @@ impl Client {
         self.call_with_input(arguments, b"")
     }
 
-    pub(crate) fn call_with_input<S: AsRef<str>>(&self, arguments: &[S], input: &[u8]) -> Result<Output> {
+    /// The same with further variables in the environment.
+    pub(crate) fn call_in<S: AsRef<str>>(
+        &self,
+        environment: &[(&str, &str)],
+        arguments: &[S],
+        input: &[u8],
+    ) -> Result<Output> {
         let line = command_line(&self.program, arguments);
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", LONGEST_SECONDS]).arg(&self.program);
         command.args(arguments.iter().map(AsRef::as_ref)).envs(self.environment());
+        command.envs(environment.iter().copied());
         run(command, input).with_context(|| line.clone())
+    }
+
+    pub(crate) fn call_with_input<S: AsRef<str>>(&self, arguments: &[S], input: &[u8]) -> Result<Output> {
+        self.call_in(&[], arguments, input)
     }
 
     /// [`Client::call`] that must end with 0; its standard output without the last line's end.

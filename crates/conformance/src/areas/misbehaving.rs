@@ -180,6 +180,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "parts of a layer are kept over a kill of the daemon", killed).alone(),
         Check::new(AREA, "no more than three layers come at a time, and five go", at_a_time).alone(),
         Check::new(AREA, "a pull that is cut says when it tries again", tries_again),
+        Check::new(AREA, "an image of 127 layers is pulled and runs, and one of 128 is refused", many_layers),
     ]);
     checks
 }
@@ -360,4 +361,30 @@ fn tries_again(scope: &Scope<'_>) -> Result<()> {
     says("the lines", &said, "Retrying in ")?;
     says("the lines", &said, "Status: Downloaded newer image")?;
     scope.ok(&["rmi", &format!("{name}:1")]).map(drop)
+}
+
+fn many_layers(scope: &Scope<'_>) -> Result<()> {
+    let program = scope.engine.busybox_program.clone().context("a busybox program")?;
+    let mut layers = vec![crate::fixture::busybox_layer(&program)?];
+    for number in 1..127 {
+        let mut writer = Writer::new(Vec::new());
+        writer.add(&format!("layer{number}"), 0o644, &Kind::File(b"x"))?;
+        layers.push(writer.finish()?);
+    }
+    let registry = Registry::start();
+    registry.image("deep", "1", &layers);
+    let name = format!("{}/deep:1", registry.host());
+    scope.ok(&["pull", &name])?;
+    let container = scope.name("deep");
+    let count =
+        ["run", "--rm", "--name", &container, "--network", "none", &name, "sh", "-c", "ls /layer* | wc -l"];
+    same("what the layers have", scope.ok(&count)?, "126")?;
+    scope.ok(&["rmi", &name])?;
+    scope.since_new_engines("finds out at the start of a container")?;
+    layers.push(layer(b"one more")?);
+    registry.image("deep", "2", &layers);
+    let deeper = format!("{}/deep:2", registry.host());
+    let output = scope.docker(&["pull", &deeper])?.expect_code(1)?;
+    says("one layer more", &output.stderr, "limit of 127")?;
+    is_absent(scope, &deeper)
 }

@@ -252,9 +252,12 @@ fn all_tags(scope: &Scope<'_>) -> Result<()> {
     scope.ok(&["rmi", &names[0], &names[1]]).map(drop)
 }
 
+pub(super) fn registry_with_passwords(scope: &Scope<'_>) -> Result<Registry> {
+    Registry::start(scope.directory()?, true)?.ok_or_else(|| skip("docker-registry is not installed"))
+}
+
 fn login(scope: &Scope<'_>) -> Result<()> {
-    let registry =
-        Registry::start(scope.directory()?, true)?.ok_or_else(|| skip("docker-registry is not installed"))?;
+    let registry = registry_with_passwords(scope)?;
     let mut client = scope.client().clone();
     client.configuration = scope.directory()?.join("client");
     let (host, (user, password)) = (registry.host(), USER);
