@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const ROWS: &[&[&str]] = &[
     &["oci", "api", "testkit"],
     &["linux"],
-    &["cgroup", "store", "resolver"],
+    &["cgroup", "store", "resolver", "tls"],
     &["runtime", "network", "registry", "client"],
     &["image", "shim"],
     &["builder"],

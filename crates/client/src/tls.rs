@@ -4,11 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use ::tls::{Identity, Trust};
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
 
@@ -55,33 +54,29 @@ pub enum InvalidTls {
 impl TlsFiles {
     /// What makes TLS of TCP connections.
     pub(crate) fn connector(&self) -> Result<TlsConnector, InvalidTls> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let ca = self.ca.as_deref().unwrap_or_else(|| system_roots());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| bad("CA certificate", ca, error))?;
-        let builder = if self.verify {
+        let trust = if self.verify {
             let mut roots = RootCertStore::empty();
             for certificate in certificates("CA certificate", ca)? {
                 roots.add(certificate).map_err(|error| bad("CA certificate", ca, error))?;
             }
-            builder.with_root_certificates(roots)
+            Trust::Authorities(Arc::new(roots))
         } else {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+            Trust::Anyone
         };
-        let mut config = match &self.identity {
-            None => builder.with_no_client_auth(),
+        let identity = match &self.identity {
+            None => None,
             Some((cert, key)) => {
                 let chain = certificates("client certificate", cert)?;
                 let text = read("client key", key)?;
-                let key_pair =
+                let key =
                     PrivateKeyDer::from_pem_slice(&text).map_err(|error| bad("client key", key, error))?;
-                let client = builder.with_client_auth_cert(chain, key_pair);
-                client.map_err(|error| bad("client certificate and key", cert, error))?
+                Some(Identity { chain, key })
             }
         };
-        // Hijacked streams need HTTP/1.1.
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let own = self.identity.as_ref().map_or(ca, |(cert, _)| cert);
+        let config = ::tls::client_config(trust, identity);
+        let config = config.map_err(|error| bad("client certificate and key", own, error))?;
         Ok(TlsConnector::from(Arc::new(config)))
     }
 }
@@ -104,45 +99,4 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, InvalidTls> {
 
 fn bad(what: &'static str, path: &Path, reason: impl std::fmt::Display) -> InvalidTls {
     InvalidTls::Content { what, path: path.into(), reason: reason.to_string() }
-}
-
-/// Takes any server's certificate: encryption without knowing with whom (`--tls` without `--tlsverify`).
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -4,11 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
+use ::tls::Trust;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use super::chain;
 use crate::error::Cause;
@@ -72,24 +71,21 @@ fn setting(file: &Path, reason: String) -> Error {
 /// # Errors
 /// `Settings` when a file has no certificate, or no key that fits.
 pub(crate) fn client_config(roots: &Roots, material: &Material) -> Result<Arc<ClientConfig>> {
-    let provider = Arc::new(ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Settings { place: "TLS".into(), reason: error.to_string() })?;
-    let verified = if material.trusts_anyone {
-        versions.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+    let trust = if material.trusts_anyone {
+        Trust::Anyone
     } else {
-        versions.with_root_certificates(with_authorities(roots, material)?)
+        Trust::Authorities(with_authorities(roots, material)?)
     };
-    let mut config = match &material.identity {
-        None => verified.with_no_client_auth(),
+    let place =
+        material.identity.as_ref().map_or_else(|| Path::new("TLS"), |identity| &identity.certificate.0);
+    let identity = match &material.identity {
+        None => None,
         Some(identity) => {
-            let (certificates, key) = read_identity(identity)?;
-            let refuse = |error: rustls::Error| setting(&identity.certificate.0, error.to_string());
-            verified.with_client_auth_cert(certificates, key).map_err(refuse)?
+            let (chain, key) = read_identity(identity)?;
+            Some(::tls::Identity { chain, key })
         }
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let config = ::tls::client_config(trust, identity).map_err(|error| setting(place, error.to_string()))?;
     Ok(Arc::new(config))
 }
 
@@ -117,47 +113,6 @@ fn read_identity(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, P
     let key = PrivateKeyDer::from_pem_slice(bytes)
         .map_err(|error| setting(file, format!("no private key in PEM: {error}")))?;
     Ok((certificates, key))
-}
-
-/// Takes any certificate: what the settings call an insecure registry.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signature, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signature, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// A failed handshake in the words of Go's library, where it has some.
