@@ -1,12 +1,9 @@
-//! A registry of a check's own (Debian's docker-registry on loopback), and a door to it that can be held shut.
+//! A registry of a check's own: Debian's docker-registry on loopback.
 
 use anyhow::{Context, Result, bail};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::scope::eventually;
 
@@ -61,10 +58,6 @@ impl Registry {
         Ok(Some(registry))
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Its name as images have it.
     pub(crate) fn host(&self) -> String {
         format!("localhost:{}", self.port)
@@ -93,92 +86,4 @@ pub(crate) fn skopeo(arguments: &[&str]) -> Result<()> {
         bail!("skopeo {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
-}
-
-/// A door in front of a registry: lets so many bytes through towards the client, and then holds.
-#[derive(Debug)]
-pub(crate) struct Door {
-    port: u16,
-    gate: Arc<Gate>,
-}
-
-#[derive(Debug, Default)]
-struct Gate {
-    /// How many bytes may pass.
-    limit: Mutex<u64>,
-    changed: Condvar,
-    passed: AtomicU64,
-    closed: AtomicBool,
-}
-
-impl Door {
-    pub(crate) fn to(registry: &Registry, limit: u64) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let (port, target) = (listener.local_addr()?.port(), registry.port());
-        let gate = Arc::new(Gate { limit: Mutex::new(limit), ..Gate::default() });
-        let kept = Arc::clone(&gate);
-        std::thread::spawn(move || {
-            for client in listener.incoming() {
-                let Ok(client) = client else { continue };
-                if kept.closed.load(Ordering::SeqCst) {
-                    return;
-                }
-                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)) else { continue };
-                let (Ok(to_server), Ok(to_client)) = (server.try_clone(), client.try_clone()) else {
-                    continue;
-                };
-                let gate = Arc::clone(&kept);
-                std::thread::spawn(move || pass(client, to_server, None));
-                std::thread::spawn(move || pass(server, to_client, Some(&gate)));
-            }
-        });
-        Ok(Self { port, gate })
-    }
-
-    pub(crate) fn host(&self) -> String {
-        format!("localhost:{}", self.port)
-    }
-
-    /// How many bytes have come through.
-    pub(crate) fn passed(&self) -> u64 {
-        self.gate.passed.load(Ordering::SeqCst)
-    }
-
-    /// Lets everything through from now on.
-    pub(crate) fn open(&self) {
-        *self.gate.limit.lock().unwrap_or_else(PoisonError::into_inner) = u64::MAX;
-        self.gate.changed.notify_all();
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        self.gate.closed.store(true, Ordering::SeqCst);
-        self.open();
-        // Wakes the thread that waits for clients.
-        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
-    }
-}
-
-/// Passes bytes on until either side ends.
-fn pass(mut from: TcpStream, mut to: TcpStream, gate: Option<&Arc<Gate>>) {
-    let mut buffer = vec![0; 16 << 10];
-    while let Ok(length) = from.read(&mut buffer) {
-        if length == 0 {
-            break;
-        }
-        if let Some(gate) = gate {
-            let mut limit = gate.limit.lock().unwrap_or_else(PoisonError::into_inner);
-            while gate.passed.load(Ordering::SeqCst) >= *limit {
-                limit = gate.changed.wait(limit).unwrap_or_else(PoisonError::into_inner);
-            }
-            gate.passed.fetch_add(length as u64, Ordering::SeqCst);
-        }
-        if to.write_all(&buffer[..length]).is_err() {
-            break;
-        }
-    }
-    // The other side may be gone already.
-    drop(to.shutdown(Shutdown::Both));
-    drop(from.shutdown(Shutdown::Both));
 }

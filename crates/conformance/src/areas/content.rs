@@ -30,7 +30,7 @@ const PRELUDE: &str = r#"
     made() { "$bb" tar -C tree -c . > app.tar; id=$("$d" import app.tar app:1); id=${id#sha256:}
         layer=$(sed 's/.*"layers":\[{[^}]*"digest":"sha256:\([0-9a-f]*\).*/\1/' $root/blobs/sha256/$id); }
     check() { "$b" system check "$@" 2>/dev/null | sed "s/$id/ID/g; s/$layer/LAYER/g; s|$root|ROOT|g"; }
-    usable() { "$d" create --name user app:1 /busybox > /dev/null && "$d" cp user:/file - | "$bb" tar -x -O -f - && "$d" rm user > /dev/null; }
+    usable() { "$d" create --network none --name user app:1 /busybox > /dev/null && "$d" cp user:/file - | "$bb" tar -x -O -f - && "$d" rm user > /dev/null; }
     made"#;
 
 fn script(scope: &Scope<'_>, script: &str) -> Result<String> {

@@ -193,7 +193,7 @@ fn layer(content: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Bytes that do not compress and tell their places apart.
-fn noise(length: usize) -> Vec<u8> {
+pub(super) fn noise(length: usize) -> Vec<u8> {
     let mut state = 11_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -281,7 +281,7 @@ fn large(registry: &Registry) -> Result<(String, String)> {
 }
 
 /// The ranges that were asked for of a blob.
-fn ranges(registry: &Registry, digest: &str) -> Vec<String> {
+pub(super) fn ranges(registry: &Registry, digest: &str) -> Vec<String> {
     let seen = registry.seen();
     let of_it = seen.iter().filter(|seen| seen.method == "GET" && seen.target.contains(digest));
     of_it.map(|seen| seen.header("range").unwrap_or("all").to_owned()).collect()
@@ -316,9 +316,8 @@ fn killed(scope: &Scope<'_>) -> Result<()> {
     let (name, digest) = large(&registry)?;
     let path = format!("/images/create?fromImage={}&tag=1", name.trim_end_matches(":1"));
     let _pulling = Request::new("POST", &path).open(&scope.engine.socket)?;
+    // By then something of the layer is here: another stream comes only after the first one has brought something.
     scope.eventually("a second stream", || Ok((ranges(&registry, &digest).len() > 1).then_some(())))?;
-    // Something of it has to be there: another stream comes only after the ones before it have brought something.
-    scope.eventually("a third stream", || Ok((ranges(&registry, &digest).len() > 2).then_some(())))?;
     let before = ranges(&registry, &digest).len();
     let mut daemon = daemon.lock().unwrap_or_else(PoisonError::into_inner);
     daemon.kill_hard()?;

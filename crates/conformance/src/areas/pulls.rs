@@ -1,16 +1,19 @@
 //! Pulls of what is damaged or lies, and pulls that are left, cut and killed.
 
 use crate::check::{Check, same, skip};
+use crate::daemon::Daemon;
 use crate::fixture::hex_sha256;
-use crate::http::Request;
-use crate::registry::{Door, Registry, skopeo};
+use crate::http::{Request, Streaming};
+use crate::registry::skopeo;
 use crate::scope::Scope;
 use crate::tar::{Kind, Writer};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
+use super::misbehaving::{noise, ranges};
 use super::registry::{image, layout, registry};
 
 const AREA: &str = "registry";
@@ -106,72 +109,77 @@ fn lie(directory: &Path) -> Result<()> {
     Ok(std::fs::write(directory.join("index.json"), index.to_string())?)
 }
 
-/// Bytes of the layer of the pulls that are cut.
+/// Bytes of the layer of the pulls that are cut, and after how many of them nothing more comes.
 const LARGE: usize = 24 << 20;
-/// After how many of them the door holds.
-const HELD: u64 = 8 << 20;
+const HELD: usize = 8 << 20;
 
-/// An image with a large layer in a registry behind a door that holds in the middle of it.
-fn behind_a_door(scope: &Scope<'_>, registry: &Registry) -> Result<(Door, String)> {
-    let local = format!("{}/large:1", registry.host());
-    // Does not compress, so that every engine sends as many bytes.
-    let mut state = 7_u64;
-    let content: Vec<u8> = (0..LARGE)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as u8
-        })
-        .collect();
-    load_layer(scope, &local, &content, None)?;
-    scope.ok(&["push", &local])?;
-    scope.ok(&["rmi", &local])?;
-    let door = Door::to(registry, HELD)?;
-    let name = format!("{}/large:1", door.host());
-    Ok((door, name))
+/// A registry with an image that stops in the middle of its layer; the image's name and the layer's digest.
+fn stalling() -> Result<(testkit::Registry, String, String)> {
+    let mut layer = Writer::new(Vec::new());
+    layer.add("file", 0o644, &Kind::File(&noise(LARGE)))?;
+    let layer = layer.finish()?;
+    let digest = testkit::digest_of(&layer);
+    let registry = testkit::Registry::start();
+    registry.image("large", "1", &[layer]);
+    registry.misbehave("GET", &format!("/blobs/{digest}"), 1, testkit::Fault::StallAfter(HELD));
+    let name = format!("{}/large:1", registry.host());
+    Ok((registry, name, digest))
 }
 
-fn held(scope: &Scope<'_>, door: &Door) -> Result<()> {
-    scope.eventually("a pull in the middle of a layer", || Ok((door.passed() >= HELD).then_some(())))
+/// Waits until what came is on the disk.
+fn held(scope: &Scope<'_>, daemon: &Mutex<Daemon>) -> Result<()> {
+    let root = daemon.lock().unwrap_or_else(PoisonError::into_inner).setup().data_root();
+    scope.eventually("a pull in the middle of a layer", || {
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(root.join("ingest"))? {
+            bytes += entry?.metadata().map_or(0, |facts| facts.blocks() * 512);
+        }
+        Ok((bytes >= HELD as u64).then_some(()))
+    })
 }
 
-/// Pulls again with the door open: what came before does not come again.
-fn continues(scope: &Scope<'_>, door: &Door, name: &str) -> Result<()> {
-    let before = door.passed();
-    door.open();
+/// Pulls again from a registry that does nothing wrong any more: what came before does not come again.
+fn continues(scope: &Scope<'_>, registry: &testkit::Registry, name: &str, digest: &str) -> Result<()> {
+    registry.behave();
+    let before = ranges(registry, digest).len();
     scope.ok(&["pull", name])?;
-    let came = door.passed() - before;
-    // What is on its way to a stream when another one takes over its rest comes twice.
-    same(&format!("{came} bytes more are less than all"), came < LARGE as u64, true)?;
+    let asked = ranges(registry, digest)[before..].to_vec();
+    let is_behind = |range: &String| {
+        let start = range.strip_prefix("bytes=").and_then(|range| range.split('-').next()?.parse().ok());
+        start.is_some_and(|start: usize| start >= HELD / 8)
+    };
+    same(&format!("only the rest in {asked:?}"), !asked.is_empty() && asked.iter().all(is_behind), true)?;
     image(scope, name)?;
     scope.ok(&["rmi", name]).map(drop)
 }
 
-fn left(scope: &Scope<'_>) -> Result<()> {
-    scope.since_new_engines("begins a layer from its start when it was cut")?;
-    let registry = registry(scope)?;
-    let (door, name) = behind_a_door(scope, &registry)?;
+fn pulling(scope: &Scope<'_>, name: &str) -> Result<Streaming> {
     let (repository, _) = name.rsplit_once(':').context("a tag")?;
     let path = format!("/images/create?fromImage={repository}&tag=1");
-    let pulling = Request::new("POST", &path).open(&scope.engine.socket)?;
-    held(scope, &door)?;
-    drop(pulling);
+    Request::new("POST", &path).open(&scope.engine.socket)
+}
+
+fn left(scope: &Scope<'_>) -> Result<()> {
+    scope.since_new_engines("begins a layer from its start when it was cut")?;
+    let Some(daemon) = &scope.engine.daemon else { return Err(skip("the daemon is not the suite's own")) };
+    let (registry, name, digest) = stalling()?;
+    let client = pulling(scope, &name)?;
+    held(scope, daemon)?;
+    drop(client);
     is_absent(scope, &name)?;
-    continues(scope, &door, &name)
+    continues(scope, &registry, &name, &digest)
 }
 
 fn killed(scope: &Scope<'_>) -> Result<()> {
     scope.since_new_engines("begins a layer from its start after a kill")?;
     let Some(daemon) = &scope.engine.daemon else { return Err(skip("the daemon is not the suite's own")) };
-    let registry = registry(scope)?;
-    let (door, name) = behind_a_door(scope, &registry)?;
-    let (repository, _) = name.rsplit_once(':').context("a tag")?;
-    let path = format!("/images/create?fromImage={repository}&tag=1");
-    let _pulling = Request::new("POST", &path).open(&scope.engine.socket)?;
-    held(scope, &door)?;
+    let (registry, name, digest) = stalling()?;
+    let _client = pulling(scope, &name)?;
+    held(scope, daemon)?;
     let mut daemon = daemon.lock().unwrap_or_else(PoisonError::into_inner);
     daemon.kill_hard()?;
     daemon.start_again()?;
     drop(daemon);
     is_absent(scope, &name)?;
-    continues(scope, &door, &name)
+    continues(scope, &registry, &name, &digest)
 }

@@ -1,7 +1,7 @@
 //! From the registry into the store: one thread for each blob, which hashes and writes what arrives.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use image::{Hold, Incoming};
 use oci::Digest;
@@ -171,7 +171,9 @@ impl Fetcher {
             {
                 streams.start(id, range);
             }
+            let began = Instant::now();
             let (id, came) = runtime.block_on(self.or_end(streams.next()))?;
+            pace.waited(began.elapsed());
             match came {
                 Came::Piece { at, bytes, is_last, is_unasked } => {
                     let wanted = parts.arrived(id, at, bytes.len() as u64);

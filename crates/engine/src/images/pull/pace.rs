@@ -1,4 +1,4 @@
-//! How many streams a blob is worth: one where the registry is quick, more where each of them is slow.
+//! How many streams a blob is worth: one where the registry is quick or we are slow, more where each of them is slow.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ const QUICK: f64 = 30e6;
 pub(super) struct Pace<'a> {
     since: Instant,
     bytes: u64,
+    /// How long the registry was waited for.
+    waited: Duration,
     most: usize,
     /// Streams beside the first ones of all blobs of a pull.
     further: &'a Semaphore,
@@ -23,7 +25,19 @@ pub(super) struct Pace<'a> {
 
 impl<'a> Pace<'a> {
     pub(super) fn new(further: &'a Semaphore) -> Self {
-        Self { since: Instant::now(), bytes: 0, most: MOST, further, permits: Vec::new() }
+        Self {
+            since: Instant::now(),
+            bytes: 0,
+            waited: Duration::ZERO,
+            most: MOST,
+            further,
+            permits: Vec::new(),
+        }
+    }
+
+    /// Counts time in which nothing came. Where it is us who are slow, another stream does not help.
+    pub(super) fn waited(&mut self, time: Duration) {
+        self.waited += time;
     }
 
     /// Counts what came. Whether a stream more than the `running` ones is worth it.
@@ -34,8 +48,8 @@ impl<'a> Pace<'a> {
             return false;
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate is compared with a round number")]
-        let is_slow = (self.bytes as f64) < QUICK * elapsed.as_secs_f64();
-        (self.since, self.bytes) = (Instant::now(), 0);
+        let is_slow = (self.bytes as f64) < QUICK * elapsed.as_secs_f64() && self.waited * 2 > elapsed;
+        (self.since, self.bytes, self.waited) = (Instant::now(), 0, Duration::ZERO);
         if !is_slow || running >= self.most {
             return false;
         }
@@ -62,6 +76,7 @@ mod tests {
         let further = Semaphore::new(1);
         let slow = |pace: &mut Pace<'_>, running| {
             pace.since -= LOOK;
+            pace.waited(LOOK);
             pace.wants_more(1000, running)
         };
         let (mut one, mut other) = (Pace::new(&further), Pace::new(&further));
@@ -72,6 +87,9 @@ mod tests {
         assert!(slow(&mut other, 1));
         assert!(!slow(&mut one, 1));
         other.since -= LOOK;
+        other.waited(LOOK);
         assert!(!other.wants_more(1 << 30, 0), "quick enough");
+        other.since -= LOOK;
+        assert!(!other.wants_more(1000, 0), "nothing was waited for");
     }
 }
