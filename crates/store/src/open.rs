@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
@@ -28,7 +28,8 @@ pub struct Store {
 }
 
 struct Inner {
-    database: RwLock<Database>,
+    /// `None` after a failure of the disk, until it can be opened again.
+    database: RwLock<Option<Database>>,
     path: PathBuf,
     _lock: File,
 }
@@ -66,7 +67,7 @@ impl Store {
             let handle = File::open(directory).map_err(file_error("open", directory))?;
             linux::file::sync(&handle)?;
         }
-        Ok(Self { inner: Arc::new(Inner { database: RwLock::new(database), path, _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { database: RwLock::new(Some(database)), path, _lock: lock }) })
     }
 
     /// Moves a damaged database out of the way, so that [`Store::open`] starts an empty one. Returns the new name,
@@ -106,8 +107,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn read(&self) -> Result<Snapshot> {
-        let database = self.inner.database.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(Snapshot::new(database.begin_read().map_err(database_error)?))
+        self.with(|database| Ok(Snapshot::new(database.begin_read().map_err(database_error)?)))
     }
 
     /// Runs `change` in a transaction: all of it is committed durably when it succeeds, none of it when it fails.
@@ -119,12 +119,7 @@ impl Store {
         &self,
         change: impl FnOnce(&mut Transaction) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        let database = self.inner.database.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let inner = database.begin_write().map_err(database_error)?;
-        let mut transaction = Transaction::new(inner);
-        let value = change(&mut transaction)?;
-        transaction.commit()?;
-        Ok(value)
+        self.transact(redb::Durability::Immediate, change)
     }
 
     /// As [`Store::write`], but the disk is not waited for: readers see the change at once, and it becomes durable with
@@ -136,13 +131,63 @@ impl Store {
         &self,
         change: impl FnOnce(&mut Transaction) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        let database = self.inner.database.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut inner = database.begin_write().map_err(database_error)?;
-        inner.set_durability(redb::Durability::None).map_err(crate::error::database)?;
-        let mut transaction = Transaction::new(inner);
-        let value = change(&mut transaction)?;
-        transaction.commit()?;
-        Ok(value)
+        self.transact(redb::Durability::None, change)
+    }
+
+    fn transact<T, E: From<Error>>(
+        &self,
+        durability: redb::Durability,
+        change: impl FnOnce(&mut Transaction) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        self.with(|open| {
+            let mut inner = open.begin_write().map_err(database_error)?;
+            inner.set_durability(durability).map_err(database)?;
+            let mut transaction = Transaction::new(inner);
+            let value = change(&mut transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        })
+    }
+
+    /// Works with the open database. One that the disk has failed takes no more changes: it is let go of, and the next
+    /// who comes opens it again.
+    fn with<T, E: From<Error>>(
+        &self,
+        work: impl FnOnce(&Database) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        self.open_again()?;
+        let done = {
+            let database = self.inner.database.read().unwrap_or_else(PoisonError::into_inner);
+            // Let go of by somebody else since we looked.
+            work(database.as_ref().ok_or(Error::Busy)?)
+        };
+        if done.is_err() {
+            self.let_go_if_failed();
+        }
+        done
+    }
+
+    fn open_again(&self) -> Result<()> {
+        if self.inner.database.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Ok(());
+        }
+        let mut database = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
+        if database.is_none() {
+            *database = Some(open_database(&self.inner.path)?);
+        }
+        Ok(())
+    }
+
+    /// Closes a database that can only be read any more. While somebody reads it stays: the next failure sees to it.
+    fn let_go_if_failed(&self) {
+        let Ok(mut database) = self.inner.database.try_write() else { return };
+        // Nobody else has it now: the answer comes at once.
+        let refusal = database.as_ref().and_then(|open| open.begin_write().err());
+        if let Some(redb::TransactionError::Storage(StorageError::PreviousIo | StorageError::Corrupted(_))) =
+            refusal
+        {
+            *database = None;
+        }
     }
 
     /// Reads every page and compares checksums, and repairs what it can.
@@ -150,8 +195,9 @@ impl Store {
     /// # Errors
     /// `Busy` while a snapshot is held, `Corrupt` when the file cannot be repaired.
     pub fn check(&self) -> Result<Integrity> {
-        let mut database = self.inner.database.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match database.check_integrity() {
+        self.open_again()?;
+        let mut database = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
+        match database.as_mut().ok_or(Error::Busy)?.check_integrity() {
             Ok(true) => Ok(Integrity::Sound),
             Ok(false) => Ok(Integrity::Repaired),
             Err(DatabaseError::TransactionInProgress) => Err(Error::Busy),
