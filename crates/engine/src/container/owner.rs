@@ -77,6 +77,8 @@ struct Owner {
     launches: u64,
     /// The next end is one that nothing but its record remembers: the shim did not see it.
     unwitnessed: bool,
+    /// The record on the disk is older than what has happened: the next one written must stay.
+    is_behind: bool,
     waiting: Vec<Attach>,
     mailbox: mpsc::WeakSender<Command>,
     publish: watch::Sender<Arc<View>>,
@@ -119,6 +121,7 @@ pub(crate) fn spawn_with(
         exits: 0,
         launches: 0,
         unwitnessed: false,
+        is_behind: false,
         waiting: Vec::new(),
         mailbox: sender.downgrade(),
         publish,
@@ -149,6 +152,27 @@ fn must_survive(state: &State, removes_itself: bool) -> bool {
         State::Starting { .. } | State::Exited { .. } | State::Restarting { .. } | State::Gone { .. } => {
             false
         }
+    }
+}
+
+/// Whether an input is no wish that could be refused when the disk takes nothing: what has happened has happened, and a
+/// removal makes room.
+fn happens_anyway(input: &Input) -> bool {
+    match input {
+        Input::Launched(_)
+        | Input::LaunchFailed { .. }
+        | Input::ProcessExited { .. }
+        | Input::GraceElapsed { .. }
+        | Input::BackoffElapsed
+        | Input::Remove { .. }
+        | Input::Erased
+        | Input::EraseFailed { .. } => true,
+        Input::Start
+        | Input::Stop { .. }
+        | Input::Restart { .. }
+        | Input::Kill { .. }
+        | Input::Pause
+        | Input::Unpause => false,
     }
 }
 
@@ -225,9 +249,17 @@ impl Owner {
                     health::follow(&self.record.config, health.as_ref(), &before, &self.record.state);
                 let durable =
                     must_survive(&self.record.state, self.record.host_config.auto_remove) || self.unwitnessed;
-                if let Err(error) = self.save(durable).await {
-                    (self.record.state, self.record.health) = (before, health);
-                    return Err(error);
+                match self.save(durable || self.is_behind).await {
+                    Ok(()) => self.is_behind = false,
+                    Err(error) if happens_anyway(&input) => {
+                        let container = id::short(&self.record.id);
+                        tracing::error!(container, %input, %error, "it is so, and cannot be recorded now");
+                        self.is_behind = true;
+                    }
+                    Err(error) => {
+                        (self.record.state, self.record.health) = (before, health);
+                        return Err(error);
+                    }
                 }
                 if matches!(input, Input::ProcessExited { .. }) {
                     self.exits += 1;
