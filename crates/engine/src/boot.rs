@@ -181,12 +181,20 @@ fn end_stray(engine: &Engine, found: &shim::recovery::Found) -> Result<()> {
     std::fs::remove_dir_all(&found.exec_dir).map_err(failed)
 }
 
-/// Frees what a removal had let go of when the last daemon went.
+/// How often what could not be freed at once is tried again.
+const COLLECTION: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// Frees what a removal had let go of when the last daemon went, and later what could not be freed when it was let go of.
 async fn collect_garbage(engine: Engine) {
-    let collected = crate::blocking(move || engine.images.collect().map_err(crate::image_use::error)).await;
-    match collected {
-        Ok(collected) => tracing::debug!(?collected, "collected what the last daemon left"),
-        Err(error) => tracing::error!(%error, "what the last daemon left cannot be freed"),
+    loop {
+        let owned = engine.clone();
+        let collected =
+            crate::blocking(move || owned.images.collect().map_err(crate::image_use::error)).await;
+        match collected {
+            Ok(collected) => tracing::debug!(?collected, "collected what was left"),
+            Err(error) => tracing::error!(%error, "what nothing needs any more cannot be freed"),
+        }
+        tokio::time::sleep(COLLECTION).await;
     }
 }
 

@@ -177,6 +177,9 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record, machine: Machin
     if active {
         crate::volume::adopt(engine, &record);
     }
+    if !matches!(record.state, State::Created(_)) && !Places::of(engine, &record.id).data_dir.exists() {
+        tracing::warn!(container = id::short(&record.id), "its directory is gone, and what it had written");
+    }
     let (found, adopted) =
         if active { find(engine, &record, machine).await? } else { (Found::Nothing, None) };
     if adopted.is_some() {

@@ -39,15 +39,34 @@ pub async fn connect(engine: &Engine, reference: &str, request: ConnectRequest) 
                 future.endpoints.insert(joined.name.clone(), settings.clone());
                 let attachments =
                     owned.networks.lock().connect(&future, &joined.name, &settings, netns.as_fd())?;
-                owned.networks.introduce(&future, &attachments, Some(netns.as_fd()))?;
+                future.attachments.clone_from(&attachments);
+                let introduced = owned.networks.introduce(&future, &attachments, Some(netns.as_fd()));
+                if let Err(error) = introduced.and_then(|()| rewrite_files(&owned, &future, live)) {
+                    return Err(unplug(&owned, record, &joined.id, netns.as_fd(), error));
+                }
                 record.attachments = attachments;
             }
             record.endpoints.insert(joined.name.clone(), settings);
-            rewrite_files(&owned, record, live)
+            Ok(())
         })
         .await?;
     announce(engine, &handle, &network, "connect");
     Ok(())
+}
+
+/// Takes back a connection that could not be finished; the error to tell.
+fn unplug(
+    engine: &Engine,
+    record: &Record,
+    network_id: &str,
+    netns: std::os::fd::BorrowedFd<'_>,
+    error: Error,
+) -> Error {
+    let undone = engine.networks.lock().disconnect(record, network_id, netns);
+    match undone.and_then(|attachments| engine.networks.introduce(record, &attachments, None)) {
+        Ok(()) => error,
+        Err(undo) => error.context(undo),
+    }
 }
 
 /// A launch under way knows its endpoints already: it is waited for.

@@ -225,7 +225,26 @@ impl State {
     /// Makes an endpoint in a container's namespace.
     pub(super) fn attach(&mut self, attachment: &Attachment, netns: BorrowedFd<'_>) -> Result<()> {
         self.ensure_parent(attachment)?;
-        self.kernel.attach(netns, &attachment.endpoint).map_err(failed)
+        match self.kernel.attach(netns, &attachment.endpoint) {
+            Err(error) if self.make_bridge_again(attachment)? => {
+                tracing::warn!(%error, network = attachment.network_name, "its bridge was gone: it is made again");
+                self.kernel.attach(netns, &attachment.endpoint).map_err(failed)
+            }
+            attached => attached.map_err(failed),
+        }
+    }
+
+    /// Makes the bridge of an endpoint when somebody has deleted it; whether it was gone.
+    fn make_bridge_again(&mut self, attachment: &Attachment) -> Result<bool> {
+        let known = self.networks.get(&attachment.network_id);
+        let Some(bridge) = known.and_then(Known::bridge) else { return Ok(false) };
+        let facts = self.kernel.gather_facts().map_err(failed)?;
+        if facts.link(&bridge.interface).is_some() {
+            return Ok(false);
+        }
+        self.kernel.ensure_bridge(&bridge).map_err(failed)?;
+        self.let_through()?;
+        Ok(true)
     }
 
     /// Makes the interface that macvlans and ipvlans hang on, where it is ours to make: a VLAN such as `eth0.7`.
