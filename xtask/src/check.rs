@@ -1,6 +1,6 @@
 //! `cargo xtask check`: everything that can be said about a change without root and without an engine.
 
-use crate::{layers, process, sources, workspace};
+use crate::{attacks, layers, process, sources, workspace};
 use anyhow::{Result, bail};
 
 /// Format, clippy, layers, source lints, then unit and golden tests.
@@ -8,6 +8,7 @@ pub(crate) fn run() -> Result<()> {
     process::run("cargo", &["fmt", "--all", "--", "--check"])?;
     report("layers", &layers::violations()?)?;
     report("sources", &sources::violations()?)?;
+    report("attacks", &attacks::violations()?)?;
     process::run("cargo", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     unit_tests()
 }

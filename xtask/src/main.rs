@@ -1,5 +1,6 @@
 //! Development commands, one word each: `cargo xtask check | test | conformance | vm | faults | fuzz | demo | bench`.
 
+mod attacks;
 mod bench;
 mod check;
 mod demo;

@@ -33,6 +33,7 @@ mod remodel;
 mod run;
 mod runtimes;
 mod sharing;
+mod supply;
 mod terminals;
 mod volume_content;
 mod volumes;
@@ -64,6 +65,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         websocket::checks,
         terminals::checks,
         isolation::checks,
+        supply::checks,
         limits::checks,
         links::checks,
         cdi::checks,

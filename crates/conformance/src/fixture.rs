@@ -100,7 +100,7 @@ pub(crate) fn busybox_layer(program: &Path) -> Result<Vec<u8>> {
 }
 
 /// A docker-archive of one image with one layer.
-fn docker_archive(file: BufWriter<File>, name: &str, config: &Value, layer: &[u8]) -> Result<()> {
+pub(crate) fn docker_archive(file: BufWriter<File>, name: &str, config: &Value, layer: &[u8]) -> Result<()> {
     let diff_id = hex_sha256(layer);
     let image = json!({
         "architecture": "amd64",
