@@ -35,8 +35,8 @@ pub(crate) fn run() -> Result<()> {
     suite::run(&[])?;
     let berth = workspace::berth_program().display().to_string();
     suite::run(&["--client".to_owned(), berth])?;
-    // A bounded part: some steps of everything. The random part finds more the longer it runs, and is run by hand.
-    faults::run(&["--steps", "3", "--seconds", "0"].map(str::to_owned))?;
+    // A bounded part: some steps of everything. The random parts find more the longer they run, and are run by hand.
+    faults::run(&["--steps", "3", "--seconds", "0", "--lives", "60"].map(str::to_owned))?;
     let left = World::observe(&marks)?.added_since(&before);
     if !left.is_empty() {
         bail!("left on the machine:\n  {}", left.join("\n  "));

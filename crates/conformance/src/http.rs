@@ -72,9 +72,13 @@ impl Request {
         if self.method != "GET" && self.method != "HEAD" {
             head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
         }
-        stream.write_all(format!("{head}\r\n").as_bytes())?;
-        stream.write_all(&self.body)?;
-        Streaming::begin(stream)
+        let sent =
+            stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(&self.body));
+        match sent {
+            // An engine that refuses before it has read everything has answered all the same.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Streaming::begin(stream),
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The disk of the daemon under test: this large, and with so many names.
-const DISK: &str = "size=48m,nr_inodes=6000,mode=0755";
+/// The disk of the daemon under test: this large, and with so many names. Some of it is kept free by the daemon.
+const DISK: &str = "size=400m,nr_inodes=8000,mode=0755";
 /// A refusal takes no longer than this.
 const PROMPT: Duration = Duration::from_secs(30);
 
@@ -116,7 +116,11 @@ fn attempt(ground: &mut Ground, shortage: &Shortage, operation: &Operation) -> R
     (shortage.give)(ground).context("give it back")?;
     ensure!(took < PROMPT, "an answer took {:.1} s", took.as_secs_f64());
     if let Err(refusal) = &made {
-        let words = format!("{refusal:#}");
+        let mut words = format!("{refusal:#}");
+        if words.contains("reset by peer") {
+            // It was refused before everything was sent: the reason is in the daemon's own log.
+            words.push_str(&ground.daemon.last_words());
+        }
         ensure!(
             shortage.words.iter().any(|expected| words.contains(expected)),
             "refused without the reason {:?}: {words}",
@@ -262,9 +266,12 @@ fn empty(ground: &Ground) -> Result<()> {
 /// Lets the daemon open this many descriptors more, or as many as we may.
 fn limit_descriptors(ground: &Ground, more: Option<usize>) -> Result<()> {
     let process = ground.daemon.pid();
+    let limits = fs::read_to_string(format!("/proc/{process}/limits"))?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).context("Max open files")?;
+    let hard = line.split_whitespace().nth(4).context("a hard limit")?;
     let number = match more {
-        Some(more) => fs::read_dir(format!("/proc/{process}/fd"))?.count() + more,
-        None => 1 << 16,
+        Some(more) => (fs::read_dir(format!("/proc/{process}/fd"))?.count() + more).to_string(),
+        None => hard.to_owned(),
     };
     call("prlimit", &["--pid", &process.to_string(), &format!("--nofile={number}:")])
 }

@@ -60,7 +60,12 @@ impl Ground {
     pub(super) fn begin_anew(&mut self) -> Result<()> {
         drop(self.daemon.kill_hard());
         self.cut_power()?;
-        std::fs::remove_dir_all(self.daemon.setup().data_root())?;
+        // What is in it: it may be a file system of its own.
+        let data_root = self.daemon.setup().data_root();
+        for entry in std::fs::read_dir(&data_root)? {
+            let path = entry?.path();
+            if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+        }
         self.revive()?;
         self.look_around()
     }

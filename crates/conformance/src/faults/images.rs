@@ -74,12 +74,13 @@ fn names() -> Vec<Operation> {
             prepare: import,
             act: |api| remove(api, SMALL),
             judge: |api| opposite(exists(api, SMALL)),
-            finish: |api, side| match side {
-                Side::Before => {
-                    try_out(api, SMALL)?;
-                    remove(api, SMALL)
+            finish: |api, side| {
+                if side == Side::After {
+                    // What could not be freed then is freed with it.
+                    import(api)?;
                 }
-                Side::After => Ok(()),
+                try_out(api, SMALL)?;
+                remove(api, SMALL)
             },
         },
     ]

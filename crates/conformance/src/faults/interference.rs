@@ -259,15 +259,23 @@ fn flushed(ground: &mut Ground) -> Result<()> {
     eventually("an answer at the published port", answers)?;
     let before = rules()?;
     call("nft", &["flush", "ruleset"])?;
-    eventually("the rules as they were", || Ok((rules()? == before).then_some(())))?;
+    let restored = eventually("the rules as they were", || Ok((rules()? == before).then_some(())));
+    if let Err(error) = restored {
+        let now = rules()?;
+        let missing: Vec<&String> = before.iter().filter(|line| !now.contains(line)).collect();
+        let added: Vec<&String> = now.iter().filter(|line| !before.contains(line)).collect();
+        return Err(error.context(format!("missing {missing:?}, added {added:?}")));
+    }
     eventually("an answer at the published port after the flush", answers)?;
     ground.api.remove("served")
 }
 
-/// The ruleset without what counts.
-fn rules() -> Result<String> {
+/// The lines of the ruleset without what counts, in no order: chains come back in another one.
+fn rules() -> Result<Vec<String>> {
     let output = Command::new("nft").args(["-s", "list", "ruleset"]).output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let mut lines: Vec<String> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    lines.sort();
+    Ok(lines)
 }
 
 fn bridge_deleted(ground: &mut Ground) -> Result<()> {

@@ -55,7 +55,7 @@ pub(super) fn run(
         let steps = choose(total, limit, random);
         let (mut wrong, mut repairs) = (0, 0);
         for at in &steps {
-            for loss in [Loss::Dropped, Loss::Torn] {
+            for loss in losses(limit, random) {
                 match attempt(ground, &boot, operation, (*at, loss), random) {
                     Ok(repaired) => repairs += repaired,
                     Err(error) => {
@@ -79,6 +79,15 @@ pub(super) fn run(
     }
     boot.close()?;
     Ok(failed)
+}
+
+/// Both, or one of them when not everything is to be tried.
+fn losses(limit: Option<usize>, random: &mut Random) -> Vec<Loss> {
+    let mut losses = vec![Loss::Dropped, Loss::Torn];
+    if limit.is_some() {
+        losses.remove(random.below(2));
+    }
+    losses
 }
 
 /// One loss; how many things `system check` had to repair.

@@ -86,6 +86,9 @@ pub(super) fn all() -> Vec<Operation> {
                         images::remove(api, name)?;
                     }
                 }
+                // What could not be freed then is freed with this one.
+                images::import(api)?;
+                images::remove(api, images::SMALL)?;
                 api.remove("keeper")
             },
         },
