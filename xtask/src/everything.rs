@@ -10,15 +10,18 @@ const PACKAGES: &[&str] = &[
     "debootstrap",
     "docker-registry",
     "docker.io",
+    "firewalld",
     "gcc",
     "git",
     "iproute2",
     "libc6-dev",
+    "libglib2.0-bin",
     "nftables",
     "openssl",
     "podman",
     "runc",
     "slirp4netns",
+    "ufw",
     "util-linux",
 ];
 

@@ -10,6 +10,7 @@ mod doors;
 mod exec;
 mod fields;
 mod files;
+mod forgeries;
 mod hangs;
 mod health;
 mod images;
@@ -24,6 +25,7 @@ mod networks;
 mod ours;
 mod platforms;
 mod plugins;
+mod policies;
 mod protocol;
 mod pulls;
 mod recovery;
@@ -90,6 +92,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
     areas.push(measured::checks);
     areas.push(clients::checks);
     if engine.program.is_some() {
+        areas.extend([forgeries::checks as fn() -> Vec<Check>, policies::checks]);
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
         areas.push(doors::checks);
         areas.push(content::checks);

@@ -159,3 +159,140 @@ fn rules_of_iptables_are_understood() {
     );
     assert_eq!(ask(&host, "*:5000/tcp", name("eth7")), "accepted");
 }
+
+/// A directory of the test's own, removed with it.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(word: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("berth-test-{word}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn a_deny_of_ufw_is_understood() {
+    if !can_run() || !has_program("ufw") {
+        return;
+    }
+    let (host, scratch) = (Namespace::new(), Scratch::new("ufw"));
+    let at = scratch.0.display();
+    // ufw's own files are copied: those of this machine stay as they are.
+    let run = |words: &str| {
+        let script = format!(
+            "mkdir -p {at} && [ -e {at}/ufw ] || cp -a /etc/ufw {at}/ufw && cp -a /etc/default/ufw {at}/default &&
+             mount --bind {at}/ufw /etc/ufw && mount --bind {at}/default /etc/default/ufw && ufw {words}"
+        );
+        host.run("unshare", &["--mount", "sh", "-c", &script])
+    };
+    for words in
+        ["allow 22/tcp", "allow from 10.0.0.0/8 to any port 82 proto tcp", "limit 2222/tcp", "--force enable"]
+    {
+        run(words);
+    }
+    let (refused, some) = ("refused by ufw", "depends on ufw");
+    check(
+        &host,
+        &[
+            ("*:22/tcp", "accepted"),
+            ("*6:22/tcp", "accepted"),
+            ("*:82/tcp", some),
+            ("*6:82/tcp", refused),
+            ("192.0.2.1:8080/tcp", refused),
+            ("*:53/udp", refused),
+        ],
+    );
+    run("allow 8080");
+    check(&host, &[("*:8080/tcp", "accepted"), ("*6:8080/tcp", "accepted"), ("*:8080/udp", "accepted")]);
+    run("--force disable");
+    check(&host, &[("*:53/udp", "accepted")]);
+}
+
+/// firewalld with a bus of its own, ended with this value.
+struct Firewalld {
+    scratch: Scratch,
+    daemons: Vec<std::process::Child>,
+}
+
+const BUS: &str = r#"<busconfig><type>system</type><listen>unix:path=BUS</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/>
+<allow send_type="method_call"/><allow send_type="signal"/><allow receive_type="method_call"/>
+<allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/></policy></busconfig>"#;
+
+impl Firewalld {
+    fn start(host: &Namespace) -> Self {
+        let scratch = Scratch::new("firewalld");
+        let bus = scratch.0.join("bus");
+        let configuration = scratch.0.join("bus.conf");
+        std::fs::write(&configuration, BUS.replace("BUS", bus.to_str().unwrap())).unwrap();
+        let spawn = |program: &str, words: &[&str]| {
+            host.within(|| {
+                let mut command = std::process::Command::new(program);
+                command.args(words).env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", bus.display()));
+                command.stdout(std::process::Stdio::piped()).spawn().unwrap()
+            })
+        };
+        let configuration = format!("--config-file={}", configuration.display());
+        let mut daemon = spawn("dbus-daemon", &[&configuration, "--nofork", "--print-address"]);
+        let mut output = std::io::BufReader::new(daemon.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut output, &mut String::new()).unwrap();
+        let own = scratch.0.join("firewalld");
+        std::fs::create_dir_all(&own).unwrap();
+        let firewalld =
+            spawn("firewalld", &["--nofork", "--nopid", "--system-config", own.to_str().unwrap()]);
+        Self { scratch, daemons: vec![firewalld, daemon] }
+    }
+
+    /// What `firewall-cmd` prints; it waits for its daemon.
+    fn command(&self, host: &Namespace, words: &str) -> String {
+        let bus = format!("DBUS_SYSTEM_BUS_ADDRESS=unix:path={}", self.scratch.0.join("bus").display());
+        let wait = "gdbus wait --system --timeout 30 org.fedoraproject.FirewallD1";
+        let ready = "for round in 1 2 3 4 5 6 7 8 9 10; do firewall-cmd --state -q && break; done";
+        let script = format!("{wait}; {ready}; firewall-cmd {words}");
+        host.run("env", &[&bus, "sh", "-c", &script])
+    }
+}
+
+impl Drop for Firewalld {
+    fn drop(&mut self) {
+        for daemon in &mut self.daemons {
+            daemon.kill().unwrap();
+            daemon.wait().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_deny_of_firewalld_is_understood() {
+    if !can_run() || !has_program("firewalld") || !has_program("dbus-daemon") {
+        return;
+    }
+    let host = Namespace::new();
+    let firewalld = Firewalld::start(&host);
+    firewalld.command(&host, "--add-port=8000-8010/tcp");
+    firewalld.command(&host, "--zone=trusted --add-interface=eth1");
+    let rich =
+        "--add-rich-rule='rule family=ipv4 source address=10.0.0.0/8 port port=82 protocol=tcp accept'";
+    firewalld.command(&host, rich);
+    let refused = "refused by firewalld";
+    check(
+        &host,
+        &[
+            ("*:22/tcp", "accepted"),
+            ("*6:22/tcp", "accepted"),
+            ("*:8005/tcp", "accepted"),
+            ("*:8011/tcp", refused),
+            ("*6:8080/tcp", refused),
+            ("*:82/tcp", "depends on firewalld"),
+            ("*:53/udp", refused),
+        ],
+    );
+    assert_eq!(ask(&host, "*:8080/tcp", name("eth1")), "accepted", "a zone of another interface");
+}

@@ -113,8 +113,10 @@ struct Walk<'a> {
     knock: &'a Knock,
 }
 
-/// Four bytes each; `None` is not known.
-type Registers = [Option<[u8; 4]>; 20];
+/// Bytes of which some are not known.
+type Bytes = Vec<Option<u8>>;
+/// Twenty of four bytes each.
+type Registers = [Option<u8>; 80];
 
 impl Walk<'_> {
     fn chain(&self, chain: &HostChain, depth: usize) -> Ends {
@@ -155,7 +157,7 @@ impl Walk<'_> {
 
     /// Whether a rule matches, and what it then does; several when that is not certain.
     fn rule(&self, rule: &[Expression]) -> (Holds, Vec<Verdict>) {
-        let mut registers: Registers = [None; 20];
+        let mut registers: Registers = [None; 80];
         let mut holds = Holds::Yes;
         for expression in rule {
             let (condition, verdicts) = self.step(expression, &mut registers);
@@ -192,10 +194,7 @@ impl Walk<'_> {
             }
             Expression::Match { name, info } => matches_of_iptables(name, info, self.knock),
             Expression::Compare { register, operation, value } => {
-                match read_key(registers, *register, value.len()) {
-                    Some(found) => certainly(compares(&found, *operation, value)),
-                    None => Holds::Perhaps,
-                }
+                compare(&read(registers, *register, value.len()), *operation, value)
             }
             Expression::Range { register, inverted, first, last } => {
                 match read_key(registers, *register, first.len()) {
@@ -205,7 +204,7 @@ impl Walk<'_> {
             }
             Expression::Harmless => Holds::Yes,
             Expression::Unknown => {
-                *registers = [None; 20];
+                *registers = [None; 80];
                 Holds::Perhaps
             }
             load => {
@@ -243,40 +242,39 @@ impl Walk<'_> {
     }
 
     fn load(&self, expression: &Expression, registers: &mut Registers) {
+        let all = |bytes: &[u8]| Some(bytes.iter().copied().map(Some).collect::<Bytes>());
         let (register, length, value) = match expression {
-            Expression::Meta { key, register } => (*register, 16, self.meta(*key)),
+            Expression::Meta { key, register } => {
+                (*register, 16, self.meta(*key).and_then(|bytes| all(&bytes)))
+            }
             Expression::Payload { header, offset, length, register } => {
                 (*register, *length as usize, self.payload(*header, *offset, *length))
             }
             // Neither of a known connection nor translated: state 8 is new.
-            Expression::Conntrack { key: 0, register } => (*register, 4, Some(8u32.to_ne_bytes().to_vec())),
-            Expression::Conntrack { key: 2, register } => (*register, 4, Some(vec![0; 4])),
+            Expression::Conntrack { key: 0, register } => (*register, 4, all(&8u32.to_ne_bytes())),
+            Expression::Conntrack { key: 2, register } => (*register, 4, all(&[0; 4])),
             Expression::Conntrack { register, .. } => (*register, 16, None),
             // The destination is an address of this host.
             Expression::Fib { result: 3, flags, register } if flags & 2 != 0 => {
-                (*register, 4, Some(2u32.to_ne_bytes().to_vec()))
+                (*register, 4, all(&2u32.to_ne_bytes()))
             }
             Expression::Fib { register, .. } => (*register, 16, None),
-            Expression::Load { register, value } => (*register, value.len(), Some(value.clone())),
+            Expression::Load { register, value } => (*register, value.len(), all(value)),
             Expression::Bitwise { from, to, mask, xor } => {
-                let masked = read_key(registers, *from, mask.len()).map(|value| {
-                    let bits = value.iter().zip(mask).zip(xor);
-                    bits.map(|((value, mask), xor)| value & mask ^ xor).collect()
+                let bits = read(registers, *from, mask.len()).into_iter().zip(mask).zip(xor);
+                // What is masked away need not be known.
+                let masked = bits.map(|((value, mask), xor)| match mask {
+                    0 => Some(*xor),
+                    mask => value.map(|value| value & mask ^ xor),
                 });
-                (*to, mask.len(), masked)
+                (*to, mask.len(), Some(masked.collect()))
             }
             _ => return,
         };
-        let value = value.as_deref();
-        let size = value.map_or(length, <[u8]>::len);
-        for index in 0..size.div_ceil(4) {
-            let Some(place) = registers.get_mut(register + index) else { return };
-            *place = value.map(|value| {
-                let mut four = [0; 4];
-                four.iter_mut().zip(&value[index * 4..]).for_each(|(to, from)| *to = *from);
-                four
-            });
-        }
+        let value = value.unwrap_or_else(|| vec![None; length]);
+        let padding = value.len().next_multiple_of(4) - value.len();
+        let places = registers.iter_mut().skip(register * 4);
+        places.zip(value.into_iter().chain(vec![Some(0); padding])).for_each(|(place, byte)| *place = byte);
     }
 
     fn meta(&self, key: u32) -> Option<Vec<u8>> {
@@ -297,12 +295,15 @@ impl Walk<'_> {
         })
     }
 
-    fn payload(&self, header: u32, offset: u32, length: u32) -> Option<Vec<u8>> {
-        let address = || self.knock.address.map(octets);
+    fn payload(&self, header: u32, offset: u32, length: u32) -> Option<Bytes> {
+        let known = |bytes: Vec<u8>| bytes.into_iter().map(Some).collect::<Bytes>();
+        let port = known(self.knock.port.to_be_bytes().to_vec());
         match (header, offset, length, self.knock.ipv6) {
-            (2, 2, 2, _) => Some(self.knock.port.to_be_bytes().to_vec()),
-            (1, 16, 4, false) | (1, 24, 16, true) => address(),
-            (1, 9, 1, false) | (1, 6, 1, true) => Some(vec![protocol_number(self.knock.protocol)]),
+            (2, 2, 2, _) => Some(port),
+            // Both ports at once: the sender's is not known.
+            (2, 0, 4, _) => Some([vec![None, None], port].concat()),
+            (1, 16, 4, false) | (1, 24, 16, true) => self.knock.address.map(|address| known(octets(address))),
+            (1, 9, 1, false) | (1, 6, 1, true) => Some(known(vec![protocol_number(self.knock.protocol)])),
             _ => None,
         }
     }
@@ -313,13 +314,25 @@ fn verdict_returns(rule: &[Expression]) -> bool {
     !matches!(rule.last(), Some(Expression::Verdict(Verdict::Goto(_))))
 }
 
+fn read(registers: &Registers, register: usize, length: usize) -> Bytes {
+    let end = registers.iter().copied().chain(std::iter::repeat(None));
+    end.skip(register * 4).take(length).collect()
+}
+
+/// All bytes of a key; `None` when one is not known.
 fn read_key(registers: &Registers, register: usize, length: usize) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for index in 0..length.div_ceil(4) {
-        bytes.extend_from_slice(&(*registers.get(register + index)?)?);
+    let known: Option<Vec<u8>> = read(registers, register, length).into_iter().collect();
+    known.filter(|_| length > 0)
+}
+
+fn compare(found: &[Option<u8>], operation: u32, value: &[u8]) -> Holds {
+    let known: Option<Vec<u8>> = found.iter().copied().collect();
+    let differs = || found.iter().zip(value).any(|(found, value)| found.is_some_and(|found| found != *value));
+    match (known, operation) {
+        (Some(found), operation) => certainly(compares(&found, operation, value)),
+        (None, 0 | 1) if differs() => certainly(operation == 1),
+        (None, _) => Holds::Perhaps,
     }
-    bytes.truncate(length);
-    (length > 0).then_some(bytes)
 }
 
 pub(super) fn certainly(holds: bool) -> Holds {

@@ -13,7 +13,8 @@ pub(super) fn matches_of_iptables(name: &str, info: &[u8], knock: &Knock) -> Hol
         "addrtype" => address_type(info),
         "tcp" | "udp" => ports_of(name, info, knock),
         "multiport" => multiport(info, knock).map_or(Holds::Perhaps, certainly),
-        "icmp" | "icmp6" => Holds::No,
+        // Of other transports, or with headers that an honest first packet has not.
+        "icmp" | "icmp6" | "rt" => Holds::No,
         _ => Holds::Perhaps,
     }
 }

@@ -1,0 +1,261 @@
+//! Published ports and the host's own firewall, with a second host that knocks: each policy on a daemon of its own.
+
+use crate::check::{Check, contains, same};
+use crate::command_line::{Client, Output};
+use crate::fixture::BUSYBOX;
+use crate::http::Request;
+use crate::scope::{Scope, eventually};
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+const AREA: &str = "policies";
+const SERVER: &str = "while :; do echo hello | nc -l -p 80; done";
+/// A filter of the host that refuses what it does not name, as ufw's and firewalld's do.
+const FILTER: &str = "table inet host {
+    chain input {
+        type filter hook input priority 0; policy drop;
+        iifname lo accept
+        ct state established,related accept
+        tcp dport 8081 accept
+    }
+}";
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        Check::new(
+            AREA,
+            "respect-host: a published port is as open as the host's firewall says",
+            respect_host,
+        ),
+        Check::new(AREA, "docker: a port past the host's firewall is open, with a warning", docker),
+        Check::new(AREA, "localhost: ports are for this host unless an address is named", localhost),
+        Check::new(
+            AREA,
+            "rules in the chain user come before ours and survive a flush of the rest",
+            user_chain,
+        ),
+        Check::new(AREA, "a neighbour host reaches no unpublished port, whatever route it takes", direct),
+        Check::new(AREA, "an endpoint is shaped when it is made and while it runs", shaped),
+        Check::new(AREA, "--default-gateway gives the containers another way out", default_gateway),
+    ]
+}
+
+/// Two hosts on a wire, one of them with a daemon.
+struct Hosts {
+    host: String,
+    neighbour: String,
+    busybox: PathBuf,
+    daemon: Child,
+    client: Client,
+}
+
+impl Hosts {
+    fn new(scope: &Scope<'_>, flags: &[&str]) -> Result<Self> {
+        let (host, neighbour) = (scope.name("h"), scope.name("n"));
+        for (name, last) in [(&host, 1), (&neighbour, 2)] {
+            call("ip", &["netns", "add", name])?;
+            call("ip", &["-n", name, "link", "set", "lo", "up"])?;
+            if last == 1 {
+                continue;
+            }
+            let peer = ["peer", "name", "eth0", "netns", &host];
+            call("ip", &[&["-n", name, "link", "add", "eth0", "type", "veth"], &peer[..]].concat())?;
+        }
+        for (name, last) in [(&host, 1), (&neighbour, 2)] {
+            call("ip", &["-n", name, "address", "add", &format!("192.0.2.{last}/24"), "dev", "eth0"])?;
+            call("ip", &["-n", name, "link", "set", "eth0", "up"])?;
+        }
+        let directory = scope.directory()?.to_owned();
+        let socket = directory.join("s.sock");
+        let program = scope.engine.program.clone().context("the berth program")?;
+        let log = std::fs::File::create(directory.join("daemon.log"))?;
+        let at = |name: &str| directory.join(name).display().to_string();
+        let daemon = Command::new("nsenter")
+            .arg(format!("--net=/run/netns/{host}"))
+            .arg(program)
+            .args(["daemon", "-H", &format!("unix://{}", socket.display()), "--data-root", &at("data")])
+            .args(["--exec-root", &at("exec"), "--pidfile", &at("pid"), "--cgroup-parent"])
+            .arg(format!("/berth-test-{host}"))
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        let client = Client { socket: socket.clone(), ..scope.client().clone() };
+        let busybox = scope.engine.busybox_program.clone().context("a busybox program")?;
+        let hosts = Self { host, neighbour, busybox, daemon, client };
+        eventually("an answer of the daemon", || {
+            Ok(Request::new("GET", "/_ping").send(&socket).ok().filter(|answer| answer.status == 200))
+        })?;
+        hosts.load(scope, &directory)?;
+        Ok(hosts)
+    }
+
+    fn load(&self, scope: &Scope<'_>, directory: &Path) -> Result<()> {
+        let archive = directory.join("busybox.tar").display().to_string();
+        scope.ok(&["save", "-o", &archive, BUSYBOX])?;
+        self.client.expect(&["load", "-q", "-i", &archive]).map(drop)
+    }
+
+    /// A web server in a container.
+    fn serve(&self, name: &str, flags: &[&str]) -> Result<Output> {
+        let command = ["run", "-d", "--name", name];
+        let words = [&command[..], flags, &[BUSYBOX, "sh", "-c", SERVER]].concat();
+        self.client.call(&words)?.expect_code(0)
+    }
+
+    /// Whether a host gets an answer from an address and port.
+    fn reaches(&self, from: &str, address: &str, port: &str) -> Result<bool> {
+        let busybox = self.busybox.display().to_string();
+        let words = ["netns", "exec", from, &busybox, "nc", "-w", "1", address, port];
+        let output = Command::new("ip").args(words).stdin(Stdio::null()).output()?;
+        Ok(output.stdout == b"hello\n")
+    }
+
+    /// Waits until the neighbour does, or does not, get an answer.
+    fn becomes(&self, port: &str, open: bool) -> Result<()> {
+        eventually(&format!("port {port} open: {open}"), || {
+            Ok((self.reaches(&self.neighbour, "192.0.2.1", port)? == open).then_some(()))
+        })
+    }
+
+    fn nft(&self, script: &str) -> Result<()> {
+        call("ip", &["netns", "exec", &self.host, "nft", script])
+    }
+
+    fn address(&self, name: &str) -> Result<String> {
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        Ok(self.client.expect(&["inspect", "-f", format, name])?.trim().to_owned())
+    }
+
+    /// Ends the containers, the daemon and the hosts.
+    fn close(mut self) -> Result<()> {
+        let running = self.client.expect(&["ps", "-aq"])?;
+        for id in running.split_whitespace() {
+            self.client.expect(&["rm", "-f", id])?;
+        }
+        call("kill", &["-TERM", &self.daemon.id().to_string()])?;
+        let status = self.daemon.wait()?;
+        ensure!(status.success(), "the daemon: {status}");
+        call("ip", &["netns", "delete", &self.host])?;
+        call("ip", &["netns", "delete", &self.neighbour])
+    }
+}
+
+fn call(program: &str, words: &[&str]) -> Result<()> {
+    let output = Command::new(program).args(words).output().with_context(|| program.to_owned())?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {words:?}: {errors}");
+    Ok(())
+}
+
+fn respect_host(scope: &Scope<'_>) -> Result<()> {
+    let hosts = Hosts::new(scope, &["--publish-policy", "respect-host"])?;
+    hosts.serve("web", &["-p", "8080:80", "-p", "8081:80"])?;
+    hosts.becomes("8080", true)?;
+    hosts.nft(FILTER)?;
+    hosts.becomes("8080", false)?;
+    hosts.becomes("8081", true)?;
+    same("from the host itself", hosts.reaches(&hosts.host, "192.0.2.1", "8080")?, true)?;
+    let warned = hosts.serve("other", &["-p", "8082:80"])?;
+    contains("the warning", &warned.stderr, "port 8082/tcp is closed to other hosts")?;
+    same("a port published behind the filter", hosts.reaches(&hosts.neighbour, "192.0.2.1", "8082")?, false)?;
+    hosts.nft("add rule inet host input tcp dport 8080 accept")?;
+    hosts.becomes("8080", true)?;
+    hosts.nft("delete table inet host")?;
+    hosts.becomes("8082", true)?;
+    hosts.close()
+}
+
+fn docker(scope: &Scope<'_>) -> Result<()> {
+    let hosts = Hosts::new(scope, &[])?;
+    hosts.nft(FILTER)?;
+    let warned = hosts.serve("web", &["-p", "8080:80"])?;
+    let words = "port 8080/tcp is open to other hosts although the chain inet host input would refuse it";
+    contains("the warning", &warned.stderr, words)?;
+    hosts.becomes("8080", true)?;
+    let quiet = hosts.serve("quiet", &["-p", "8081:80", "-p", "127.0.0.1:8083:80"])?;
+    same("no warning about what the host lets in, or about localhost", quiet.stderr, String::new())?;
+    hosts.close()
+}
+
+fn localhost(scope: &Scope<'_>) -> Result<()> {
+    let hosts = Hosts::new(scope, &["--publish-policy", "localhost"])?;
+    hosts.serve("web", &["-p", "8080:80", "-p", "0.0.0.0:8081:80"])?;
+    hosts.becomes("8081", true)?;
+    same("another host", hosts.reaches(&hosts.neighbour, "192.0.2.1", "8080")?, false)?;
+    eventually("an answer at 127.0.0.1", || {
+        Ok(hosts.reaches(&hosts.host, "127.0.0.1", "8080")?.then_some(()))
+    })?;
+    hosts.close()
+}
+
+fn user_chain(scope: &Scope<'_>) -> Result<()> {
+    let hosts = Hosts::new(scope, &[])?;
+    hosts.serve("web", &["-p", "8080:80"])?;
+    hosts.becomes("8080", true)?;
+    hosts.nft("add rule inet berth user ip saddr 192.0.2.2 drop")?;
+    hosts.becomes("8080", false)?;
+    for damage in
+        ["flush chain inet berth forward", "flush map inet berth published4", "delete table bridge berth"]
+    {
+        hosts.nft(damage)?;
+        eventually("the rules are put right", || {
+            Ok(hosts.reaches(&hosts.host, "192.0.2.1", "8080")?.then_some(()))
+        })?;
+        same(damage, hosts.reaches(&hosts.neighbour, "192.0.2.1", "8080")?, false)?;
+    }
+    hosts.nft("flush chain inet berth user")?;
+    hosts.becomes("8080", true)?;
+    hosts.nft("flush ruleset")?;
+    hosts.becomes("8080", true)?;
+    hosts.close()
+}
+
+fn direct(scope: &Scope<'_>) -> Result<()> {
+    let hosts = Hosts::new(scope, &[])?;
+    hosts.serve("web", &["-p", "8080:80"])?;
+    hosts.serve("inner", &[])?;
+    hosts.becomes("8080", true)?;
+    call("ip", &["-n", &hosts.neighbour, "route", "add", "172.16.0.0/12", "via", "192.0.2.1"])?;
+    for name in ["web", "inner"] {
+        let address = hosts.address(name)?;
+        same(name, hosts.reaches(&hosts.neighbour, &address, "80")?, false)?;
+        eventually("an answer to the host", || {
+            Ok(hosts.reaches(&hosts.host, &address, "80")?.then_some(()))
+        })?;
+    }
+    hosts.close()
+}
+
+fn default_gateway(scope: &Scope<'_>) -> Result<()> {
+    let hosts = Hosts::new(scope, &["--bip", "10.77.0.1/24", "--default-gateway", "10.77.0.9"])?;
+    hosts.serve("web", &[])?;
+    let routes = hosts.client.expect(&["exec", "web", "ip", "route"])?;
+    contains("the routes", &routes, "default via 10.77.0.9 dev eth0")?;
+    hosts.close()
+}
+
+fn shaped(scope: &Scope<'_>) -> Result<()> {
+    let net = scope.name("net");
+    scope.ok(&["network", "create", &net])?;
+    let option = format!("name={net},driver-opt=berth.endpoint.egress_rate=20mbit");
+    let name = scope.start("slow", &["--network", &option], &["sleep", "300"])?;
+    let queue = || scope.ok(&["exec", &name, "tc", "qdisc", "show", "dev", "eth0"]);
+    contains("the queue", &queue()?, "tbf")?;
+    let path = format!("/networks/{net}/shape");
+    let shape = |options: serde_json::Value| {
+        let body = serde_json::json!({"Container": name, "EndpointConfig": {"DriverOpts": options}});
+        scope.api_json("POST", &path, &body)
+    };
+    shape(serde_json::json!({"berth.endpoint.egress_rate": ""}))?.expect(200)?;
+    same("without a shape", queue()?.contains("tbf"), false)?;
+    shape(serde_json::json!({"berth.endpoint.egress_rate": "5mbit"}))?.expect(200)?;
+    scope.ok(&["restart", "-t", "0", &name])?;
+    contains("the queue after a restart", &queue()?, "tbf")?;
+    let refused = shape(serde_json::json!({"berth.endpoint.egress_rate": "fast"}))?.expect(400)?;
+    contains("a rate that is none", &refused.message(), "it must be a rate such as 10mbit")?;
+    let refused = shape(serde_json::json!({"other": "x"}))?.expect(400)?;
+    contains("another option", &refused.message(), "option other cannot be changed")
+}
