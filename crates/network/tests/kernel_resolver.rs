@@ -13,8 +13,15 @@ use support::{Namespace, can_run, has_program};
 fn serve(sockets: ResolverSockets) -> Vec<std::thread::JoinHandle<()>> {
     let mut names = NetworkNames::new("front");
     let addresses: Vec<IpAddr> = vec!["172.18.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
-    names.set("a", NamedEndpoint { names: vec!["web".into(), "www".into()], addresses });
-    names.set("q", NamedEndpoint { names: vec!["quit".into()], addresses: vec![[10, 0, 0, 1].into()] });
+    names.set("a", NamedEndpoint { names: vec!["web".into(), "www".into()], addresses, ports: Vec::new() });
+    names.set(
+        "q",
+        NamedEndpoint {
+            names: vec!["quit".into()],
+            addresses: vec![[10, 0, 0, 1].into()],
+            ports: Vec::new(),
+        },
+    );
     let reply = move |query: &[u8], transport| {
         let networks = [&names];
         let server = Server {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use network::Protocol;
 use network::dns::{self, NamedEndpoint, NetworkNames, Outcome, Transport};
 use network::files::{HostResolver, Nameserver};
 
@@ -34,6 +35,8 @@ pub(super) struct Seat {
     servers: Vec<IpAddr>,
     /// Further names, for this container alone, with what they stand for.
     links: BTreeMap<String, String>,
+    /// The ports that the container exposes.
+    ports: Vec<(Protocol, u16)>,
 }
 
 impl Seat {
@@ -46,6 +49,7 @@ impl Seat {
             has_way_out: networks.iter().any(|(_, way_out)| *way_out),
             forwards_single_labels: !spec.dns_options.iter().any(|option| asks_for_dots(option)),
             servers: spec.dns.iter().filter_map(|server| server.parse().ok()).collect(),
+            ports: exposed(record),
             links: links
                 .filter_map(|link| link.split_once(':'))
                 .map(|(name, alias)| (alias.to_ascii_lowercase(), name.to_ascii_lowercase()))
@@ -67,6 +71,20 @@ impl Seat {
     }
 }
 
+/// The ports that a container exposes or publishes.
+fn exposed(record: &Record) -> Vec<(Protocol, u16)> {
+    let named = record.config.exposed_ports.keys().filter_map(|key| {
+        let (port, protocol) = key.split_once('/').unwrap_or((key, "tcp"));
+        Some((protocol.parse().ok()?, port.parse().ok()?))
+    });
+    let ports = &record.spec.network.ports;
+    let published = ports.iter().filter_map(|port| Some((port.protocol.parse().ok()?, port.container_port)));
+    let mut all: Vec<(Protocol, u16)> = named.chain(published).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// `ndots:1` and more.
 fn asks_for_dots(option: &str) -> bool {
     let dots = option.strip_prefix("ndots:").and_then(|number| number.parse::<u32>().ok());
@@ -86,7 +104,8 @@ impl Names {
             let network = inner.networks.entry(attachment.network_id.clone());
             let network = network.or_insert_with(|| NetworkNames::new(&attachment.network_name));
             let addresses = attachment.endpoint.addresses.iter().map(network::Prefix::address).collect();
-            network.set(container_id, NamedEndpoint { names: attachment.names.clone(), addresses });
+            let (names, ports) = (attachment.names.clone(), seat.ports.clone());
+            network.set(container_id, NamedEndpoint { names, addresses, ports });
         }
         inner.seats.insert(container_id.to_owned(), Arc::new(seat));
     }

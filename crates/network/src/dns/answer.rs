@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::message::{Data, Question, code, kind, parse_query, refusal, write};
 use super::names::NetworkNames;
+use crate::firewall::Protocol;
 
 /// How a query came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,17 @@ fn find(question: &Question, server: &Server<'_>, turn: usize) -> Option<Vec<Dat
         let name = networks.iter().find_map(|network| network.name_of(address))?;
         return Some(if question.kind == kind::PTR { vec![Data::Name(name)] } else { Vec::new() });
     }
+    if let Some((port, name)) = service(&question.name) {
+        let name = server.links.get(name).map_or(name, String::as_str);
+        let network = networks.iter().find(|network| network.addresses_of(name).is_some())?;
+        let mut found = match port {
+            Some(port) if question.kind == kind::SRV => network.services_of(name, port),
+            _ => Vec::new(),
+        };
+        turn_by(&mut found, turn);
+        let number = port.map_or(0, |(_, number)| number);
+        return Some(found.into_iter().map(|name| Data::Service(number, name)).collect());
+    }
     let name = server.links.get(&question.name).unwrap_or(&question.name);
     let all = networks.iter().find_map(|network| network.addresses_of(name))?;
     let wanted = |address: &&IpAddr| match question.kind {
@@ -84,11 +96,50 @@ fn find(question: &Question, server: &Server<'_>, turn: usize) -> Option<Vec<Dat
         _ => false,
     };
     let mut addresses: Vec<IpAddr> = all.iter().filter(wanted).copied().collect();
-    if !addresses.is_empty() {
-        let by = turn % addresses.len();
-        addresses.rotate_left(by);
-    }
+    turn_by(&mut addresses, turn);
     Some(addresses.into_iter().map(Data::Address).collect())
+}
+
+fn turn_by<T>(list: &mut [T], turn: usize) {
+    if !list.is_empty() {
+        list.rotate_left(turn % list.len());
+    }
+}
+
+/// Services that people ask for by name (IANA's service names), with their ports.
+const SERVICES: [(&str, u16); 22] = [
+    ("amqp", 5672),
+    ("domain", 53),
+    ("etcd-client", 2379),
+    ("etcd-server", 2380),
+    ("ftp", 21),
+    ("http", 80),
+    ("http-alt", 8080),
+    ("https", 443),
+    ("imap", 143),
+    ("ldap", 389),
+    ("mongodb", 27017),
+    ("mqtt", 1883),
+    ("mysql", 3306),
+    ("nats", 4222),
+    ("ntp", 123),
+    ("postgresql", 5432),
+    ("redis", 6379),
+    ("sip", 5060),
+    ("smtp", 25),
+    ("ssh", 22),
+    ("xmpp-client", 5222),
+    ("xmpp-server", 5269),
+];
+
+/// `_http._tcp.web` (RFC 2782): a port, and whose. `Some((None, …))` for a service that has no port here.
+fn service(name: &str) -> Option<(Option<(Protocol, u16)>, &str)> {
+    let (service, rest) = name.strip_prefix('_')?.split_once('.')?;
+    let (transport, owner) = rest.strip_prefix('_')?.split_once('.')?;
+    let by_name = || SERVICES.iter().find(|(known, _)| *known == service).map(|(_, port)| *port);
+    let number = service.parse().ok().or_else(by_name);
+    let transport: Option<Protocol> = transport.parse().ok();
+    Some((transport.zip(number), owner))
 }
 
 /// The address whose name is asked: `2.0.17.172.in-addr.arpa`, or 32 digits before `ip6.arpa`.
@@ -132,6 +183,7 @@ mod tests {
         let endpoint = |names: &[&str], addresses: &[&str]| NamedEndpoint {
             names: names.iter().map(|&name| name.to_owned()).collect(),
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            ports: vec![(Protocol::Tcp, 80), (Protocol::Udp, 9000)],
         };
         let mut front = NetworkNames::new("Front");
         front.set("a", endpoint(&["web1", "web", "0123456789ab"], &["172.18.0.2", "fd00::2"]));
@@ -140,6 +192,26 @@ mod tests {
         back.set("c", endpoint(&["db"], &["172.19.0.2"]));
         back.set("d", endpoint(&["web1"], &["172.19.0.9"]));
         (front, back)
+    }
+
+    #[test]
+    fn services_are_ports_that_containers_of_a_name_expose() {
+        for (name, expected) in [
+            ("_http._tcp.web1", "0 80 web1.front"),
+            ("_http._tcp.web1.front", "0 80 web1.front"),
+            ("_80._tcp.Web", "0 80 web1.front 80 web2.front"),
+            ("_9000._udp.db", "0 9000 db.back"),
+            ("_9000._tcp.db", "0"),
+            ("_https._tcp.web1", "0"),
+            ("_no-such._tcp.web1", "0"),
+            ("_http._quic.web1", "0"),
+            ("_http._tcp.example.com", "forward"),
+            ("_http.web1", "forward"),
+        ] {
+            assert_eq!(ask(name, kind::SRV), expected, "{name}");
+        }
+        assert_eq!(ask("_http._tcp.web1", kind::A), "0");
+        assert_eq!(ask("web1", kind::SRV), "0");
     }
 
     fn query(name: &str, kind: u16, extended: bool) -> Vec<u8> {
@@ -178,6 +250,13 @@ mod tests {
         for _ in 0..u16::from_be_bytes([message[6], message[7]]) {
             let length = usize::from(u16::from_be_bytes([message[at + 10], message[at + 11]]));
             let data = &message[at + 12..at + 12 + length];
+            if message[at + 3] == 33 {
+                let name = String::from_utf8_lossy(&data[6..]).replace(|c: char| c.is_control(), ".");
+                let port = u16::from_be_bytes([data[4], data[5]]);
+                words.push(format!("{port} {}", name.trim_matches('.')));
+                at += 12 + length;
+                continue;
+            }
             words.push(match crate::address::from_octets(data) {
                 Some(address) if message[at + 3] != 12 => address.to_string(),
                 _ => String::from_utf8_lossy(data).replace(|c: char| c.is_control(), "."),
@@ -249,7 +328,10 @@ mod tests {
         let mut many = NetworkNames::new("many");
         for number in 0..100u8 {
             let addresses = vec![IpAddr::from([10, 0, 0, number])];
-            many.set(&number.to_string(), NamedEndpoint { names: vec!["all".into()], addresses });
+            many.set(
+                &number.to_string(),
+                NamedEndpoint { names: vec!["all".into()], addresses, ports: Vec::new() },
+            );
         }
         let networks = [&many];
         let server =

@@ -7,6 +7,7 @@ pub(crate) mod kind {
     pub(crate) const A: u16 = 1;
     pub(crate) const PTR: u16 = 12;
     pub(crate) const AAAA: u16 = 28;
+    pub(crate) const SRV: u16 = 33;
     pub(crate) const OPT: u16 = 41;
 }
 
@@ -132,6 +133,8 @@ fn find_opt(query: &[u8], at: usize) -> Option<u16> {
 pub(crate) enum Data {
     Address(IpAddr),
     Name(String),
+    /// A port of a container, and its name.
+    Service(u16, String),
 }
 
 /// Writes an answer with the records that fit into `limit` bytes; when not all do, it says that it is truncated.
@@ -147,6 +150,10 @@ pub(crate) fn write(query: &[u8], question: &Question, code: u16, records: &[Dat
             Data::Address(IpAddr::V4(address)) => (kind::A, address.octets().to_vec()),
             Data::Address(IpAddr::V6(address)) => (kind::AAAA, address.octets().to_vec()),
             Data::Name(name) => (kind::PTR, encode_name(name)),
+            // Priority and weight are the same for all.
+            Data::Service(port, name) => {
+                (kind::SRV, [&[0; 4][..], &port.to_be_bytes(), &encode_name(name)].concat())
+            }
         };
         if message.len() + 12 + data.len() + opt > limit {
             truncated = true;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::firewall::Protocol;
+
 /// An endpoint with its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedEndpoint {
@@ -10,6 +12,8 @@ pub struct NamedEndpoint {
     pub names: Vec<String>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// The ports that it exposes.
+    pub ports: Vec<(Protocol, u16)>,
 }
 
 /// The names of a network. Several endpoints may share a name: all of them answer to it.
@@ -58,6 +62,20 @@ impl NetworkNames {
         let within = name.strip_suffix(&self.network_name).and_then(|rest| rest.strip_suffix('.'));
         let found = self.addresses.get(name).or_else(|| self.addresses.get(within?));
         found.map(Vec::as_slice)
+    }
+
+    /// The containers with a name in lower case that expose a port, by their own names with the network's.
+    #[must_use]
+    pub fn services_of(&self, name: &str, port: (Protocol, u16)) -> Vec<String> {
+        let within = name.strip_suffix(&self.network_name).and_then(|rest| rest.strip_suffix('.'));
+        let named = |endpoint: &&NamedEndpoint| {
+            let is = |own: &String| {
+                own.eq_ignore_ascii_case(name) || Some(own.to_ascii_lowercase().as_str()) == within
+            };
+            endpoint.names.iter().any(is) && endpoint.ports.contains(&port)
+        };
+        let own = self.endpoints.values().filter(named).filter_map(|endpoint| endpoint.names.first());
+        own.map(|own| format!("{own}.{}", self.network_name)).collect()
     }
 
     /// The name of an address: that of its container, with the network's.
