@@ -129,6 +129,7 @@ static NETWORK: Group = Group {
         Entry::command("ls", &network::LS).also(&["list"]),
         Entry::command("prune", &network::PRUNE),
         Entry::command("rm", &network::RM).also(&["remove"]),
+        Entry::command("shape", &network_shape::SHAPE),
     ],
 };
 

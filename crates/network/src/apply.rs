@@ -100,6 +100,11 @@ fn apply_link_op(route: &mut Connection, op: &LinkOp) -> Result<()> {
         LinkOp::AddRoute { interface, destination, gateway } => {
             rtnetlink::add_route(index(route, interface)?, *destination, *gateway)
         }
+        LinkOp::Shape { interface, shape } if shape.is_none() => {
+            let request = rtnetlink::unshape(index(route, interface)?);
+            return absent_is_fine(route.request(&request));
+        }
+        LinkOp::Shape { interface, shape } => rtnetlink::shape(index(route, interface)?, shape),
         LinkOp::DeleteLink { interface } => {
             return absent_is_fine(route.request(&rtnetlink::delete(interface.as_str())));
         }

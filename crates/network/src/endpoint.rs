@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::{MacAddress, Prefix};
 use crate::interface::InterfaceName;
 use crate::rtnetlink::{IpvlanFlag, IpvlanMode, MacvlanMode};
+use crate::shape::Shaping;
 use crate::sysctl::EndpointSysctl;
 
 /// A bridge on the host.
@@ -50,6 +51,9 @@ pub struct Endpoint {
     pub mtu: Option<u32>,
     /// Parameters of the interface.
     pub sysctls: Vec<EndpointSysctl>,
+    /// How fast it sends and gets packets.
+    #[serde(default)]
+    pub shaping: Shaping,
 }
 
 /// What a container's interface hangs on.

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod ports;
 mod resolver;
 mod rtnetlink;
+mod shape;
 mod sysctl;
 
 pub use address::{MacAddress, ParseError, Prefix};
@@ -35,4 +36,5 @@ pub use network::{Error, Network, Result};
 pub use ports::{PortAllocator, PortError, PortLease, PortRequest};
 pub use resolver::{RESOLVER_ADDRESS, ResolverSockets};
 pub use rtnetlink::{IpvlanFlag, IpvlanMode, Link, MacvlanMode};
+pub use shape::{InvalidShape, Shape, Shaping};
 pub use sysctl::{EndpointSysctl, InvalidSysctl, Sysctl};

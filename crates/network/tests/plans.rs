@@ -152,6 +152,7 @@ fn endpoint() -> Endpoint {
         routes: Vec::new(),
         mtu: None,
         sysctls: Vec::new(),
+        shaping: network::Shaping::default(),
     }
 }
 

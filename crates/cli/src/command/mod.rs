@@ -21,6 +21,7 @@ pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod look;
 pub(crate) mod network;
+pub(crate) mod network_shape;
 pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod pull;

@@ -17,6 +17,7 @@ pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::POST, "/networks/prune", prune);
     router.add(Method::POST, "/networks/{id*}/connect", join);
     router.add(Method::POST, "/networks/{id*}/disconnect", leave);
+    router.add(Method::POST, "/networks/{id*}/shape", shape_endpoint);
     router.add(Method::GET, "/networks/{id*}", inspect);
     router.add(Method::DELETE, "/networks/{id*}", unmake);
 }
@@ -60,6 +61,12 @@ async fn join(mut call: Request) -> Outcome {
         shape::v1_54::connect(&mut request);
     }
     connect::connect(&call.state.engine, call.param("id"), request).await?;
+    Ok(reply::empty(StatusCode::OK))
+}
+
+async fn shape_endpoint(mut call: Request) -> Outcome {
+    let request: ConnectRequest = call.json().await?;
+    connect::shape(&call.state.engine, call.param("id"), request).await?;
     Ok(reply::empty(StatusCode::OK))
 }
 

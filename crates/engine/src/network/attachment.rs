@@ -160,6 +160,7 @@ impl Known {
             routes,
             mtu: self.common.mtu,
             sysctls,
+            shaping: shaping(settings)?,
         };
         Ok(Attachment {
             network_id: self.record.id.clone(),
@@ -295,6 +296,13 @@ pub(super) fn link_local(settings: &EndpointSettings) -> Result<Vec<Prefix>> {
     asked.map(read).collect()
 }
 
+/// What the options of an endpoint say about how fast it sends and gets packets.
+pub(super) fn shaping(settings: &EndpointSettings) -> Result<network::Shaping> {
+    let options = settings.driver_opts.iter().flatten();
+    network::Shaping::parse(options.map(|(key, value)| (key.as_str(), value.as_str())))
+        .map_err(|error| Error::invalid(error.to_string()))
+}
+
 /// Who may not change the addresses of its interfaces may not use others either.
 fn usual_guard(record: &Record) -> Guard {
     if may_change_addresses(record) { Guard::Announcements } else { Guard::Sources }
@@ -385,6 +393,7 @@ mod tests {
                 routes: Vec::new(),
                 mtu: None,
                 sysctls: Vec::new(),
+                shaping: network::Shaping::default(),
             },
             gateways: gateways.iter().map(parse).collect(),
             priority,

@@ -48,6 +48,23 @@ impl State {
         Ok(after)
     }
 
+    /// Shapes an endpoint of a running container anew. Returns all of its attachments.
+    pub(super) fn shape(
+        &mut self,
+        container_id: &str,
+        network_id: &str,
+        shaping: network::Shaping,
+        netns: BorrowedFd<'_>,
+    ) -> Result<Vec<Attachment>> {
+        let mut attachments = self.held(container_id);
+        for attachment in attachments.iter_mut().filter(|attachment| attachment.network_id == network_id) {
+            attachment.endpoint.shaping = shaping;
+            self.kernel.apply(&plan::plan_shape(&attachment.endpoint), Some(netns)).map_err(failed)?;
+        }
+        self.held.insert(container_id.to_owned(), attachments.clone());
+        Ok(attachments)
+    }
+
     /// Takes an endpoint from a running container. Returns the attachments that stay.
     pub(super) fn disconnect(
         &mut self,

@@ -161,6 +161,38 @@ pub async fn disconnect(engine: &Engine, reference: &str, request: DisconnectReq
     Ok(())
 }
 
+/// Changes how fast and how reliably an endpoint sends and gets packets: options that are not named stay.
+pub async fn shape(engine: &Engine, reference: &str, request: ConnectRequest) -> Result<()> {
+    let network = engine.networks.find(reference)?;
+    let handle = engine.containers.find(&request.container)?;
+    let asked = request.endpoint_config.and_then(|settings| settings.driver_opts).unwrap_or_default();
+    if let Some(key) = asked.keys().find(|key| !key.starts_with("berth.endpoint.")) {
+        return Err(Error::invalid(format!("option {key} cannot be changed: only those of berth.endpoint")));
+    }
+    settle(&handle).await?;
+    let owned = engine.clone();
+    handle
+        .work(move |record, live| {
+            let missing = || {
+                Error::forbidden(format!(
+                    "container {} is not connected to network {}",
+                    record.id, network.name
+                ))
+            };
+            let mut settings = record.endpoints.get(&network.name).cloned().ok_or_else(missing)?;
+            settings.driver_opts.get_or_insert_default().extend(asked);
+            wishes::check(&network, &settings)?;
+            let shaping = super::attachment::shaping(&settings)?;
+            if let Some(netns) = live.and_then(|live| live.netns.as_ref()) {
+                let mut state = owned.networks.lock();
+                record.attachments = state.shape(&record.id, &network.id, shaping, netns.as_fd())?;
+            }
+            record.endpoints.insert(network.name.clone(), settings);
+            Ok(())
+        })
+        .await
+}
+
 /// The files of a running container follow its networks.
 fn rewrite_files(engine: &Engine, record: &Record, live: Option<&Live>) -> Result<()> {
     match live {

@@ -123,6 +123,12 @@ impl NetworkRecord {
         super::PREDEFINED.contains(&self.name.as_str())
     }
 
+    /// Whether its containers hang on an interface of the host themselves.
+    pub(crate) fn parent_of_host(&self) -> bool {
+        matches!(self.driver.as_str(), "macvlan" | "ipvlan")
+            && self.options.get("parent").is_some_and(|name| !name.is_empty())
+    }
+
     /// Whether containers are known by name in it.
     pub(crate) fn has_names(&self) -> bool {
         !self.is_predefined()

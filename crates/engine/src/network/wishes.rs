@@ -97,6 +97,13 @@ pub(super) fn check(record: &NetworkRecord, settings: &EndpointSettings) -> Resu
         problems.extend(wanted.iter().filter_map(|text| address_problem(record, text)));
     }
     problems.extend(super::attachment::link_local(settings).err().map(|error| error.message));
+    match super::attachment::shaping(settings) {
+        Err(error) => problems.push(error.message),
+        Ok(shaping) if !shaping.ingress.is_none() && record.parent_of_host() => problems.push(
+            "what a macvlan or ipvlan of the host's gets cannot be shaped, only what it sends".to_owned(),
+        ),
+        Ok(_) => {}
+    }
     if record.config_only {
         problems.push(format!("configuration-only network {:?} cannot be used by containers", record.name));
     }

@@ -7,6 +7,7 @@ use crate::address::Prefix;
 use crate::endpoint::{Attachment, Endpoint};
 use crate::facts::EndpointFacts;
 use crate::interface::InterfaceName;
+use crate::shape::Shaping;
 use crate::sysctl::Sysctl;
 
 /// What gives a container an endpoint.
@@ -40,6 +41,9 @@ pub fn plan_attach(endpoint: &Endpoint, facts: &EndpointFacts) -> Result<Vec<Net
         }],
     };
     plan.extend(furnish(endpoint, facts.ipv6).into_iter().map(NetOp::Container));
+    if endpoint.shaping != Shaping::default() {
+        plan.extend(plan_shape(endpoint));
+    }
     Ok(plan)
 }
 
@@ -128,6 +132,17 @@ fn default_route(interface: &InterfaceName, gateway: IpAddr) -> LinkOp {
     };
     let destination = Prefix::host(any).with_length(0).unwrap_or(Prefix::host(any));
     LinkOp::AddRoute { interface: interface.clone(), destination, gateway: Some(gateway) }
+}
+
+/// What has an endpoint send and get packets as its shaping says, whatever was said before. What a container gets is
+/// what its host's end sends: an endpoint without one cannot be shaped so.
+#[must_use]
+pub fn plan_shape(endpoint: &Endpoint) -> Vec<NetOp> {
+    let Shaping { egress, ingress } = endpoint.shaping;
+    let inside = LinkOp::Shape { interface: endpoint.interface.clone(), shape: egress };
+    let outside = endpoint.attachment.host_interface();
+    let outside = outside.map(|interface| LinkOp::Shape { interface: interface.clone(), shape: ingress });
+    outside.map(NetOp::Host).into_iter().chain([NetOp::Container(inside)]).collect()
 }
 
 /// What takes an endpoint away again, whether or not its container still runs. What does not exist is no error.

@@ -10,10 +10,11 @@ use std::net::IpAddr;
 use crate::address::{MacAddress, Prefix};
 use crate::interface::InterfaceName;
 use crate::rtnetlink::{IpvlanFlag, IpvlanMode, MacvlanMode};
+use crate::shape::Shape;
 use crate::sysctl::Sysctl;
 
 pub use bridge::{plan_bridge, plan_remove_bridge, plan_sweep};
-pub use endpoint::{plan_attach, plan_default_route, plan_detach, plan_loopback, plan_release};
+pub use endpoint::{plan_attach, plan_default_route, plan_detach, plan_loopback, plan_release, plan_shape};
 pub use parent::plan_parent;
 
 /// One operation; prints as one line.
@@ -136,6 +137,13 @@ pub enum LinkOp {
         /// The link.
         interface: InterfaceName,
     },
+    /// Has a link send as a shape says.
+    Shape {
+        /// The link.
+        interface: InterfaceName,
+        /// How.
+        shape: Shape,
+    },
     /// Adds a route.
     AddRoute {
         /// The link.
@@ -242,6 +250,7 @@ impl fmt::Display for LinkOp {
             Self::AddRoute { interface, destination, gateway: None } => {
                 write!(f, "route {destination} dev {interface}")
             }
+            Self::Shape { interface, shape } => write!(f, "{shape} on {interface}"),
             Self::DeleteLink { interface } => write!(f, "delete {interface}"),
         }
     }

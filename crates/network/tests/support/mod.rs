@@ -264,6 +264,7 @@ pub fn endpoint(bridge: &str, number: u8, addresses: &[&str], gateways: &[&str])
         routes: Vec::new(),
         mtu: None,
         sysctls: Vec::new(),
+        shaping: network::Shaping::default(),
     }
 }
 
