@@ -19,7 +19,7 @@ mod tests;
 
 use bus::Bus;
 pub use message::Value;
-pub use properties::plan_properties;
+pub use properties::{DeviceNames, plan_properties};
 
 /// Where the system's own manager listens for root.
 pub const SYSTEM_SOCKET: &str = "/run/systemd/private";
@@ -147,7 +147,12 @@ impl Systemd {
         }
         let accounting = ["CPUAccounting", "MemoryAccounting", "TasksAccounting", "IOAccounting"];
         properties.extend(accounting.map(|name| (name.to_owned(), Value::Flag(true))));
-        properties.extend(plan_properties(limits, hierarchy.version(), self.version)?);
+        properties.extend(plan_properties(
+            limits,
+            hierarchy.version(),
+            self.version,
+            &device_names(limits)?,
+        )?);
         let start =
             |bus: &mut Bus| bus.start_transient_unit(&unit.name, &properties, Instant::now() + JOB_WITHIN);
         match start(&mut self.bus) {
@@ -164,7 +169,7 @@ impl Systemd {
 
     /// Tells the manager of changed limits, so that it does not put the old ones back.
     pub fn update(&mut self, unit: &Unit, limits: &Limits, version: Version) -> Result<()> {
-        let properties = plan_properties(limits, version, self.version)?;
+        let properties = plan_properties(limits, version, self.version, &device_names(limits)?)?;
         self.bus.set_unit_properties(&unit.name, &properties)
     }
 
@@ -181,4 +186,15 @@ impl Systemd {
         }
         Ok(())
     }
+}
+
+/// The kernel's names of devices, when rules are about devices.
+fn device_names(limits: &Limits) -> Result<DeviceNames> {
+    if limits.devices.is_empty() {
+        return Ok(DeviceNames::default());
+    }
+    let text = std::fs::read_to_string("/proc/devices").map_err(|error| {
+        linux::Error::new("read(/proc/devices)", error.raw_os_error().unwrap_or_default())
+    })?;
+    Ok(DeviceNames::parse(&text))
 }

@@ -155,6 +155,29 @@ fn a_device_stays_denied_when_systemd_is_reloaded() {
 }
 
 #[test]
+fn rates_of_a_disk_stay_when_systemd_is_reloaded() {
+    if unable() {
+        return;
+    }
+    let numbers = std::fs::read_to_string("/sys/block/vda/dev").expect("the guest's disk");
+    let (major, minor) = numbers.trim().split_once(':').expect("two numbers");
+    let numbers = [major, minor].map(|number| number.parse::<u32>().expect("a number"));
+    let rate = |rate: u64| json!([{ "major": numbers[0], "minor": numbers[1], "rate": rate }]);
+    let container = bundle("exec sleep 1000").with(|config| {
+        config["linux"]["resources"] = json!({ "blockIO": {
+            "throttleReadBpsDevice": rate(10_485_760), "throttleWriteIOPSDevice": rate(900)
+        } });
+    });
+    start(&container);
+    let line = format!("{major}:{minor} rbps=10485760 wbps=max riops=max wiops=900");
+    for _ in 0..2 {
+        assert_eq!(read(&container, "io.max"), line);
+        assert!(Command::new("systemctl").arg("daemon-reload").status().expect("systemctl").success());
+    }
+    assert!(property(&container, "IOReadBandwidthMax").contains("10485760"));
+}
+
+#[test]
 fn an_exec_joins_init_where_it_handed_controllers_down() {
     if unable() {
         return;

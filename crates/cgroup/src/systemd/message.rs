@@ -20,6 +20,8 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// Pairs of strings (`a(ss)`).
     Pairs(Vec<(String, String)>),
+    /// Strings, each with a number (`a(st)`).
+    Rates(Vec<(String, u64)>),
 }
 
 impl fmt::Display for Value {
@@ -36,6 +38,10 @@ impl fmt::Display for Value {
                 let pairs: Vec<String> = pairs.iter().map(|(one, other)| format!("{one} {other}")).collect();
                 write!(f, "{}", pairs.join(", "))
             }
+            Self::Rates(rates) => {
+                let rate = |(name, rate): &(String, u64)| format!("{name} {}", Self::Number(*rate));
+                write!(f, "{}", rates.iter().map(rate).collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }
@@ -50,6 +56,7 @@ impl Value {
             Self::Numbers32(_) => "au",
             Self::Bytes(_) => "ay",
             Self::Pairs(_) => "a(ss)",
+            Self::Rates(_) => "a(st)",
         }
     }
 }
@@ -129,6 +136,13 @@ impl Writer {
                     array.align(8);
                     array.text(one);
                     array.text(other);
+                }
+            }),
+            Value::Rates(rates) => self.array(8, |array| {
+                for (name, rate) in rates {
+                    array.align(8);
+                    array.text(name);
+                    array.number64(*rate);
                 }
             }),
         }

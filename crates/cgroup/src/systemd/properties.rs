@@ -2,13 +2,53 @@
 
 use super::Value;
 use crate::device::{self, Kind, Rule};
+use crate::limits::{BlkioLimits, Throttle};
 use crate::plan::{shares_to_weight, to_io_weight};
 use crate::{Amount, Error, Limits, Result, Version};
 
-/// Plans the properties for limits, for a manager of this version.
+/// The kernel's names of major numbers (proc_devices(5)).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceNames(Vec<(Kind, u32, String)>);
+
+impl DeviceNames {
+    /// Reads them from the text of `/proc/devices`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut kind = None;
+        let mut names = Vec::new();
+        for line in text.lines() {
+            match line.trim() {
+                "Character devices:" => kind = Some(Kind::Char),
+                "Block devices:" => kind = Some(Kind::Block),
+                line => {
+                    let parts =
+                        line.split_once(' ').and_then(|(major, name)| Some((major.parse().ok()?, name)));
+                    if let (Some(kind), Some((major, name))) = (kind, parts) {
+                        names.push((kind, major, name.trim().to_owned()));
+                    }
+                }
+            }
+        }
+        Self(names)
+    }
+
+    /// The name of a major number; of several one that is no path.
+    fn name(&self, kind: Kind, major: u32) -> Option<&str> {
+        let fits = self.0.iter().filter(|(one, number, _)| (*one, *number) == (kind, major));
+        let names: Vec<&str> = fits.map(|(_, _, name)| name.as_str()).collect();
+        names.iter().find(|name| !name.contains('/')).or(names.first()).copied()
+    }
+}
+
+/// Plans the properties for limits, for a manager of this version; `devices` are the kernel's names of device numbers.
 ///
 /// A limit that the manager cannot be told of is left out: it is written to the group's files all the same.
-pub fn plan_properties(limits: &Limits, version: Version, systemd: u32) -> Result<Vec<(String, Value)>> {
+pub fn plan_properties(
+    limits: &Limits,
+    version: Version,
+    systemd: u32,
+    devices: &DeviceNames,
+) -> Result<Vec<(String, Value)>> {
     let mut properties = Vec::new();
     let mut set = |name: &str, value: Value| properties.push((name.to_owned(), value));
     let memory = &limits.memory;
@@ -43,11 +83,8 @@ pub fn plan_properties(limits: &Limits, version: Version, systemd: u32) -> Resul
             }
         }
     }
-    if let (Some(weight), false) = (limits.blkio.weight, v2) {
-        set("BlockIOWeight", Value::Number(weight.into()));
-    }
-    if let (Some(weight), true) = (limits.blkio.weight, v2) {
-        set("IOWeight", Value::Number(to_io_weight(weight)));
+    for (name, value) in of_block_devices(&limits.blkio, v2) {
+        set(name, value);
     }
     if let Some(pids) = limits.pids {
         let most = match pids {
@@ -57,7 +94,7 @@ pub fn plan_properties(limits: &Limits, version: Version, systemd: u32) -> Resul
         set("TasksMax", number(most));
     }
     if !v2 && !limits.devices.is_empty() {
-        properties.extend(of_devices(&limits.devices)?);
+        properties.extend(of_devices(&limits.devices, devices)?);
     }
     if v2 {
         for (file, content) in &limits.unified {
@@ -67,11 +104,44 @@ pub fn plan_properties(limits: &Limits, version: Version, systemd: u32) -> Resul
     Ok(properties)
 }
 
+/// Weights and rates of block devices. Of those of v1 systemd knows bytes, and no operations.
+fn of_block_devices(blkio: &BlkioLimits, v2: bool) -> Vec<(&'static str, Value)> {
+    let path = |major: u32, minor: u32| format!("/dev/block/{major}:{minor}");
+    let weigh = |weight: u16| if v2 { to_io_weight(weight) } else { weight.into() };
+    // 0 lifts a limit in the specification, the largest number does for systemd.
+    let lifted = |rate: u64| if rate == 0 { u64::MAX } else { rate };
+    let rates = |throttles: &[Throttle]| {
+        let rate = |one: &Throttle| (path(one.major, one.minor), lifted(one.rate));
+        throttles.iter().map(rate).collect::<Vec<_>>()
+    };
+    let weights = blkio.device_weights.iter();
+    let weights = weights.map(|one| (path(one.major, one.minor), weigh(one.weight))).collect::<Vec<_>>();
+    let weight = blkio.weight.map(|weight| Value::Number(weigh(weight)));
+    let (read, write) = (rates(&blkio.read_bytes), rates(&blkio.write_bytes));
+    let (names, lists) = match v2 {
+        true => (
+            ["IOWeight", "IODeviceWeight", "IOReadBandwidthMax", "IOWriteBandwidthMax"],
+            vec![
+                ("IOReadIOPSMax", rates(&blkio.read_operations)),
+                ("IOWriteIOPSMax", rates(&blkio.write_operations)),
+            ],
+        ),
+        false => (
+            ["BlockIOWeight", "BlockIODeviceWeight", "BlockIOReadBandwidth", "BlockIOWriteBandwidth"],
+            vec![],
+        ),
+    };
+    let lists = [(names[1], weights), (names[2], read), (names[3], write)].into_iter().chain(lists);
+    let lists = lists.filter(|(_, list)| !list.is_empty()).map(|(name, list)| (name, Value::Rates(list)));
+    weight.map(|weight| (names[0], weight)).into_iter().chain(lists).collect()
+}
+
 /// What systemd has to know of device rules on v1, where it would otherwise allow every device as soon as it looks at the
 /// group again. On v2 it leaves our program alone.
 ///
-/// It takes a device by number, and a whole kind; what else a rule can mean it cannot be told, and denies after a reload.
-fn of_devices(rules: &[Rule]) -> Result<Vec<(String, Value)>> {
+/// It takes a device by number, all of a major number by the kernel's name of it, and a whole kind. What else a rule can
+/// mean, a minor number of any major one, it cannot be told, and denies after a reload.
+fn of_devices(rules: &[Rule], names: &DeviceNames) -> Result<Vec<(String, Value)>> {
     let (allow_by_default, exceptions) = device::exceptions(rules)?;
     let policy = if allow_by_default { "auto" } else { "strict" };
     let mut allowed = Vec::new();
@@ -80,7 +150,12 @@ fn of_devices(rules: &[Rule]) -> Result<Vec<(String, Value)>> {
         let device = match (rule.major, rule.minor) {
             (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
             (None, None) => format!("{kind}-*"),
-            _ => continue,
+            (Some(major), None) => match names.name(rule.kind, major) {
+                Some(name) => format!("{kind}-{name}"),
+                // No driver has it: there is nothing to deny either.
+                None => continue,
+            },
+            (None, Some(_)) => continue,
         };
         allowed.push((device, rule.access.to_string()));
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::device::{DEFAULT_RULES, Rule};
-use crate::limits::{CpuLimits, MemoryLimits};
+use crate::limits::{BlkioLimits, CpuLimits, DeviceWeight, MemoryLimits, Throttle};
 use crate::{Amount, Limits};
 
 #[track_caller]
@@ -69,7 +69,7 @@ fn limits_become_properties_of_either_version() {
         ..Limits::default()
     };
     let text = |version, systemd| {
-        let planned = plan_properties(&limits, version, systemd).unwrap();
+        let planned = plan_properties(&limits, version, systemd, &DeviceNames::default()).unwrap();
         planned.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(
@@ -83,27 +83,75 @@ fn limits_become_properties_of_either_version() {
     );
     let mut devices = vec![Rule::everything(false)];
     devices.extend([Rule::character(1, Some(3)), Rule::character(136, None), DEFAULT_RULES[0]]);
+    let any_major = Rule { major: None, minor: Some(5), ..Rule::character(0, None) };
+    devices.extend([Rule::character(4, None), Rule::character(99, None), any_major]);
     let rules = Limits { devices, ..Limits::default() };
-    let planned = plan_properties(&rules, Version::V1, 252).unwrap();
+    let names = DeviceNames::parse(
+        "Character devices:\n  4 /dev/vc/0\n  4 tty\n136 pts\n\nBlock devices:\n  4 floppy\n259 blkext\n",
+    );
+    let planned = plan_properties(&rules, Version::V1, 252, &names).unwrap();
     let planned: Vec<String> = planned.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    assert_eq!(planned, ["DevicePolicy=strict", "DeviceAllow=char-* m, /dev/char/1:3 rwm"]);
-    assert_eq!(plan_properties(&rules, Version::V2, 252).unwrap(), []);
+    assert_eq!(
+        planned,
+        ["DevicePolicy=strict", "DeviceAllow=char-* m, /dev/char/1:3 rwm, char-tty rwm, char-pts rwm"]
+    );
+    assert_eq!(plan_properties(&rules, Version::V2, 252, &names).unwrap(), []);
     let idle = Limits { cpu: CpuLimits { idle: Some(1), ..CpuLimits::default() }, ..Limits::default() };
     assert_eq!(
-        plan_properties(&idle, Version::V2, 252).unwrap(),
+        plan_properties(&idle, Version::V2, 252, &names).unwrap(),
         [("CPUWeight".to_owned(), Value::Number(0))]
     );
     let unified =
         [("memory.high", "max"), ("cpu.max", "50000 100000"), ("cpuset.cpus", "1"), ("rdma.max", "x")];
     let unified = unified.map(|(file, content)| (file.to_owned(), content.to_owned())).into();
-    let planned = plan_properties(&Limits { unified, ..Limits::default() }, Version::V2, 252).unwrap();
+    let planned =
+        plan_properties(&Limits { unified, ..Limits::default() }, Version::V2, 252, &names).unwrap();
     let planned: Vec<String> = planned.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(
         planned,
         ["CPUQuotaPeriodUSec=100000", "CPUQuotaPerSecUSec=500000", "AllowedCPUs=[02]", "MemoryHigh=infinity"]
     );
     let bad = CpuLimits { cpus: Some("5-1".to_owned()), ..CpuLimits::default() };
-    assert!(plan_properties(&Limits { cpu: bad, ..Limits::default() }, Version::V2, 252).is_err());
+    assert!(plan_properties(&Limits { cpu: bad, ..Limits::default() }, Version::V2, 252, &names).is_err());
+}
+
+#[test]
+fn rates_of_block_devices_become_properties() {
+    let throttle = |rate| vec![Throttle { major: 8, minor: 16, rate }];
+    let blkio = BlkioLimits {
+        weight: Some(500),
+        device_weights: vec![DeviceWeight { major: 8, minor: 0, weight: 10 }],
+        read_bytes: throttle(1000),
+        write_bytes: throttle(0),
+        read_operations: throttle(7),
+        write_operations: throttle(8),
+        ..BlkioLimits::default()
+    };
+    let limits = Limits { blkio, ..Limits::default() };
+    let planned = |version| {
+        let planned = plan_properties(&limits, version, 252, &DeviceNames::default()).unwrap();
+        planned.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        planned(Version::V2),
+        [
+            "IOWeight=4950",
+            "IODeviceWeight=/dev/block/8:0 1",
+            "IOReadBandwidthMax=/dev/block/8:16 1000",
+            "IOWriteBandwidthMax=/dev/block/8:16 infinity",
+            "IOReadIOPSMax=/dev/block/8:16 7",
+            "IOWriteIOPSMax=/dev/block/8:16 8",
+        ]
+    );
+    assert_eq!(
+        planned(Version::V1),
+        [
+            "BlockIOWeight=500",
+            "BlockIODeviceWeight=/dev/block/8:0 10",
+            "BlockIOReadBandwidth=/dev/block/8:16 1000",
+            "BlockIOWriteBandwidth=/dev/block/8:16 infinity",
+        ]
+    );
 }
 
 #[test]
