@@ -93,6 +93,8 @@ static CONTEXT: Group = Group {
     about: "Manage contexts",
     entries: &[
         Entry::command("create", &context::CREATE),
+        Entry::command("export", &context_transfer::EXPORT),
+        Entry::command("import", &context_transfer::IMPORT),
         Entry::command("inspect", &context::INSPECT),
         Entry::command("ls", &context::LS).also(&["list"]),
         Entry::command("rm", &context::RM).also(&["remove"]),

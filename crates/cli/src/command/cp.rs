@@ -150,7 +150,11 @@ async fn into_container(
     let mut path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let mut stat = match stat_in(client, container, &path).await {
         Ok(stat) => Some(stat),
-        Err(error) if error.is_not_found() && !error.to_string().contains("No such container") => None,
+        // The answer to a question about a path has no words: is it the path that is missing, or the container?
+        Err(error) if error.is_not_found() => {
+            client.send(Request::get(format!("/containers/{container}/json"))).await?;
+            None
+        }
         Err(error) => return Err(error.into()),
     };
     if let Some(link) = stat.clone().filter(|stat| !stat.link_target.is_empty()) {

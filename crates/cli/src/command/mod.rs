@@ -3,6 +3,7 @@
 pub(crate) mod attach;
 pub(crate) mod check;
 pub(crate) mod context;
+pub(crate) mod context_transfer;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod dial_stdio;

@@ -34,6 +34,19 @@ impl Context {
         Self(json!({ "Name": name, "Metadata": metadata, "Endpoints": { "docker": endpoint } }))
     }
 
+    /// A context as another one's file has it, under a name of its own.
+    pub(crate) fn from_text(name: &str, text: &[u8]) -> Result<Self, serde_json::Error> {
+        let fields: Map<String, Value> = serde_json::from_slice(text)?;
+        let mut value = Value::Object(fields);
+        value["Name"] = name.into();
+        Ok(Self(value))
+    }
+
+    /// All that its file has.
+    pub(crate) fn text(&self) -> String {
+        self.0.to_string()
+    }
+
     /// The name.
     pub(crate) fn name(&self) -> &str {
         self.0["Name"].as_str().unwrap_or_default()

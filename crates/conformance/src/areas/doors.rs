@@ -332,6 +332,19 @@ fn contexts(scope: &Scope<'_>) -> Result<()> {
         Ok(call(program, &["context", "ls", "--format", format])?.expect_code(0)?.stdout)
     };
     same("both clients", rows(program)?, rows(&scope.client().program)?)?;
+    let archive = scope.directory()?.join("here.tar").display().to_string();
+    let (ours, theirs) = (program.as_path(), scope.client().program.as_path());
+    for (number, (from, to)) in [(ours, theirs), (theirs, ours)].into_iter().enumerate() {
+        let (file, name) = (format!("{archive}{number}"), format!("copy{number}"));
+        let words = format!("Written file {file:?}\n");
+        same("export", call(from, &["context", "export", "here", &file])?.expect_code(0)?.stderr, words)?;
+        call(from, &["context", "export", "here", &file])?.expect_code(1)?;
+        let made = call(to, &["context", "import", &name, &file])?.expect_code(0)?;
+        let words = format!("Successfully imported context {name:?}\n");
+        same("import", (made.stdout, made.stderr), (format!("{name}\n"), words))?;
+        call(ours, &["--context", &name, "ps", "-q"])?.expect_code(0)?;
+        call(ours, &["context", "rm", &name])?.expect_code(0)?;
+    }
     let refused = call(program, &["context", "rm", "here"])?.expect_code(1)?;
     contains("rm", &refused.stderr, "context \"here\" is in use, set -f flag to force remove")?;
     let both = call(program, &["--context", "here", "-H", "unix:///x", "ps"])?.expect_code(1)?;

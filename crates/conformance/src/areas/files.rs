@@ -27,6 +27,8 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "a directory is not replaced by a file when that was asked for", kinds),
         Check::new(AREA, "copyUIDGID gives files to the container's user", owner),
         Check::new(AREA, "compressed archives are unpacked", compressed),
+        Check::new(AREA, "an archive is compressed for a client that asks for it", encodings),
+        Check::new(AREA, "cp tells a missing container from a missing path", nobody),
         Check::new(AREA, "links in a container and in an archive lead nowhere outside", escapes),
         Check::new(AREA, "a container that moves its directories meanwhile gets nobody else's files", races),
         Check::new(AREA, "the engine's files are seen, kernel file systems are not", own_files),
@@ -257,6 +259,41 @@ fn owner(scope: &Scope<'_>) -> Result<()> {
         scope.since_new_engines("it looks the user up on the host")?;
     }
     same("the container's user", found, "1000:1000")
+}
+
+fn encodings(scope: &Scope<'_>) -> Result<()> {
+    let name = sleeper(scope, &[])?;
+    let path = format!("/containers/{name}/archive?path=/etc/passwd");
+    let ask = |accepted: &str| {
+        Request::new("GET", &path).header("Accept-Encoding", accepted).send(&scope.engine.socket)?.expect(200)
+    };
+    let plain = ask("identity")?;
+    same("as it is", plain.header("content-encoding"), None)?;
+    for (accepted, encoding) in [("gzip, deflate", "gzip"), ("gzip;q=0.1, deflate", "deflate")] {
+        let answer = ask(accepted)?;
+        same(accepted, answer.header("content-encoding"), Some(encoding))?;
+        same("facts", answer.header("x-docker-container-path-stat").is_some(), true)?;
+        if encoding == "gzip" {
+            let file = scope.directory()?.join("a.gz");
+            fs::write(&file, &answer.body)?;
+            let unpacked = std::process::Command::new("gzip").arg("-dc").arg(&file).output()?;
+            same("the whole archive", unpacked.stdout == plain.body && unpacked.status.success(), true)?;
+        }
+    }
+    same("not wanted", ask("gzip;q=0, deflate;q=0")?.header("content-encoding"), None)
+}
+
+fn nobody(scope: &Scope<'_>) -> Result<()> {
+    let file = scope.directory()?.join("f");
+    fs::write(&file, "x")?;
+    let file = file.display().to_string();
+    let output = scope.docker(&["cp", &file, "no-such-container:/tmp/x"])?.expect_code(1)?;
+    contains("container", &output.stderr, "No such container: no-such-container")?;
+    let name = sleeper(scope, &[])?;
+    let output = scope.docker(&["cp", &file, &format!("{name}:/no/such/directory/x")])?.expect_code(1)?;
+    contains("path", &output.stderr, "/no/such/directory")?;
+    scope.ok(&["cp", &file, &format!("{name}:/tmp/new")])?;
+    same("a new name", scope.ok(&["exec", &name, "cat", "/tmp/new"])?, "x")
 }
 
 fn compressed(scope: &Scope<'_>) -> Result<()> {

@@ -231,8 +231,14 @@ fn paused(scope: &Scope<'_>) -> Result<()> {
     becomes(scope, &name, "healthy")?;
     scope.ok(&["pause", &name])?;
     let before = health(scope, &name)?["Log"].take();
-    // Longer than an interval and the time of a probe.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // Another one with the same interval is probed three more times meanwhile.
+    let clock = asked(scope, "clock", "true", &[])?;
+    let mut starts = std::collections::BTreeSet::new();
+    scope.eventually("three probes of another container", || {
+        let log = health(scope, &clock)?["Log"].take();
+        starts.extend(log.as_array().into_iter().flatten().map(|probe| probe["Start"].to_string()));
+        Ok((starts.len() > 3).then_some(()))
+    })?;
     let line = scope.ok(&["ps", "--filter", &format!("name={name}"), "--format", "{{.Status}}"])?;
     contains("ps", &line, "(Paused)")?;
     let log = health(scope, &name)?["Log"].take();

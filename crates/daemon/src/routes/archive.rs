@@ -4,13 +4,14 @@ use api::media_type::{OCTET_STREAM, TAR};
 use api::path_stat::PathStat;
 use engine::container::files::{self, PutOptions};
 use engine::container::{changes, export};
-use http::header::{HeaderName, HeaderValue};
+use http::header::{CONTENT_ENCODING, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use tokio::sync::oneshot;
 
 use super::{Request, State};
 use crate::server::begin;
 use crate::server::blocking::{BodyReader, BodyWriter};
+use crate::server::encoding::{Encoder, Encoding};
 use crate::server::failure::Failure;
 use crate::server::reply::{self, Reply};
 use crate::server::router::{Outcome, Router};
@@ -48,15 +49,19 @@ async fn head(call: Request) -> Outcome {
 
 async fn get(call: Request) -> Outcome {
     let (engine, name, path) = (call.state.engine.clone(), call.param("name").to_owned(), path(&call)?);
+    let encoding = Encoding::choose(call.header("accept-encoding"));
     let (told, stat) = oneshot::channel();
     let mut reply = begin::bytes(TAR, move |sender| async move {
         // A client that has left needs no facts.
         let tell = move |stat| drop(told.send(stat));
-        Ok(files::get(&engine, &name, &path, tell, BodyWriter::new(sender)).await?)
+        Ok(files::get(&engine, &name, &path, tell, Encoder::new(encoding, BodyWriter::new(sender))).await?)
     })
     .await?;
     let stat = stat.await.map_err(|_| Failure::internal("an archive began without its facts"))?;
     add_stat(&mut reply, &stat)?;
+    if encoding != Encoding::Identity {
+        reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.word()));
+    }
     Ok(reply)
 }
 

@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod connection;
 pub mod detach;
 pub mod dispatch;
+pub mod encoding;
 pub mod failure;
 pub mod gate;
 pub mod hijack;

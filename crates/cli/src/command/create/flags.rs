@@ -64,6 +64,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::of("network", "net", network::check, "Connect a container to a network").many().hidden(),
     Flag::list("network-alias", "Add network-scoped alias for the container"),
     Flag::list("net-alias", "Add network-scoped alias for the container").hidden(),
+    Flag::text("kernel-memory", "Kernel memory limit: the kernel has none any more").hidden(),
     Flag::list("link", "Add link to another container").checked(host::check_link),
     Flag::list("link-local-ip", "Container IPv4/IPv6 link-local addresses"),
     Flag::text("ip", "IPv4 address (e.g., 172.30.100.104)"),
