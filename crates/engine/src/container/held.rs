@@ -24,11 +24,21 @@ const TMPFS: i64 = 0x0102_1994;
 #[derive(Debug, Default)]
 pub(crate) struct Held(Vec<OwnedFd>);
 
+/// What was found of sources, by destination.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    /// Paths by which other processes of root reach them.
+    pub(crate) paths: BTreeMap<String, String>,
+    /// User and group of those whose ids are mapped.
+    pub(crate) owners: BTreeMap<String, (u32, u32)>,
+}
+
 impl Held {
     /// Opens what a start needs, and notes in `facts` by which path the shim finds it.
     pub(crate) fn gather(engine: &Engine, record: &Record, facts: &mut StartFacts) -> Result<Held> {
         let mut held = Held::default();
-        (facts.held, facts.owners) = held.open(engine, &record.spec.mounts, &facts.volume_paths)?;
+        let opened = held.open(engine, &record.spec.mounts, &facts.volume_paths)?;
+        (facts.held, facts.owners) = (opened.paths, opened.owners);
         if let Share::Container(id) = &record.spec.namespaces.ipc {
             let memory = shared_memory(id, facts.donors.get(id).copied())?;
             facts.held.insert("/dev/shm".to_owned(), held.hold(memory));
@@ -36,15 +46,14 @@ impl Held {
         Ok(held)
     }
 
-    /// Opens the sources of mounts that no plain path names, and looks at the owners of those whose ids are mapped; both
-    /// by destination.
+    /// Opens the sources of mounts that no plain path names, and looks at the owners of those whose ids are mapped.
     pub(crate) fn open(
         &mut self,
         engine: &Engine,
         mounts: &[MountSpec],
         volume_paths: &BTreeMap<String, String>,
-    ) -> Result<(BTreeMap<String, String>, BTreeMap<String, (u32, u32)>)> {
-        let (mut paths, mut owners) = (BTreeMap::new(), BTreeMap::new());
+    ) -> Result<Opened> {
+        let mut opened = Opened::default();
         for mount in mounts {
             let volume = |name: &str| Path::new(volume_paths.get(name).map_or("", String::as_str));
             let source = match &mount.source {
@@ -60,11 +69,11 @@ impl Held {
             let Some(source) = source else { continue };
             if mount.id_map.is_some() {
                 let stat = linux::file::stat(&source).map_err(|error| Error::system(error.to_string()))?;
-                owners.insert(mount.destination.clone(), (stat.uid, stat.gid));
+                opened.owners.insert(mount.destination.clone(), (stat.uid, stat.gid));
             }
-            paths.insert(mount.destination.clone(), self.hold(source));
+            opened.paths.insert(mount.destination.clone(), self.hold(source));
         }
-        Ok((paths, owners))
+        Ok(opened)
     }
 
     /// Keeps a descriptor; the path by which another process of root reaches it.

@@ -305,8 +305,9 @@ fn put_back(namespace: &OwnedFd, gone: &[Detached], error: Error) -> Error {
 fn ready(engine: &Engine, future: &Record, mounts: &[MountSpec]) -> Result<(Vec<Detached>, Held)> {
     let volume_paths = volume::acquire_all(engine, &future.id, mounts)?;
     let mut held = Held::default();
-    let (named, owners) = held.open(engine, mounts, &volume_paths)?;
-    let sources = Sources { volume_paths: &volume_paths, held: &named, owners: &owners, user: (0, 0) };
+    let opened = held.open(engine, mounts, &volume_paths)?;
+    let sources =
+        Sources { volume_paths: &volume_paths, held: &opened.paths, owners: &opened.owners, user: (0, 0) };
     let ready = mounts.iter().map(|mount| {
         let planned = plan_mount(mount, &sources)?;
         live::ready(&planned).map_err(|error| match error.kind() {
