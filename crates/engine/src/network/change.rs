@@ -186,7 +186,6 @@ impl State {
         for port in rules_of(after) {
             wanted.publish(port).map_err(|conflict| Error::system(conflict.to_string()))?;
         }
-        wanted.set_refused(self.refused_by_host(&wanted)?);
         if wanted == self.rules { Ok(()) } else { self.change(wanted) }
     }
 }

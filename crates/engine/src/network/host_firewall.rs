@@ -71,9 +71,8 @@ impl State {
 
     /// Opens and closes published ports as the host's firewall does by now.
     pub(super) fn follow_host(&mut self) -> Result<()> {
-        let mut wanted = self.rules.clone();
-        wanted.set_refused(self.refused_by_host(&wanted)?);
-        if wanted.refused() == self.rules.refused() {
+        let wanted = self.rules.clone();
+        if self.refused_by_host(&wanted)? == *self.rules.refused() {
             return Ok(());
         }
         tracing::info!("the host's firewall has changed: published ports follow it");

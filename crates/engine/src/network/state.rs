@@ -149,7 +149,9 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn change(&mut self, wanted: Ruleset) -> Result<()> {
+    /// Changes the rules; which published ports the host's firewall refuses is found out anew each time.
+    pub(super) fn change(&mut self, mut wanted: Ruleset) -> Result<()> {
+        wanted.set_refused(self.refused_by_host(&wanted)?);
         self.kernel.change_firewall(&self.rules, &wanted).map_err(failed)?;
         self.rules = wanted;
         Ok(())
@@ -268,7 +270,6 @@ impl State {
         for port in &ports {
             wanted.publish(*port).map_err(|conflict| Error::system(conflict.to_string()))?;
         }
-        wanted.set_refused(self.refused_by_host(&wanted)?);
         self.change(wanted)?;
         // Packets that come without pause would go on where they went before the port was published.
         for port in ports.iter().filter(|port| port.protocol == Protocol::Udp) {
