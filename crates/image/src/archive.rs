@@ -255,6 +255,7 @@ pub fn write(
     crate::pipeline::run(
         source,
         |_| Ok(()),
+        crate::pipeline::Pump::Along,
         limits,
         |reader| unpack_into_tree(&mut Reader::new(reader, name, limits), handle, place, limits, name),
     )?;

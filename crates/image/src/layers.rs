@@ -25,7 +25,7 @@ use crate::Result;
 use crate::content::{make_private, sync_dir};
 use crate::error::stream;
 use crate::limits::Limits;
-use crate::pipeline;
+use crate::pipeline::{self, Pump};
 use crate::record::{LAYERS, LayerRecord};
 use crate::steps::Steps;
 use crate::tar::Reader;
@@ -248,7 +248,7 @@ impl Layers {
     ) -> Result<(Draft, pipeline::Passed<Unpacked>)> {
         let draft = self.draft()?;
         let root = draft.root()?;
-        let passed = pipeline::run(source, tap, &self.limits, |reader| {
+        let passed = pipeline::run(source, tap, Pump::Apart, &self.limits, |reader| {
             unpack(&mut Reader::new(reader, archive, &self.limits), root, Base::Alone, &self.limits, archive)
         })?;
         Ok((draft, passed))

@@ -19,7 +19,7 @@ use crate::content::Blob;
 use crate::images::Images;
 use crate::names::Found;
 use crate::pins::Pin;
-use crate::pipeline;
+use crate::pipeline::{self, Pump};
 use crate::progress::{Meter, Progress};
 use crate::tar::{EntryKind, Reader};
 use crate::unpack::clean;
@@ -82,7 +82,7 @@ impl Images {
     ) -> Result<Vec<Loaded>> {
         let pin = self.pins.operation();
         let tap = |_: &[u8]| if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) };
-        let passed = pipeline::run(source, tap, &self.options.limits, |reader| {
+        let passed = pipeline::run(source, tap, Pump::Along, &self.options.limits, |reader| {
             self.take_in(&mut Reader::new(reader, NAME, &self.options.limits), &pin, progress)
         })?;
         let archive = passed.value;

@@ -27,6 +27,15 @@ const DEPTH: usize = 8;
 
 type Message = Result<Vec<u8>>;
 
+/// Where the source of a stream that is not compressed is read and tapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pump {
+    /// In a thread: for taps that have work to do.
+    Apart,
+    /// By the consumer itself: for taps that only look, where another thread would cost more than it brings.
+    Along,
+}
+
 /// What passed through a pipeline.
 #[derive(Debug)]
 pub(crate) struct Passed<T> {
@@ -43,19 +52,21 @@ pub(crate) struct Passed<T> {
 pub(crate) fn run<T>(
     mut source: impl Read + Send,
     mut tap: impl FnMut(&[u8]) -> Result<()> + Send,
+    pump: Pump,
     limits: &Limits,
     consume: impl FnOnce(&mut dyn Read) -> Result<T>,
 ) -> Result<Passed<T>> {
     let head = read_head(&mut source)?;
     let compression = Compression::detect(&head)?;
+    if compression == Compression::None && pump == Pump::Along {
+        let mut reader = Along { head: io::Cursor::new(head), source, tap };
+        return pass_plain(&mut reader, limits, consume);
+    }
     std::thread::scope(|scope| {
         let (sender, pipe) = pipe();
-        scope.spawn(move || pump(head, source, &mut tap, &sender));
+        scope.spawn(move || self::pump(head, source, &mut tap, &sender));
         if compression == Compression::None {
-            let mut reader = Counted { pipe, limits, inflated: 0 };
-            let value = consume(&mut reader)?;
-            drain(&mut reader)?;
-            return Ok(Passed { value, compression, diff_id: None });
+            return pass_plain(pipe, limits, consume);
         }
         let (inflated, mut reader) = self::pipe();
         let inflater = scope.spawn(move || inflate(compression, pipe, limits, &inflated));
@@ -66,6 +77,18 @@ pub(crate) fn run<T>(
             inflater.join().map_err(|_| Error::Invalid("the inflating thread failed".to_owned()))?;
         Ok(Passed { value, compression, diff_id })
     })
+}
+
+/// The stages of a stream that is not compressed: its digest is the source's.
+fn pass_plain<T>(
+    source: impl Read,
+    limits: &Limits,
+    consume: impl FnOnce(&mut dyn Read) -> Result<T>,
+) -> Result<Passed<T>> {
+    let mut reader = Counted { source, limits, passed: 0 };
+    let value = consume(&mut reader)?;
+    drain(&mut reader)?;
+    Ok(Passed { value, compression: Compression::None, diff_id: None })
 }
 
 fn read_head(source: &mut impl Read) -> Result<Vec<u8>> {
@@ -109,13 +132,19 @@ fn pump(head: Vec<u8>, mut source: impl Read, tap: &mut impl FnMut(&[u8]) -> Res
     }
 }
 
+/// Fills a chunk, unless the source ends before: a source that hands out little at a time would wake the next stage for
+/// each piece of it.
 fn read_chunk(source: &mut impl Read, chunk: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match source.read(chunk) {
+    let mut length = 0;
+    while length < chunk.len() {
+        match source.read(&mut chunk[length..]) {
+            Ok(0) => break,
+            Ok(more) => length += more,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
+            Err(error) => return Err(error),
         }
     }
+    Ok(length)
 }
 
 /// The second stage; the diff ID when the stream was inflated to its end.
@@ -257,18 +286,37 @@ impl Read for Pipe {
     }
 }
 
-/// An uncompressed stream with its limit.
-struct Counted<'a> {
-    pipe: Pipe,
-    limits: &'a Limits,
-    inflated: u64,
+/// A source that is tapped by whoever reads it.
+struct Along<S, T> {
+    /// What was read to tell the compression.
+    head: io::Cursor<Vec<u8>>,
+    source: S,
+    tap: T,
 }
 
-impl Read for Counted<'_> {
+impl<S: Read, T: FnMut(&[u8]) -> Result<()>> Read for Along<S, T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.pipe.read(buffer)?;
-        self.inflated += length as u64;
-        check_growth(self.limits, self.inflated, self.inflated).map_err(io::Error::other)?;
+        let mut length = self.head.read(buffer)?;
+        if length == 0 {
+            length = read_chunk(&mut self.source, buffer)?;
+        }
+        (self.tap)(&buffer[..length]).map_err(io::Error::other)?;
+        Ok(length)
+    }
+}
+
+/// An uncompressed stream with its limit.
+struct Counted<'a, S> {
+    source: S,
+    limits: &'a Limits,
+    passed: u64,
+}
+
+impl<S: Read> Read for Counted<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.source.read(buffer)?;
+        self.passed += length as u64;
+        check_growth(self.limits, self.passed, self.passed).map_err(io::Error::other)?;
         Ok(length)
     }
 }

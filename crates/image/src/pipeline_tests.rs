@@ -19,6 +19,7 @@ fn pass(source: &[u8], limits: &Limits) -> Result<(Passed<Vec<u8>>, Vec<u8>)> {
             tapped.extend_from_slice(bytes);
             Ok(())
         },
+        Pump::Apart,
         limits,
         |reader| {
             let mut bytes = Vec::new();
@@ -106,14 +107,39 @@ fn the_first_failure_is_the_one_returned() {
             Err(io::Error::other("the line was cut"))
         }
     }
-    let source = gzip(&noise(2_000_000));
-    let cut = source[..1_000_000].chain(Broken);
-    let consume = |reader: &mut dyn Read| io::copy(reader, &mut io::sink()).map_err(stream("read"));
-    let words = run(cut, |_| Ok(()), &Limits::default(), consume).unwrap_err().to_string();
-    assert!(words.contains("the line was cut"), "{words}");
-    let tap = |_: &[u8]| Err(Error::Cancelled);
-    let error = run(source.as_slice(), tap, &Limits::default(), consume).unwrap_err();
-    assert_eq!(error.kind(), crate::Kind::Cancelled);
-    let stop = |_: &mut dyn Read| Err::<(), _>(Error::Ambiguous);
-    assert!(matches!(run(source.as_slice(), |_| Ok(()), &Limits::default(), stop), Err(Error::Ambiguous)));
+    let noise = noise(2_000_000);
+    for (source, pump) in [(gzip(&noise), Pump::Apart), (noise.clone(), Pump::Apart), (noise, Pump::Along)] {
+        let cut = source[..1_000_000].chain(Broken);
+        let consume = |reader: &mut dyn Read| io::copy(reader, &mut io::sink()).map_err(stream("read"));
+        let words = run(cut, |_| Ok(()), pump, &Limits::default(), consume).unwrap_err().to_string();
+        assert!(words.contains("the line was cut"), "{words}");
+        let tap = |_: &[u8]| Err(Error::Cancelled);
+        let error = run(source.as_slice(), tap, pump, &Limits::default(), consume).unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::Cancelled);
+        let stop = |_: &mut dyn Read| Err::<(), _>(Error::Ambiguous);
+        let stopped = run(source.as_slice(), |_| Ok(()), pump, &Limits::default(), stop);
+        assert!(matches!(stopped, Err(Error::Ambiguous)));
+    }
+}
+
+#[test]
+fn a_plain_stream_passes_along_as_it_does_apart() {
+    let content = noise(1_000_000);
+    // A source that hands out little at a time is read until a piece is full.
+    let source = content[..300_001].chain(&content[300_001..]);
+    let mut tapped = Vec::new();
+    let tap = |bytes: &[u8]| {
+        tapped.extend_from_slice(bytes);
+        Ok(())
+    };
+    let consume = |reader: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).map_err(stream("read"))?;
+        Ok(bytes)
+    };
+    let passed = run(source, tap, Pump::Along, &Limits::default(), consume).unwrap();
+    assert!(passed.value == content && tapped == content && passed.diff_id.is_none());
+    let limits = Limits { max_layer_size: 1 << 19, ..Limits::default() };
+    let words = run(content.as_slice(), |_| Ok(()), Pump::Along, &limits, consume).unwrap_err().to_string();
+    assert!(words.contains("limit of 524288"), "{words}");
 }

@@ -12,7 +12,7 @@ use crate::content::Content;
 use crate::error::stream;
 use crate::hash::chain_id;
 use crate::layers::{Draft, LayerKey, Layers, Wanted};
-use crate::pipeline;
+use crate::pipeline::{self, Pump};
 use crate::progress::{Meter, Progress};
 use crate::record::LayerRecord;
 use crate::tar::Reader;
@@ -166,7 +166,7 @@ impl Layers {
         let archive = format!("layer {}", layer.diff_id.short());
         let mut meter = Meter::new(progress, layer.blob.digest.short(), "Extracting", Some(layer.blob.size));
         let tap = |bytes: &[u8]| meter.add(bytes.len());
-        let passed = pipeline::run(file, tap, &self.limits, |reader| {
+        let passed = pipeline::run(file, tap, Pump::Along, &self.limits, |reader| {
             unpack(&mut Reader::new(reader, &archive, &self.limits), root, base, &self.limits, &archive)
         })?;
         // An uncompressed blob was hashed when it was taken in.

@@ -11,10 +11,10 @@ use crate::failure::Failure;
 use crate::output::unwritable;
 
 /// How many bytes are read at once.
-const PIECE: usize = 32 << 10;
+const PIECE: usize = 256 << 10;
 
 /// How many pieces wait between the threads.
-const PIECES: usize = 16;
+const PIECES: usize = 8;
 
 /// Reads standard input until its end. The thread ends with the program: a read of a terminal cannot be called off.
 pub(crate) fn input() -> mpsc::Receiver<io::Result<Bytes>> {
