@@ -165,7 +165,12 @@ impl Layers {
         let file = content.open_blob(&layer.blob.digest)?;
         let archive = format!("layer {}", layer.diff_id.short());
         let mut meter = Meter::new(progress, layer.blob.digest.short(), "Extracting", Some(layer.blob.size));
-        let tap = |bytes: &[u8]| meter.add(bytes.len());
+        let mut behind =
+            Behind { file: file.try_clone().map_err(stream("open a layer"))?, read: 0, forgotten: 0 };
+        let tap = |bytes: &[u8]| {
+            behind.passed(bytes.len() as u64)?;
+            meter.add(bytes.len())
+        };
         let passed = pipeline::run(file, tap, Pump::Along, &self.limits, |reader| {
             unpack(&mut Reader::new(reader, &archive, &self.limits), root, base, &self.limits, &archive)
         })?;
@@ -216,6 +221,29 @@ impl Layers {
             }
         }
         Ok(true)
+    }
+}
+
+/// What has been unpacked of a blob, which nobody reads soon again: its memory is better used for the files that come out
+/// of it, and a big image does not drive everything else out of the memory.
+struct Behind {
+    file: File,
+    read: u64,
+    forgotten: u64,
+}
+
+/// Bytes of a blob between two times that the kernel is told.
+const FORGET_STEP: u64 = 4 << 20;
+
+impl Behind {
+    fn passed(&mut self, bytes: u64) -> Result<()> {
+        self.read += bytes;
+        let waiting = self.read - self.forgotten;
+        if waiting >= FORGET_STEP {
+            linux::file::forget(&self.file, self.forgotten, waiting)?;
+            self.forgotten = self.read;
+        }
+        Ok(())
     }
 }
 

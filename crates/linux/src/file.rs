@@ -260,6 +260,14 @@ pub fn start_write_back(fd: impl AsFd, offset: u64, length: u64) -> Result<()> {
     if result == 0 { Ok(()) } else { Err(Error::last(call("sync_file_range", &fd))) }
 }
 
+/// Lets the kernel forget a range of a file that it keeps in memory, as far as it is on the disk (posix_fadvise(2)); only
+/// an optimisation.
+pub fn forget(fd: impl AsFd, offset: u64, length: u64) -> Result<()> {
+    let length = std::num::NonZeroU64::new(length);
+    rustix::fs::fadvise(&fd, offset, length, rustix::fs::Advice::DontNeed)
+        .named(|| call("posix_fadvise", &fd))
+}
+
 /// Takes the exclusive lock of a file for as long as its description is open; `false` when somebody else has it.
 pub fn try_lock(fd: impl AsFd) -> Result<bool> {
     match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
