@@ -1,5 +1,6 @@
 //! `logs`: what a container wrote.
 
+use bytes::BytesMut;
 use client::{Demux, Query, Request, Response, Stream};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -71,17 +72,19 @@ fn resolve(typed: &Typed, now: Timestamp) -> Result<Query, Failure> {
 async fn show(mut response: Response, tty: bool, output: &Output) -> Result<(), Failure> {
     let mut demux = Demux::new();
     while let Some(bytes) = response.chunk().await? {
-        let mut pieces = Vec::new();
+        let mut pieces: Vec<(Stream, BytesMut)> = Vec::new();
         if tty {
-            pieces.push((Stream::Stdout, bytes));
+            pieces.push((Stream::Stdout, bytes.into()));
         } else {
-            let pieces = &mut pieces;
-            demux
-                .push(&bytes, |stream, payload| pieces.push((stream, bytes.slice_ref(payload))))
-                .map_err(client::Error::from)?;
+            let joined = |stream, payload: &[u8]| match pieces.last_mut() {
+                // What came together is written together: a write for each line would cost more than all the rest.
+                Some((last, piece)) if *last == stream => piece.extend_from_slice(payload),
+                _ => pieces.push((stream, BytesMut::from(payload))),
+            };
+            demux.push(&bytes, joined).map_err(client::Error::from)?;
         }
         for (stream, payload) in pieces {
-            if !output.write(stream, payload).await {
+            if !output.write(stream, payload.freeze()).await {
                 return Ok(());
             }
         }

@@ -78,9 +78,11 @@ async fn serve(
         };
         let print = Print { framed: framed && !tty, ..Print::default() };
         presence.has_read().await;
-        while let Some(Ok(entry)) = past.entries.recv().await {
-            if client.write_all(&print.entry(&entry)).await.is_err() {
-                return;
+        while let Some(Ok(batch)) = past.entries.recv().await {
+            for entry in &batch {
+                if client.write_all(&print.entry(entry)).await.is_err() {
+                    return;
+                }
             }
         }
     }

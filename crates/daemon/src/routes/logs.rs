@@ -63,21 +63,15 @@ fn options(call: &Request) -> Result<LogOptions, Failure> {
     })
 }
 
-/// Entries that are sent as one piece when they are there.
-const AT_ONCE: usize = 256;
-
-type Entries = tokio::sync::mpsc::Receiver<engine::Result<LogEntry>>;
+type Entries = tokio::sync::mpsc::Receiver<engine::Result<Vec<LogEntry>>>;
 
 /// Sends entries until there are no more or the client has gone. An error is told in the stream.
 pub(super) async fn send_all(entries: &mut Entries, print: Print, sender: &BodySender) {
-    let mut batch = Vec::new();
-    while entries.recv_many(&mut batch, AT_ONCE).await > 0 {
+    while let Some(batch) = entries.recv().await {
         let mut bytes = Vec::new();
-        for entry in batch.drain(..) {
-            match entry {
-                Ok(entry) => print.append(&entry, &mut bytes),
-                Err(error) => bytes.extend_from_slice(&print.error(&error.message)),
-            }
+        match batch {
+            Ok(batch) => batch.iter().for_each(|entry| print.append(entry, &mut bytes)),
+            Err(error) => bytes.extend_from_slice(&print.error(&error.message)),
         }
         if sender.send(Ok(bytes.into())).await.is_err() {
             return;

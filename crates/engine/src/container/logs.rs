@@ -15,8 +15,11 @@ use crate::descriptor;
 use crate::engine::Engine;
 use crate::{Error, Result};
 
-/// Entries that may wait for a slow reader.
-const AHEAD: usize = 256;
+/// Batches that may wait for a slow reader.
+const AHEAD: usize = 8;
+/// Entries and bytes that make a batch full.
+const BATCH: usize = 256;
+const BATCH_BYTES: usize = 64 << 10;
 
 /// What is wanted.
 #[derive(Debug, Clone, Default)]
@@ -53,8 +56,8 @@ pub struct LogEntry {
 /// An open log.
 #[derive(Debug)]
 pub struct Logs {
-    /// Entries, oldest first; the channel closes at the end.
-    pub entries: mpsc::Receiver<Result<LogEntry>>,
+    /// Entries, oldest first, several at a time where there are several; the channel closes at the end.
+    pub entries: mpsc::Receiver<Result<Vec<LogEntry>>>,
     /// Output is raw: the program has a terminal.
     pub tty: bool,
 }
@@ -115,19 +118,48 @@ fn wanted(entry: shim::log::Entry, options: &LogOptions) -> Option<LogEntry> {
     })
 }
 
-type Sender = mpsc::Sender<Result<LogEntry>>;
+type Sender = mpsc::Sender<Result<Vec<LogEntry>>>;
+
+/// Entries that are gathered: handing on each by itself would cost more than reading it.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<LogEntry>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Adds an entry; a full batch is handed out.
+    fn add(&mut self, entry: LogEntry) -> Option<Vec<LogEntry>> {
+        self.bytes += entry.bytes.len();
+        self.entries.push(entry);
+        if self.entries.len() < BATCH && self.bytes < BATCH_BYTES {
+            return None;
+        }
+        self.take()
+    }
+
+    /// What has been gathered; `None` when it is nothing.
+    fn take(&mut self) -> Option<Vec<LogEntry>> {
+        self.bytes = 0;
+        Some(std::mem::take(&mut self.entries)).filter(|entries| !entries.is_empty())
+    }
+}
 
 async fn read(mut reader: Reader, options: &LogOptions, sender: &Sender) -> Result<()> {
     // Reading is from the page cache mostly; a batch at a time keeps the other tasks going.
     let options = options.clone();
     let sender = sender.clone();
     crate::blocking(move || {
+        let mut batch = Batch::default();
         while let Some(entry) = reader.read().map_err(broken)? {
-            if let Some(entry) = wanted(entry, &options)
-                && sender.blocking_send(Ok(entry)).is_err()
-            {
-                break;
+            let full = wanted(entry, &options).and_then(|entry| batch.add(entry));
+            if full.is_some_and(|full| sender.blocking_send(Ok(full)).is_err()) {
+                return Ok(());
             }
+        }
+        if let Some(rest) = batch.take() {
+            // A reader that has left needs no more.
+            let _ = sender.blocking_send(Ok(rest));
         }
         Ok(())
     })
@@ -174,12 +206,16 @@ impl AsRawFd for Changes {
 
 /// Hands on what there is; `false` when the reader has left.
 async fn drain(follow: &mut Follow, options: &LogOptions, sender: &Sender) -> Result<bool> {
+    let mut batch = Batch::default();
     while let Some(entry) = follow.read().map_err(broken)? {
-        if let Some(entry) = wanted(entry, options)
-            && sender.send(Ok(entry)).await.is_err()
+        if let Some(full) = wanted(entry, options).and_then(|entry| batch.add(entry))
+            && sender.send(Ok(full)).await.is_err()
         {
             return Ok(false);
         }
     }
-    Ok(true)
+    match batch.take() {
+        Some(rest) => Ok(sender.send(Ok(rest)).await.is_ok()),
+        None => Ok(true),
+    }
 }
