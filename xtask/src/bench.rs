@@ -2,95 +2,174 @@
 
 mod accounting;
 mod bundles;
-mod candidates;
+mod containers;
+mod engines;
+mod floor;
+mod idle;
+mod images;
+mod load;
+mod logs;
+mod machine;
+mod many;
+mod networks;
+mod picture;
 mod report;
+mod shims;
 
 use crate::sandbox::{self, Sandbox};
 use crate::{fixtures, packages, process, workspace};
-use anyhow::{Context, Result};
-use report::{Row, Table};
+use anyhow::{Context, Result, bail};
+use floor::Floor;
+use report::Table;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Measured rounds of every workload, after two that are not counted.
+pub(crate) use load::run as put_load;
+
+/// Measured rounds of every short workload, after some that are not counted.
 const ROUNDS: usize = 15;
+const QUICK_ROUNDS: usize = 5;
 const WARM_UP: usize = 2;
 
-/// How many idle containers the memory is measured with.
-const IDLE: usize = 20;
+/// What can be asked for by a word of its name.
+const SECTIONS: &[(&str, Section)] = &[
+    ("runtime bundles", bundles::measure),
+    ("shims memory", shims::measure),
+    ("containers", containers::measure),
+    ("idle memory start", idle::measure),
+    ("many clients running stopped", many::measure),
+    ("logs", logs::measure),
+    ("images pull load save push", images::measure),
+    ("networks ports iperf dns", networks::measure),
+];
+
+type Section = fn(&Bench<'_>) -> Result<Vec<Table>>;
+
+/// Debian's packages with the peers and the tools that measure.
+const PACKAGES: &[&str] = &[
+    "docker.io",
+    "podman",
+    "crun",
+    "runc",
+    "docker-registry",
+    "skopeo",
+    "iperf3",
+    "containernetworking-plugins",
+    "iptables",
+];
+
+/// How it is measured.
+pub(crate) struct Bench<'a> {
+    /// An empty directory on the disk.
+    directory: &'a Path,
+    rounds: usize,
+    /// Whether the long cases are cut short.
+    quick: bool,
+    floor: Floor,
+}
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Request<'a> {
+    rounds: Option<usize>,
+    quick: bool,
+    words: Vec<&'a str>,
+}
+
+impl<'a> Request<'a> {
+    fn parse(words: &'a [String]) -> Result<Self> {
+        let mut request = Self { rounds: None, quick: false, words: Vec::new() };
+        let mut words = words.iter().map(String::as_str);
+        while let Some(word) = words.next() {
+            match word {
+                "--quick" => request.quick = true,
+                "--rounds" => {
+                    let number = words.next().context("--rounds needs a number")?;
+                    request.rounds = Some(number.parse().context("the number of rounds")?);
+                }
+                word if word.starts_with('-') => bail!("unknown option {word}"),
+                word => request.words.push(word),
+            }
+        }
+        for word in &request.words {
+            if !SECTIONS.iter().any(|(name, _)| name.contains(word)) {
+                let known: Vec<_> = SECTIONS.iter().map(|(name, _)| *name).collect();
+                bail!("no section has {word:?} in its name: {}", known.join(", "));
+            }
+        }
+        Ok(request)
+    }
+
+    fn wants(&self, section: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| section.contains(word))
+    }
+
+    /// Whether the page can be written from it.
+    fn is_whole(&self) -> bool {
+        self.words.is_empty() && !self.quick
+    }
+}
 
 /// Builds the optimised engine, installs the peers, and goes on in namespaces of its own.
 pub(crate) fn run(words: &[String]) -> Result<()> {
-    packages::install(&["docker.io", "podman", "crun", "runc", "containernetworking-plugins", "iptables"])?;
+    Request::parse(words)?;
+    packages::install(PACKAGES)?;
     process::run("cargo", &["build", "--release", "--package", "berth"])?;
+    process::run("cargo", &["build", "--release", "--package", "image", "--example", "floor"])?;
     fixtures::archives()?;
     let mut inside = vec!["bench"];
     inside.extend(words.iter().map(String::as_str));
     sandbox::enter(&inside)
 }
 
-/// The part that runs inside: engines, then bundles, then the page.
+/// The part that runs inside: section by section, then the page. A section that fails does not keep the others.
 pub(crate) fn run_inside(words: &[String]) -> Result<()> {
-    let rounds = words.first().map_or(Ok(ROUNDS), |word| word.parse().context("the number of rounds"))?;
+    let request = Request::parse(words)?;
     // crun refuses machines that have both versions of cgroups mounted; the peers do not need the second one.
-    if std::path::Path::new("/sys/fs/cgroup/unified").exists() {
+    if Path::new("/sys/fs/cgroup/unified").exists() {
         process::output("umount", &["--lazy", "/sys/fs/cgroup/unified"])?;
     }
     let sandbox = Sandbox::prepare()?;
-    let measured = measure(&sandbox, rounds);
+    let rounds = request.rounds.unwrap_or(if request.quick { QUICK_ROUNDS } else { ROUNDS });
+    let (mut tables, mut failures) = (Vec::new(), Vec::new());
+    match Floor::measure(sandbox.directory()) {
+        Ok(floor) => {
+            let bench = Bench { directory: sandbox.directory(), rounds, quick: request.quick, floor };
+            for (name, measure) in SECTIONS.iter().filter(|(name, _)| request.wants(name)) {
+                let began = Instant::now();
+                eprintln!("==> {name}");
+                match measure(&bench) {
+                    Ok(measured) => {
+                        tables.extend(measured.into_iter().inspect(|table| println!("{}", table.markdown())))
+                    }
+                    Err(error) => {
+                        eprintln!("{name}: {error:#}");
+                        failures.push(*name);
+                    }
+                }
+                eprintln!("    {:.1} s", began.elapsed().as_secs_f64());
+            }
+        }
+        Err(error) => failures.push(Box::leak(format!("floor: {error:#}").into_boxed_str())),
+    }
     sandbox.end_processes()?;
     accounting::remove_all()?;
     sandbox.close()?;
-    let page = report::page(&measured?, rounds)?;
-    let path = workspace::root().join("docs/benchmarks.md");
-    std::fs::write(&path, &page).with_context(|| path.display().to_string())?;
+    if !failures.is_empty() {
+        bail!("not measured: {}", failures.join(", "));
+    }
+    let page = report::page(&tables, rounds)?;
+    if request.is_whole() {
+        let path = workspace::root().join("docs/benchmarks.md");
+        std::fs::write(&path, &page).with_context(|| path.display().to_string())?;
+    }
     println!("{page}");
     Ok(())
 }
 
-fn measure(sandbox: &Sandbox, rounds: usize) -> Result<Vec<Table>> {
-    let mut tables = vec![engines(sandbox, rounds)?];
-    tables.push(bundles::measure(sandbox.directory(), rounds)?);
-    Ok(tables)
-}
-
-/// Every workload on every engine, one after the other within a round, so that noise hits all alike.
-fn engines(sandbox: &Sandbox, rounds: usize) -> Result<Table> {
-    let mut candidates = candidates::start(sandbox.directory())?;
-    let mut table = Table::new(
-        "Engines, over their command lines",
-        candidates.iter().map(|one| one.name.clone()).collect(),
-    );
-    for candidate in &mut candidates {
-        candidate.prepare()?;
-    }
-    for workload in candidates::WORKLOADS {
-        eprintln!("==> {}", workload.name);
-        let mut samples = vec![Vec::new(); candidates.len()];
-        for round in 0..rounds + WARM_UP {
-            for (candidate, samples) in candidates.iter().zip(&mut samples) {
-                let sample = candidate.sample(workload)?;
-                if round >= WARM_UP {
-                    samples.push(sample);
-                }
-            }
-        }
-        table.rows.push(Row::times(workload.name, &samples));
-    }
-    let memory: Vec<_> = candidates.iter().map(|one| one.memory(IDLE)).collect::<Result<_>>()?;
-    table.rows.push(Row::kilobytes("memory of the idle engine (PSS)", memory.iter().map(|(idle, _)| *idle)));
-    table.rows.push(Row::kilobytes(
-        &format!("memory per container, {IDLE} idle ones (PSS)"),
-        memory.iter().map(|(_, each)| *each),
-    ));
-    for candidate in candidates {
-        candidate.stop()?;
-    }
-    Ok(table)
-}
-
 /// One run: how long it took, and the processor time of everything that took part.
 #[derive(Debug, Clone, Copy)]
-struct Sample {
+pub(crate) struct Sample {
     wall: Duration,
     cpu: Duration,
 }
@@ -100,9 +179,28 @@ fn sample(group: &accounting::Group, act: impl FnOnce() -> Result<()>) -> Result
     group.enter()?;
     let cpu = group.cpu()?;
     let began = Instant::now();
-    act()?;
+    let done = act();
     let wall = began.elapsed();
     let cpu = group.cpu()?.saturating_sub(cpu);
     group.leave()?;
-    Ok(Sample { wall, cpu })
+    done.map(|()| Sample { wall, cpu })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_choose_sections_and_options_how_long() {
+        let words = |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+        let all = words("");
+        assert!(Request::parse(&all).expect("all").is_whole());
+        let some = words("pull --quick --rounds 3 dns");
+        let request = Request::parse(&some).expect("some");
+        assert_eq!(request, Request { rounds: Some(3), quick: true, words: vec!["pull", "dns"] });
+        assert!(request.wants("images pull load save push") && !request.wants("logs") && !request.is_whole());
+        for wrong in ["--rounds", "--rounds x", "--slow", "nonsense"] {
+            assert!(Request::parse(&words(wrong)).is_err(), "{wrong}");
+        }
+    }
 }

@@ -27,7 +27,8 @@ usage: cargo xtask <command>
   check          format, lints, layers, unit and golden tests; needs no root
   test           everything CI runs; needs root and Debian's packages, which it installs
   demo           the README's main job, once, told step by step; needs root
-  bench [ROUNDS] ours and the peers' figures in one run, into docs/benchmarks.md; needs root
+  bench [--quick] [--rounds N] [WORD...]
+                 ours and the peers' figures in one run, into docs/benchmarks.md, or those of some sections; needs root
   conformance [--against SOCKET | --engine berth|docker] [--client PROGRAM] [--jobs N] [WORD...]
                  the black-box suite, or those of its checks whose names contain a WORD; needs root
   vm [WORD...]   kernel tests under cgroup v2, systemd and AppArmor, in a virtual machine; needs root
@@ -62,6 +63,8 @@ fn dispatch(words: &[String]) -> Result<()> {
         "fuzz" => fuzz::run(rest),
         "conformance" => suite::run(rest),
         sandbox::INSIDE => dispatch_inside(rest),
+        // Run by the bench inside containers.
+        "load" => bench::put_load(rest),
         "vm" => vm::run(rest),
         "syscalls" => syscalls::run(),
         "help" | "--help" | "-h" => {

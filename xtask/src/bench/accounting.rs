@@ -63,22 +63,16 @@ impl Group {
         Ok(Duration::from_nanos(text.trim().parse()?))
     }
 
-    /// Proportional memory, in kB, of the engine's own processes: daemon, shims, monitors; not what runs in containers.
-    pub(super) fn memory(&self) -> Result<u64> {
+    /// The engine's own processes: daemon, shims, monitors; not what runs in containers.
+    pub(super) fn processes_of_engine(&self) -> Result<Vec<Process>> {
         let mut pids = Vec::new();
         collect_processes(&self.directory(), &mut pids)?;
-        let mut sum = 0;
-        for pid in pids {
-            // A process may end while it is being looked at.
-            let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-            if IN_CONTAINERS.contains(&read("comm").trim()) {
-                continue;
-            }
-            let text = read("smaps_rollup");
-            let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
-            sum += line.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
-        }
-        Ok(sum)
+        Ok(pids.iter().filter_map(|pid| Process::read(pid)).collect())
+    }
+
+    /// Proportional memory of all of them, in kB.
+    pub(super) fn memory(&self) -> Result<u64> {
+        Ok(self.processes_of_engine()?.iter().map(|process| process.proportional).sum())
     }
 }
 
@@ -98,7 +92,36 @@ pub(super) fn remove_all() -> Result<()> {
 }
 
 /// The names of the programs that the measured containers run.
-const IN_CONTAINERS: &[&str] = &["sleep", "sh", "true"];
+const IN_CONTAINERS: &[&str] = &["sleep", "sh", "true", "busybox", "yes", "xtask", "iperf3"];
+
+/// What a process takes.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// Its command line.
+    pub(super) line: String,
+    /// Its share of the memory that it has, in kB (PSS).
+    pub(super) proportional: u64,
+    /// What nobody else has, in kB.
+    pub(super) private: u64,
+}
+
+impl Process {
+    /// `None` for what runs in a container, and for a process that has ended meanwhile.
+    fn read(pid: &str) -> Option<Self> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        if IN_CONTAINERS.contains(&read("comm").trim()) {
+            return None;
+        }
+        let text = read("smaps_rollup");
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        let private = field("Private_Clean:")? + field("Private_Dirty:")?;
+        let line = read("cmdline").replace('\0', " ");
+        Some(Self { line, proportional: field("Pss:")?, private })
+    }
+}
 
 fn collect_processes(directory: &Path, pids: &mut Vec<String>) -> Result<()> {
     let text = fs::read_to_string(directory.join("cgroup.procs"))?;

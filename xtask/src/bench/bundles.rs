@@ -1,9 +1,9 @@
-//! OCI bundles: `berth runtime` beside crun and runc, on one bundle, without any engine.
+//! OCI bundles: `berth runtime` beside crun, runc and youki, on one bundle, without any engine.
 
 use super::accounting::Group;
-use super::report::{Row, Table};
-use super::{Sample, WARM_UP, sample};
-use crate::{fixtures, process, workspace};
+use super::report::{Row, Table, Target};
+use super::{Bench, Sample, WARM_UP, floor, sample};
+use crate::workspace;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -17,52 +17,100 @@ struct Runtime {
     group: Group,
 }
 
-pub(super) fn measure(directory: &Path, rounds: usize) -> Result<Table> {
+/// The steps, the least that each takes by itself, and whether it is what the target is about.
+const STEPS: &[(&str, Action, bool)] = &[
+    ("run", Action::Run, false),
+    ("create + start + delete", Action::Life, true),
+    ("create", Action::Create, false),
+    ("start", Action::Start, false),
+    ("delete", Action::Delete, false),
+    ("state", Action::State, false),
+];
+
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
+    let directory = bench.directory.join("bundles");
     let bundle = directory.join("bundle");
     prepare(&bundle)?;
-    let runtimes = [
-        runtime(
-            "berth runtime",
-            workspace::release_program().display().to_string(),
-            &["runtime"],
-            directory,
-        )?,
-        runtime("crun", "crun".to_owned(), &[], directory)?,
-        runtime("runc", "runc".to_owned(), &[], directory)?,
+    let ours = workspace::release_program().display().to_string();
+    let mut runtimes = vec![
+        runtime("berth runtime", ours, &["runtime"], &directory)?,
+        runtime("crun", "crun".to_owned(), &[], &directory)?,
+        runtime("runc", "runc".to_owned(), &[], &directory)?,
     ];
-    let mut table = Table::new(
-        "An OCI bundle (pid, net, ipc, uts and mount namespaces; busybox true)",
-        runtimes.iter().map(|one| one.name.to_owned()).collect(),
-    );
-    for (name, action) in [
-        ("run", Action::Run),
-        ("create", Action::Create),
-        ("start", Action::Start),
-        ("delete", Action::Delete),
-    ] {
-        eprintln!("==> bundle {name}");
+    // No package of Debian's: only where somebody has installed it.
+    if Command::new("youki")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        runtimes.push(runtime("youki", "youki".to_owned(), &[], &directory)?);
+    }
+    let names: Vec<&str> = runtimes.iter().map(|one| one.name).collect();
+    let note = "Pid, net, ipc, uts and mount namespaces, the usual mounts and masks; busybox true. The floor of a life is \
+                clone3 with the same namespaces, an overlay mounted and entered, exec of busybox, and its end; that of a \
+                command is clone3 and exec of a static program.";
+    let mut table = Table::new("An OCI bundle", &names).note(note);
+    let program = bench.floor.get("clone3 and exec of a static program, us") / 1000.0;
+    for (name, action, has_target) in STEPS {
+        eprintln!("    {name}");
         let mut samples = vec![Vec::new(); runtimes.len()];
-        for round in 0..rounds + WARM_UP {
+        for round in 0..2 * bench.rounds + WARM_UP {
             for (runtime, samples) in runtimes.iter().zip(&mut samples) {
                 let sample =
-                    runtime.sample(action, &bundle).with_context(|| format!("{} {name}", runtime.name))?;
+                    runtime.sample(*action, &bundle).with_context(|| format!("{} {name}", runtime.name))?;
                 if round >= WARM_UP {
                     samples.push(sample);
                 }
             }
         }
-        table.rows.push(Row::times(name, &samples));
+        let floor = match action {
+            Action::Run => bench.floor.container() + program,
+            Action::Life => bench.floor.container() + 3.0 * program,
+            _ => program,
+        };
+        let mut row = Row::times(name, &samples).floor(format!("{floor:.1} ms"));
+        if *has_target {
+            row = row.target(Target::AtMost { part: 0.6, of: 1, cpu: true });
+        }
+        table.rows.push(row);
     }
-    Ok(table)
+    Ok(vec![table, breakdown(bench)])
+}
+
+/// Where the floor's time goes.
+fn breakdown(bench: &Bench<'_>) -> Table {
+    let mut table = Table::new("The floor of a container", &["this machine"]);
+    for (name, key) in [
+        ("clone3 of a small process, and its end", "clone3 and exit, us"),
+        ("the same with five new namespaces", "clone3 with five namespaces and exit, us"),
+        ("clone3 and exec of a static program", "clone3 and exec of a static program, us"),
+        ("namespaces, overlay as root, exec, end", "container, us"),
+        ("a pair of links over netlink, made and removed", "veth pair made and removed, us"),
+        ("a small file with owner, mode and times", "small file made, us"),
+    ] {
+        table.rows.push(Row::numbers(name, "µs", &[Some(bench.floor.get(key))]));
+    }
+    for (name, key) in [
+        ("sequential write until it is on the disk", "disk, MB/s"),
+        ("gzip inflated by one processor", "gzip inflate, MB/s"),
+        ("SHA-256 by one processor", "sha256, MB/s"),
+    ] {
+        table.rows.push(Row::numbers(name, "MB/s", &[Some(bench.floor.get(key))]));
+    }
+    table
 }
 
 /// The timed step; the others of a container's life are done around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Run,
+    /// All three steps after one another; the program's end is waited for in between and not counted.
+    Life,
     Create,
     Start,
     Delete,
+    State,
 }
 
 fn runtime(name: &'static str, program: String, words: &[&str], directory: &Path) -> Result<Runtime> {
@@ -80,6 +128,23 @@ impl Runtime {
         let start = ["start", "bench"];
         let delete = ["delete", "--force", "bench"];
         match action {
+            Action::Life => {
+                let created = sample(&self.group, || self.call(&create))?;
+                let started = sample(&self.group, || self.call(&start))?;
+                self.stopped()?;
+                let deleted = sample(&self.group, || self.call(&["delete", "bench"]))?;
+                let steps = [created, started, deleted];
+                Ok(Sample {
+                    wall: steps.iter().map(|step| step.wall).sum(),
+                    cpu: steps.iter().map(|step| step.cpu).sum(),
+                })
+            }
+            Action::State => {
+                self.call(&create)?;
+                let sample = sample(&self.group, || self.call(&["state", "bench"]))?;
+                self.call(&delete)?;
+                Ok(sample)
+            }
             Action::Run => sample(&self.group, || self.call(&["run", "--bundle", &bundle, "bench"])),
             Action::Create => {
                 let sample = sample(&self.group, || self.call(&create))?;
@@ -137,10 +202,7 @@ impl Runtime {
 /// A bundle with busybox as its root, and the configuration every runtime of the comparison takes.
 fn prepare(bundle: &Path) -> Result<()> {
     let root = bundle.join("rootfs");
-    std::fs::create_dir_all(&root)?;
-    let archive = fixtures::archives()?.busybox.display().to_string();
-    let script = format!("tar -xOf '{archive}' --wildcards '*/layer.tar' | tar -x -C '{}'", root.display());
-    process::output("sh", &["-c", &script])?;
+    floor::unpack_busybox(&root)?;
     let namespaces: Vec<Value> =
         ["pid", "network", "ipc", "uts", "mount"].iter().map(|kind| json!({ "type": kind })).collect();
     let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
