@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Measured rounds; there is no warm-up, as there is none in life.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 const NAMES: &[&str] = &["berth", "docker", "podman"];
 const STEPS: &[&str] = &["pull", "pull of an image that shares all but one layer", "save", "push", "load"];
