@@ -145,6 +145,7 @@ fn inflate() {
         let passed = crate::pipeline::run(
             input,
             |_| Ok(()),
+            crate::pipeline::Pump::Apart,
             &limits,
             |reader| {
                 let mut inflated = Vec::new();
