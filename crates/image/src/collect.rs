@@ -114,6 +114,9 @@ impl Images {
                 collected.layers += 1;
                 collected.bytes += record.size;
                 layers.push(text.to_owned());
+            } else if LayerKey::parse(text).is_some_and(|key| self.layers.path(&key).exists()) {
+                // Forgotten by a collection that then failed.
+                layers.push(text.to_owned());
             }
         }
         drop(view);
