@@ -33,9 +33,8 @@ impl Manager {
         ready.set_read_timeout(Some(PATIENCE)).unwrap();
         let path = CgroupPath::parse(&format!("/{name}")).unwrap();
         let mut groups = vec![Cgroup::create(hierarchy, &path).unwrap()];
-        groups.extend(
-            support::unified_beside(hierarchy).map(|unified| Cgroup::create(&unified, &path).unwrap()),
-        );
+        groups
+            .extend(support::unified_beside(hierarchy).map(|unified| Cgroup::join(&unified, &path).unwrap()));
         // systemd only starts where it finds itself booted; that is pretended in a mount namespace of its own. A manager at
         // the top would move all processes of the machine into a scope, so it is not started unless it is below.
         let script = format!(
