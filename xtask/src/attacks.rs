@@ -38,7 +38,7 @@ fn wanted(name: &str) -> Option<String> {
     }
     let (place, function) = name.rsplit_once("::")?;
     let is_word = |text: &str| text.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_');
-    let is_test = is_word(place) && !function.is_empty() && !function.contains(|letter: char| letter == ' ');
+    let is_test = is_word(place) && !function.is_empty() && !function.contains(' ');
     is_test.then(|| format!("fn {function}("))
 }
 

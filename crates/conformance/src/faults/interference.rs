@@ -205,7 +205,13 @@ fn survey(ground: &Ground) -> Vec<String> {
     }
     note("system df", get("/system/df"));
     note("inspect", get("/containers/ended/json"));
-    note("logs", api.logs("ended").and_then(|log| Ok(ensure!(log == "hello\n", "a log of {log:?}"))));
+    note(
+        "logs",
+        api.logs("ended").and_then(|log| {
+            ensure!(log == "hello\n", "a log of {log:?}");
+            Ok(())
+        }),
+    );
     note("start", ask(api, "/containers/ended/start").and_then(|()| api.wait("ended").map(drop)));
     note("an image", images::try_out(api, images::SMALL));
     note("another image", images::try_out(api, BUSYBOX));
@@ -232,8 +238,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What is done, and whether the daemon bears it.
+type Interference = fn(&mut Ground) -> Result<()>;
+
 /// What somebody else can do to the machine around the daemon.
-const WORLD: &[(&str, fn(&mut Ground) -> Result<()>)] = &[
+const WORLD: &[(&str, Interference)] = &[
     ("the ruleset is flushed", flushed),
     ("the bridge is deleted", bridge_deleted),
     ("the control groups are removed", groups_removed),

@@ -91,6 +91,13 @@ fn list(api: &Api, query: &str) -> Result<usize> {
     all.as_array().map(Vec::len).context("a list")
 }
 
+/// That as many containers are listed as there are.
+fn lists(api: &Api, query: &str, count: usize) -> Result<()> {
+    let listed = list(api, query)?;
+    ensure!(listed == count, "{listed} of {count} containers are listed");
+    Ok(())
+}
+
 /// The median of some calls, in milliseconds.
 fn median(what: &str, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut took = Vec::new();
@@ -111,7 +118,7 @@ fn many_running(ground: &mut Ground, amount: Amount, _: &mut Random) -> Result<(
     })?;
     let (daemon, shims) = memory(ground)?;
     println!("        memory that is their own: daemon {} KiB, {} shims {} KiB", daemon, shims.1, shims.0);
-    median(&format!("ps of {count}"), || Ok(ensure!(list(api, "")? == count, "some are not listed")))?;
+    median(&format!("ps of {count}"), || lists(api, "", count))?;
     median("inspect of one", || api.get("/containers/many-0/json")?.expect(200).map(drop))?;
     median("exec of one", || api.exec("many-0", &["true"]).map(drop))?;
     ground.daemon.kill_hard()?;
@@ -225,7 +232,8 @@ fn many_execs(ground: &mut Ground, amount: Amount, _: &mut Random) -> Result<()>
     let began = Instant::now();
     each(amount.execs, HANDS, |number| {
         let said = api.exec(&format!("exec-{}", number % HANDS), &["echo", "word"])?;
-        Ok(ensure!(said.trim() == "word", "an exec says {said:?}"))
+        ensure!(said.trim() == "word", "an exec says {said:?}");
+        Ok(())
     })?;
     let seconds = began.elapsed().as_secs_f64();
     let (after, shims) = memory(ground)?;
@@ -250,9 +258,7 @@ fn many_stopped(ground: &mut Ground, amount: Amount, _: &mut Random) -> Result<(
     ground.daemon.kill_hard()?;
     timed(&format!("one that does after a crash with {count} containers"), || ground.revive())?;
     let api = &ground.api;
-    median(&format!("ps -a of {count}"), || {
-        Ok(ensure!(list(api, "all=1")? == count, "some are not listed"))
-    })?;
+    median(&format!("ps -a of {count}"), || lists(api, "all=1", count))?;
     timed(&format!("{count} containers pruned"), || {
         api.post("/containers/prune", &Value::Null)?.expect(200).map(drop)
     })

@@ -130,9 +130,9 @@ impl Disk {
                 let Ok(names) = names(&path) else { continue };
                 pending.extend(names.iter().map(|named| path.join(&named.name)));
                 self.directories.insert(node, names);
-            } else if metadata.is_file() && !self.files.contains_key(&node(&metadata)?) {
-                self.sync_file(&path, &metadata)?;
-            } else if metadata.is_file() && metadata.nlink() == 1 {
+            } else if metadata.is_file()
+                && (metadata.nlink() == 1 || !self.files.contains_key(&node(&metadata)?))
+            {
                 self.sync_file(&path, &metadata)?;
             }
         }
