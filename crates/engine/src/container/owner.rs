@@ -509,15 +509,19 @@ impl Owner {
         Ok(())
     }
 
-    /// A failure leaves the record as it was; what the work holds by then is given back at the end of the run.
+    /// A failure of the work leaves the record as it was; what the work holds by then is given back at the end of the run.
+    /// Work that is done is so, also when the disk takes no record of it now: whoever asked is told that.
     async fn work(&mut self, work: Work) -> Result<()> {
         let (mut record, live) = (self.record.clone(), self.live.clone());
         let changed = crate::blocking(move || (work.0)(&mut record, live.as_ref()).map(|()| record)).await?;
-        self.change(Change(Box::new(move |record| {
-            *record = changed;
-            Ok(())
-        })))
-        .await
+        if matches!(self.record.state, State::Removing { .. } | State::Gone { .. }) {
+            return Err(self.view().refusal(Refusal::Removing));
+        }
+        self.record = changed;
+        let saved = self.save(true).await;
+        self.is_behind |= saved.is_err();
+        self.publish();
+        saved
     }
 }
 
