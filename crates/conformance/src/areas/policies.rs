@@ -113,6 +113,13 @@ impl Hosts {
         Ok(output.stdout == b"hello\n")
     }
 
+    /// Waits until the daemon's host gets an answer.
+    fn answers_its_host(&self, address: &str, port: &str) -> Result<()> {
+        eventually(&format!("an answer to the host from {address}:{port}"), || {
+            Ok(self.reaches(&self.host, address, port)?.then_some(()))
+        })
+    }
+
     /// Waits until the neighbour does, or does not, get an answer.
     fn becomes(&self, port: &str, open: bool) -> Result<()> {
         eventually(&format!("port {port} open: {open}"), || {
@@ -157,7 +164,7 @@ fn respect_host(scope: &Scope<'_>) -> Result<()> {
     hosts.nft(FILTER)?;
     hosts.becomes("8080", false)?;
     hosts.becomes("8081", true)?;
-    same("from the host itself", hosts.reaches(&hosts.host, "192.0.2.1", "8080")?, true)?;
+    hosts.answers_its_host("192.0.2.1", "8080")?;
     let warned = hosts.serve("other", &["-p", "8082:80"])?;
     contains("the warning", &warned.stderr, "port 8082/tcp is closed to other hosts")?;
     same("a port published behind the filter", hosts.reaches(&hosts.neighbour, "192.0.2.1", "8082")?, false)?;
@@ -185,9 +192,7 @@ fn localhost(scope: &Scope<'_>) -> Result<()> {
     hosts.serve("web", &["-p", "8080:80", "-p", "0.0.0.0:8081:80"])?;
     hosts.becomes("8081", true)?;
     same("another host", hosts.reaches(&hosts.neighbour, "192.0.2.1", "8080")?, false)?;
-    eventually("an answer at 127.0.0.1", || {
-        Ok(hosts.reaches(&hosts.host, "127.0.0.1", "8080")?.then_some(()))
-    })?;
+    hosts.answers_its_host("127.0.0.1", "8080")?;
     hosts.close()
 }
 
@@ -201,9 +206,7 @@ fn user_chain(scope: &Scope<'_>) -> Result<()> {
         ["flush chain inet berth forward", "flush map inet berth published4", "delete table bridge berth"]
     {
         hosts.nft(damage)?;
-        eventually("the rules are put right", || {
-            Ok(hosts.reaches(&hosts.host, "192.0.2.1", "8080")?.then_some(()))
-        })?;
+        hosts.answers_its_host("192.0.2.1", "8080")?;
         same(damage, hosts.reaches(&hosts.neighbour, "192.0.2.1", "8080")?, false)?;
     }
     hosts.nft("flush chain inet berth user")?;
@@ -222,9 +225,7 @@ fn direct(scope: &Scope<'_>) -> Result<()> {
     for name in ["web", "inner"] {
         let address = hosts.address(name)?;
         same(name, hosts.reaches(&hosts.neighbour, &address, "80")?, false)?;
-        eventually("an answer to the host", || {
-            Ok(hosts.reaches(&hosts.host, &address, "80")?.then_some(()))
-        })?;
+        hosts.answers_its_host(&address, "80")?;
     }
     hosts.close()
 }
