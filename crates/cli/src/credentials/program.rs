@@ -98,7 +98,7 @@ impl Helper {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| failed(format!("exec: {program:?}: {}", system_words(&error))))?;
+            .map_err(|error| failed(format!("exec: {program:?}: {}", why_not_started(&error))))?;
         if let Some(mut stdin) = child.stdin.take() {
             // A helper that does not read what it does not need is none the worse.
             drop(stdin.write_all(input));
@@ -109,6 +109,14 @@ impl Helper {
         }
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         Err(failed(format!("{}, out: `{said}`", output.status)))
+    }
+}
+
+/// A name without a slash is looked for in `$PATH`.
+fn why_not_started(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "executable file not found in $PATH".to_owned(),
+        _ => system_words(error),
     }
 }
 
