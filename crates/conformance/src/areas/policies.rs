@@ -136,7 +136,7 @@ impl Hosts {
         Ok(self.client.expect(&["inspect", "-f", format, name])?.trim().to_owned())
     }
 
-    /// Ends the containers, the daemon and the hosts.
+    /// Removes the containers and ends the daemon; the hosts go with this value.
     fn close(mut self) -> Result<()> {
         let running = self.client.expect(&["ps", "-aq"])?;
         for id in running.split_whitespace() {
@@ -145,8 +145,24 @@ impl Hosts {
         call("kill", &["-TERM", &self.daemon.id().to_string()])?;
         let status = self.daemon.wait()?;
         ensure!(status.success(), "the daemon: {status}");
-        call("ip", &["netns", "delete", &self.host])?;
-        call("ip", &["netns", "delete", &self.neighbour])
+        Ok(())
+    }
+}
+
+/// A check that failed leaves no daemon, container or host behind either.
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        if let Ok(None) = self.daemon.try_wait() {
+            let left = self.client.expect(&["ps", "-aq"]).unwrap_or_default();
+            for id in left.split_whitespace() {
+                drop(self.client.call(&["rm", "-f", id]));
+            }
+            drop(self.daemon.kill());
+            drop(self.daemon.wait());
+        }
+        for name in [&self.host, &self.neighbour] {
+            drop(call("ip", &["netns", "delete", name]));
+        }
     }
 }
 
