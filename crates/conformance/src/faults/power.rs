@@ -36,7 +36,7 @@ const KEPT: &[&str] = &[
 ];
 
 /// Those of them that still leave content behind, or lose some that nobody was promised: tried when they are asked for.
-const OPEN: &[&str] = &["import", "image remove", "commit"];
+const OPEN: &[&str] = &["import", "load", "untag", "image remove", "pull", "commit", "image prune"];
 
 /// Those that bring content: what of it was verified and safe is there afterwards.
 const BRINGING: &[&str] = &["import", "load", "pull", "commit"];
