@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// A client, with the daemon behind it if it has one of its own.
 pub(super) struct Engine {
@@ -213,9 +214,16 @@ impl Engine {
         command
     }
 
-    /// The daemon, when it has one.
-    pub(super) fn daemon(&mut self) -> Option<&mut Daemon> {
-        self.daemon.as_mut()
+    /// Kills the daemon; how long the next one takes until it answers.
+    pub(super) fn crash_and_start(&mut self) -> Result<Duration> {
+        let daemon = self.daemon.as_mut().context("an engine with a daemon")?;
+        daemon.kill_hard()?;
+        self.group.enter()?;
+        let began = Instant::now();
+        let started = daemon.start_again();
+        let took = began.elapsed();
+        self.group.leave()?;
+        started.map(|()| took)
     }
 
     /// Where the daemon's socket is.

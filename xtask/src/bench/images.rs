@@ -38,7 +38,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
                 continue;
             }
             eprintln!("    round {}, {name}", round + 1);
-            let place = directory.join(format!("round{round}"));
+            let place = directory.join(format!("r{round}"));
             let (found, peak) = once(column, &picture, &place).with_context(|| (*name).to_owned())?;
             for (step, sample) in found.into_iter().enumerate() {
                 samples[step][column].push(sample);
@@ -92,6 +92,7 @@ fn note(bench: &Bench<'_>, rounds: usize) -> String {
 /// end: a file system that has just lost so many files takes its time to make others (ext4 passes over inodes that were
 /// freed lately), and that would be counted.
 fn once(column: usize, picture: &Picture, directory: &Path) -> Result<(Vec<Sample>, Option<u64>)> {
+    // Short names: Podman takes no path of more than 50 characters for what it runs with.
     let start = |part: &str| {
         let directory = directory.join(part);
         match column {
@@ -101,7 +102,7 @@ fn once(column: usize, picture: &Picture, directory: &Path) -> Result<(Vec<Sampl
         }
     };
     let [first, second] = ["127.0.0.1:5000/big:v1", "127.0.0.1:5000/big:v2"];
-    let engine = start("pulled")?;
+    let engine = start("a")?;
     let plain = |words: &[&'static str]| -> Vec<&'static str> {
         // Podman asks for TLS unless it is told not to.
         let flag = if engine.pid().is_none() { &["--tls-verify=false"][..] } else { &[] };
@@ -121,7 +122,7 @@ fn once(column: usize, picture: &Picture, directory: &Path) -> Result<(Vec<Sampl
     drop(empty);
     let pulling = peak(&engine)?;
     engine.stop()?;
-    let engine = start("loaded")?;
+    let engine = start("b")?;
     settle()?;
     samples.push(engine.time(&["load", "-q", "-i", &picture.archive.display().to_string()])?);
     let loading = peak(&engine)?;
