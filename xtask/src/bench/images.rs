@@ -111,7 +111,7 @@ fn once(column: usize, picture: &Picture, directory: &Path) -> Result<(Vec<Sampl
     settle()?;
     let mut samples = vec![engine.time(&plain(&["pull", "-q", first]))?];
     samples.push(engine.time(&plain(&["pull", "-q", second]))?);
-    let saved = directory.join("saved.tar");
+    let saved = directory.join(format!("saved{column}.tar"));
     settle()?;
     samples.push(engine.time(&["save", "-o", &saved.display().to_string(), first])?);
     let empty = Registry::start(&directory.join(format!("empty{column}")), 5001)?;
