@@ -137,7 +137,7 @@ fn processor_limits_are_set_and_time_is_counted() {
         test.group().set(&Limits { cpu: cpu(quota, period), ..Limits::default() }).unwrap();
     }
     // A share that is used up even where others leave it little.
-    let script = "grep Cpus_allowed_list /proc/self/status; i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done";
+    let script = "grep Cpus_allowed_list /proc/self/status; i=0; while [ $i -lt 12000 ]; do i=$((i+1)); done";
     let output = test.shell(script).output();
     assert_eq!(String::from_utf8_lossy(&output.stdout).split_whitespace().last(), Some("0"), "{output:?}");
     let stats = test.group().stats().unwrap().cpu;

@@ -104,6 +104,7 @@ fn routes() -> Router<State> {
     router.add(Method::GET, "/work", work);
     router.add(Method::GET, "/flood", flood);
     router.add(Method::POST, "/attach", attach);
+    router.add(Method::PUT, "/refuse", refuse);
     router
 }
 
@@ -167,6 +168,12 @@ async fn work(call: Call<State>) -> Outcome {
     call.state.finished.fetch_add(1, Ordering::SeqCst);
     call.state.left.notify_one();
     Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// Refuses without reading the body.
+async fn refuse(call: Call<State>) -> Outcome {
+    call.state.left.notify_one();
+    Err(Failure::new(StatusCode::NOT_FOUND, "No such thing"))
 }
 
 /// A "container" that says hello, then upper-cases its input, and says goodbye when its input ends.
@@ -304,6 +311,32 @@ fn what_is_too_large_is_refused() {
     let mut stream = server.connect();
     let _ = stream.write_all(many.as_bytes());
     assert_eq!(read_answer(&mut stream).0, 431);
+}
+
+#[test]
+fn a_client_that_still_sends_when_it_is_refused_gets_the_answer() {
+    let server = Server::start("refused");
+    let mut stream = server.connect();
+    let head = "PUT /refuse HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    wait_for(&server.shared.left);
+    // The handler has refused by now; what follows is still taken, and the connection is good for more.
+    for _ in 0..100 {
+        stream.write_all(b"4\r\nmore\r\n").unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut stream).0, 404);
+    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut stream), (200, "OK".into()));
+
+    // More than is taken for politeness: the answer comes, and can be read although bytes were left.
+    for path in ["refuse", "nowhere"] {
+        let mut stream = server.connect();
+        let head = format!("PUT /{path} HTTP/1.1\r\nHost: d\r\nContent-Length: 1000000000\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let _ = stream.write_all(&vec![0; 1 << 20]);
+        assert_eq!(read_answer(&mut stream).0, 404, "{path}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //!  clients ──▶ tap ──▶ engine     bytes go on before they are looked at; one thread for each direction
 //! ```
 //!
-//! A client that shuts down its sending side and one that leaves altogether must look to the engine as they do without us.
+//! Whoever shuts down its sending side and whoever leaves altogether must look to the other as they do without us.
 
 use super::compare::{Question, Seen, differences};
 use super::facts::Facts;
@@ -102,6 +102,9 @@ impl Connection {
                 let _ = server.shutdown(Shutdown::Both);
             });
             copy(server_reader, &mut to_client, answered);
+            // An engine that says no more may read on: a client that is still sending must not be told otherwise.
+            let _ = client.shutdown(Shutdown::Write);
+            let _ = hung_up(&server);
             let _ = client.shutdown(Shutdown::Both);
         });
     }

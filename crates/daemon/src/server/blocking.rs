@@ -26,7 +26,13 @@ impl BodyReader {
     pub fn new(mut body: RequestBody) -> BodyReader {
         let (sender, receiver) = mpsc::channel(DEPTH);
         tokio::spawn(async move {
-            while let Some(frame) = body.frame().await {
+            loop {
+                // Nobody reads any more: what is left of the body goes back.
+                let next = tokio::select! {
+                    next = body.frame() => next,
+                    () = sender.closed() => return,
+                };
+                let Some(frame) = next else { return };
                 let piece = match frame.map(http_body::Frame::into_data) {
                     Ok(Ok(bytes)) => Ok(bytes),
                     // Trailers mean nothing here.

@@ -3,12 +3,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Sleep;
 
 /// The socket of a connection.
 pub enum Socket {
@@ -27,15 +31,50 @@ impl AsFd for Socket {
     }
 }
 
+/// How long a connection is kept for a client that is still sending while its answer is there. As Go's server.
+const LONGEST_FAREWELL: Duration = Duration::from_millis(500);
+
+/// How a connection ends: at once, or after the client had time to read its last answer.
+///
+/// Closing a socket with unread bytes in it is an error at the other end, which may throw the answer away for it.
+#[derive(Clone, Debug, Default)]
+pub struct Farewell(Arc<AtomicBool>);
+
+impl Farewell {
+    /// What the client still sends is to be read and forgotten for a moment, before the connection closes.
+    pub fn linger(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The one reader and writer of a socket.
 pub struct Connection {
     socket: Arc<Socket>,
+    farewell: Farewell,
+    /// Until when it lingers, once our side is closed.
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
     /// Takes over reading and writing of a socket.
-    pub fn new(socket: Arc<Socket>) -> Connection {
-        Connection { socket }
+    pub fn new(socket: Arc<Socket>, farewell: Farewell) -> Connection {
+        Connection { socket, farewell, closing: None }
+    }
+
+    /// Reads and forgets until the client has finished, or its time is over.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.closing.get_or_insert_with(|| Box::pin(tokio::time::sleep(LONGEST_FAREWELL)));
+        if limit.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut forgotten = [0; 8 << 10];
+        loop {
+            let mut buffer = ReadBuf::new(&mut forgotten);
+            match ready!(Pin::new(&mut *self).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
     }
 }
 
@@ -88,8 +127,14 @@ impl AsyncWrite for Connection {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(shut_down_writing(&self.socket))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.closing.is_none() {
+            shut_down_writing(&self.socket)?;
+        }
+        if self.farewell.0.load(Ordering::Relaxed) {
+            ready!(self.poll_farewell(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, SERVER};
+use http::header::{CONTENT_TYPE, EXPECT, HeaderName, HeaderValue, SERVER};
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::Incoming;
@@ -12,13 +12,14 @@ use hyper::body::Incoming;
 use super::body::Body;
 use super::call::{Call, read_limited};
 use super::certificate;
+use super::connection::Farewell;
 use super::failure::Failure;
 use super::gate::{Answered, Asked, Gate};
 use super::negotiate::Versions;
 use super::presence::Presence;
 use super::query::Query;
 use super::reply::{self, Reply};
-use super::request_body::RequestBody;
+use super::request_body::{Leftover, RequestBody};
 use super::router::{Outcome, Router};
 use super::target::Target;
 use super::underway::Underway;
@@ -37,6 +38,8 @@ pub struct Identity {
 pub struct Client {
     /// Whether it is still there.
     pub presence: Presence,
+    /// How its connection ends.
+    pub farewell: Farewell,
     /// The certificates it has shown, its own first; DER.
     pub certificates: Arc<[Vec<u8>]>,
 }
@@ -82,10 +85,20 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
         if is_http2 && is_grpc(&request) {
             return no_such_service();
         }
+        let expects_to_be_asked = request.headers().contains_key(EXPECT);
+        let farewell = client.farewell.clone();
+        let (request, leftover) = leave_over(request);
         let outcome = match target {
             Ok(target) => self.clone().run(request, target, client).await,
-            Err(failure) => Err(failure),
+            Err(failure) => {
+                drop(request);
+                Err(failure)
+            }
         };
+        // A client that waits for "100 Continue" has sent nothing.
+        if outcome.is_err() && !expects_to_be_asked && !leftover.throw_away().await {
+            farewell.linger();
+        }
         let mut reply = outcome.and_then(|reply| fits(reply, is_http2)).unwrap_or_else(|failure| {
             if failure.status == StatusCode::INTERNAL_SERVER_ERROR {
                 tracing::error!(%method, path = uri.path(), status = failure.status.as_u16(), "{failure}");
@@ -101,7 +114,7 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
         reply
     }
 
-    async fn run(self: Arc<Self>, mut request: Request<Incoming>, target: Target, client: Client) -> Outcome {
+    async fn run(self: Arc<Self>, mut request: Request<RequestBody>, target: Target, client: Client) -> Outcome {
         let Some((route, handler, params)) = self.router.find(request.method(), &target.segments) else {
             return Err(Failure::page_not_found());
         };
@@ -147,10 +160,9 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
     async fn ask(
         &self,
         parts: &Parts,
-        body: Incoming,
+        mut body: RequestBody,
         client: &Client,
     ) -> Result<(Option<(Arc<dyn Gate>, Arc<Asked>)>, RequestBody), Failure> {
-        let mut body = RequestBody::Coming(body);
         let Some(gate) = self.gate.as_ref().filter(|gate| !gate.is_open()) else { return Ok((None, body)) };
         // The one document with a password in it is not shown to anybody.
         let is_shown = is_json(&parts.headers) && !parts.uri.path().ends_with("/auth");
@@ -207,6 +219,13 @@ fn fits(reply: Reply, is_http2: bool) -> Outcome {
         ));
     }
     Ok(reply)
+}
+
+/// Takes a request's body such that what nobody reads of it can be thrown away.
+fn leave_over(request: Request<Incoming>) -> (Request<RequestBody>, Leftover) {
+    let (parts, body) = request.into_parts();
+    let (body, leftover) = RequestBody::coming(body);
+    (Request::from_parts(parts, body), leftover)
 }
 
 fn is_grpc(request: &Request<Incoming>) -> bool {

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Connection, Socket};
+use super::connection::{Connection, Farewell, Socket};
 use super::dispatch::{Client, Dispatcher};
 use super::legacy_hijack::LegacyHijack;
 use super::listener::Listener;
@@ -137,7 +137,8 @@ struct Met {
 async fn meet(socket: Socket, tls: Option<TlsAcceptor>) -> Option<Met> {
     let socket = Arc::new(socket);
     let presence = Presence::new(Arc::downgrade(&socket));
-    let connection = Connection::new(socket);
+    let farewell = Farewell::default();
+    let connection = Connection::new(socket, farewell.clone());
     let mut stream = match tls {
         None => Stream::Plain(connection),
         Some(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(connection)).await {
@@ -155,7 +156,7 @@ async fn meet(socket: Socket, tls: Option<TlsAcceptor>) -> Option<Met> {
     match timeout(HEAD_TIMEOUT, stream.recognize()).await {
         Ok(Ok((protocol, begun))) => {
             let begun = if protocol == Protocol::Http1 { raw_target::escape(begun) } else { begun };
-            let client = Client { presence, certificates: stream.certificates() };
+            let client = Client { presence, farewell, certificates: stream.certificates() };
             Some(Met { client, stream, protocol, begun })
         }
         Ok(Err(error)) => {
