@@ -1,13 +1,16 @@
-//! A network and a mount namespace of our own, so that no engine under test touches the machine's links and mounts.
+//! Network, mount and process namespaces of our own, so that no engine under test touches the machine's links and mounts,
+//! or meets the processes of another run.
 //!
 //! The command runs itself again inside. The way out is slirp4netns: a user-mode network that needs no link, rule or
 //! forwarding on the machine, and ends with us.
 
 use crate::{packages, process};
 use anyhow::{Context, Result, bail};
+use conformance::{RUN, run_number};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// The word that tells the command that it runs inside, before the words of the command itself.
 pub(crate) const INSIDE: &str = "inside";
@@ -15,22 +18,35 @@ pub(crate) const INSIDE: &str = "inside";
 /// slirp4netns' own resolver, which asks the machine's.
 const RESOLVER: &str = "nameserver 10.0.2.3\n";
 
+/// How long what is killed may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The first process inside: it reaps what nobody else does, and with it ends everything. The program is the file that
+/// runs outside, also when a build has put another one in its place meanwhile.
+const FIRST: &str = r#"
+    exec 9<"$0" && mount -t proc proc /proc && (exec 9<&- && exec unshare --net -- /proc/1/fd/9 "$@")
+    exit $?"#;
+
 /// Runs `cargo xtask <words>` again in namespaces of its own.
 pub(crate) fn enter(words: &[&str]) -> Result<()> {
     packages::install(&["util-linux", "iproute2", "nftables", "slirp4netns"])?;
-    // The file that runs, also when a build has put another one in its place meanwhile.
-    let program = format!("/proc/{}/exe", std::process::id());
+    let own = std::process::id();
     let status = Command::new("unshare")
-        .args(["--net", "--mount", "--propagation", "slave", "--"])
-        .arg(program)
-        .arg(INSIDE)
+        .args(["--mount", "--propagation", "slave", "--pid", "--fork", "--kill-child", "--"])
+        .args(["sh", "-c", FIRST, &format!("/proc/{own}/exe"), INSIDE])
         .args(words)
+        .env(RUN, own.to_string())
         .status()
         .context("unshare (util-linux)")?;
     if !status.success() {
         bail!("{}: {status}", words.join(" "));
     }
     Ok(())
+}
+
+/// A name that no other run has at the same time, for files and control groups.
+pub(crate) fn run_name() -> String {
+    format!("berth-xtask-{}", run_number())
 }
 
 /// What runs inside needs: a directory for one engine, and the way out if there is one.
@@ -44,8 +60,10 @@ impl Sandbox {
     /// Prepares the namespaces that [`enter`] made.
     pub(crate) fn prepare() -> Result<Self> {
         process::output("ip", &["link", "set", "lo", "up"])?;
-        let directory = std::env::temp_dir().join(format!("berth-xtask-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        if std::env::var_os(RUN).is_none() || std::os::unix::process::parent_id() != 1 {
+            bail!("`{INSIDE}` is for the command itself: it ends all processes that it sees");
+        }
+        let directory = new_directory()?;
         let uplink = match Uplink::connect(&directory) {
             Ok(uplink) => Some(uplink),
             Err(error) => {
@@ -64,45 +82,78 @@ impl Sandbox {
         self.uplink.is_some()
     }
 
-    /// Ends whatever still runs on the directory: an engine that was killed leaves its containers behind.
+    /// Ends whatever still runs: an engine that was killed leaves its containers behind. Every process that is seen here
+    /// is one of this run's.
     pub(crate) fn end_processes(&self) -> Result<()> {
-        let (prefix, own) = (self.directory.display().to_string(), std::fs::read_link("/proc/self/ns/mnt")?);
+        let deadline = Instant::now() + PATIENCE;
+        let mut told = Vec::new();
+        loop {
+            let left = self.others()?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("still running, though killed: processes {}", left.join(", "));
+            }
+            for process in left {
+                let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+                // It may have ended since.
+                let killed = process::output("kill", &["-KILL", &process]);
+                if killed.is_ok() && !told.contains(&process) {
+                    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                    eprintln!("still running, killed now: {process} {line}");
+                    told.push(process);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The processes that live here beside the first one, ourselves and the way out.
+    fn others(&self) -> Result<Vec<String>> {
+        let uplink = self.uplink.as_ref().map(|uplink| uplink.process.id());
+        let ours = [Some(1), Some(std::process::id()), uplink];
+        let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc")? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            // A process may end while it is being looked at.
-            let read = |file: &str| std::fs::read(format!("/proc/{name}/{file}")).unwrap_or_default();
-            if name.parse::<u32>().is_err() || name == std::process::id().to_string() {
-                continue;
-            }
-            let named = String::from_utf8_lossy(&read("cmdline")).contains(&prefix);
-            let elsewhere =
-                std::fs::read_link(format!("/proc/{name}/ns/mnt")).is_ok_and(|namespace| namespace != own);
-            if named || (elsewhere && String::from_utf8_lossy(&read("mountinfo")).contains(&prefix)) {
-                eprintln!(
-                    "still running, killed now: {name} {}",
-                    String::from_utf8_lossy(&read("cmdline")).replace('\0', " ")
-                );
-                process::output("kill", &["-KILL", &name])?;
+            let Ok(number) = name.parse::<u32>() else { continue };
+            // `1 (sh) S ...`. A process may end while it is being looked at.
+            let stat = std::fs::read_to_string(format!("/proc/{name}/stat")).unwrap_or_default();
+            let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+            if !ours.contains(&Some(number)) && state.is_some_and(|state| state != 'Z' && state != 'X') {
+                found.push(name);
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Removes the directory and what an engine may have left mounted below it in this namespace.
     pub(crate) fn close(self) -> Result<()> {
         drop(self.uplink);
         let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-        let prefix = self.directory.display().to_string();
         let mut points: Vec<&str> = table
             .lines()
             .filter_map(|line| line.split(' ').nth(4))
-            .filter(|point| point.starts_with(&prefix))
+            .filter(|point| Path::new(point).starts_with(&self.directory))
             .collect();
         points.reverse();
         for point in points {
             process::output("umount", &["--lazy", point])?;
         }
         std::fs::remove_dir_all(&self.directory).with_context(|| self.directory.display().to_string())
+    }
+}
+
+/// A directory that was not there before: another run may have kept one of the same name.
+fn new_directory() -> Result<PathBuf> {
+    let mut number = 0;
+    loop {
+        let name = if number == 0 { run_name() } else { format!("{}.{number}", run_name()) };
+        let directory = std::env::temp_dir().join(name);
+        match std::fs::create_dir(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            made => return made.map(|()| directory.clone()).with_context(|| directory.display().to_string()),
+        }
     }
 }
 

@@ -79,7 +79,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
 
 fn against(socket: &Path, request: &Request) -> Result<()> {
     let archives = fixtures::archives()?;
-    let directory = std::env::temp_dir().join(format!("berth-xtask-{}", std::process::id()));
+    let directory = std::env::temp_dir().join(sandbox::run_name());
     let engine = Engine::connect(socket, &request.client, &directory)?.with_uplink(true);
     let outcome = conformance::run(engine, &archives, &request.options);
     std::fs::remove_dir_all(&directory)?;

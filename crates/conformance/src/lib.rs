@@ -27,3 +27,13 @@ pub use faults::{Faults, run as run_faults};
 pub use fixture::{Archives, BUSYBOX, DEBIAN};
 pub use leftovers::World;
 pub use runner::{Options, Summary, run};
+
+/// The variable by which somebody who runs the suite in a process namespace of its own tells it who it is.
+pub const RUN: &str = "BERTH_XTASK_RUN";
+
+/// What no other run on the machine has at the same time, for names that all share: files, network namespaces, control
+/// groups. The number of the process would do if each saw all processes.
+#[must_use]
+pub fn run_number() -> String {
+    std::env::var(RUN).unwrap_or_else(|_| std::process::id().to_string())
+}

@@ -24,7 +24,7 @@ pub(crate) struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     pub(crate) fn new(engine: &'a Engine) -> Self {
-        let prefix = format!("check-{}-{}", std::process::id(), engine.next_number());
+        let prefix = format!("check-{}-{}", crate::run_number(), engine.next_number());
         let directory = std::env::temp_dir().join(&prefix);
         Self { engine, prefix, directory }
     }

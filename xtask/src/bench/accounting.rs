@@ -1,5 +1,6 @@
 //! Processor time and memory of an engine with all its processes, by putting them into one cgroup.
 
+use crate::sandbox::run_name;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ const VERSION_1: &str = "/sys/fs/cgroup/cpuacct";
 /// A group of processes: a daemon, its clients and shims, and in a group below them its containers.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// `/berth-xtask-<pid>/<name>`, as an engine takes it for `--cgroup-parent`.
+    /// `/<run>/<name>`, as an engine takes it for `--cgroup-parent`.
     path: String,
     hierarchy: &'static Path,
     is_unified: bool,
@@ -22,8 +23,7 @@ impl Group {
     pub(super) fn create(name: &str) -> Result<Self> {
         let is_unified = Path::new(UNIFIED).join("cgroup.controllers").exists();
         let hierarchy = Path::new(if is_unified { UNIFIED } else { VERSION_1 });
-        let group =
-            Self { path: format!("/berth-xtask-{}/{name}", std::process::id()), hierarchy, is_unified };
+        let group = Self { path: format!("/{}/{name}", run_name()), hierarchy, is_unified };
         fs::create_dir_all(group.processes()).with_context(|| group.processes().display().to_string())?;
         Ok(group)
     }
@@ -78,7 +78,7 @@ impl Group {
 
 /// Removes every group that this process made, and those that engines made below them in other hierarchies.
 pub(super) fn remove_all() -> Result<()> {
-    let name = format!("berth-xtask-{}", std::process::id());
+    let name = run_name();
     let mut places = vec![Path::new(UNIFIED).join(&name)];
     for entry in fs::read_dir(UNIFIED)? {
         places.push(entry?.path().join(&name));

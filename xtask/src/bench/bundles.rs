@@ -181,7 +181,7 @@ impl Runtime {
 
     fn call(&self, words: &[&str]) -> Result<()> {
         // Files, not pipes: after create, the container itself holds them open.
-        let errors = std::env::temp_dir().join(format!("berth-xtask-{}-stderr", std::process::id()));
+        let errors = std::env::temp_dir().join(format!("{}-stderr", crate::sandbox::run_name()));
         let status = Command::new(&self.program)
             .args(&self.prefix)
             .args(words)

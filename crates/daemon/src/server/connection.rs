@@ -1,9 +1,9 @@
 //! A client's connection, of either kind. The stream is shared with [`super::presence`], which watches whether the
 //! client is still there while hyper reads and writes.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -114,7 +114,12 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
         reply
     }
 
-    async fn run(self: Arc<Self>, mut request: Request<RequestBody>, target: Target, client: Client) -> Outcome {
+    async fn run(
+        self: Arc<Self>,
+        mut request: Request<RequestBody>,
+        target: Target,
+        client: Client,
+    ) -> Outcome {
         let Some((route, handler, params)) = self.router.find(request.method(), &target.segments) else {
             return Err(Failure::page_not_found());
         };
