@@ -23,11 +23,17 @@ pub(crate) use guest::run_inside;
 
 use crate::{packages, workspace};
 use anyhow::{Result, bail};
+use image::Image;
+use machine::{Ended, Outcome};
+use std::path::Path;
 use std::time::Instant;
 use step::Boot;
 
 /// qemu for the guest, and what makes its images.
 const PACKAGES: &[&str] = &["busybox-static", "debootstrap", "e2fsprogs", "kmod", "qemu-system-x86"];
+
+/// How often a boot is tried whose machine stands still.
+const BOOTS: usize = 3;
 
 /// Builds what is missing, boots, and fails if a step fails. Only steps whose names contain one of the words are run.
 pub(crate) fn run(words: &[String]) -> Result<()> {
@@ -47,7 +53,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         if count == 0 {
             continue;
         }
-        let outcome = machine::run(&image, &payload, boot)?;
+        let outcome = boot_until_finished(&image, &payload, boot)?;
         if outcome.passed + outcome.failed.len() < count {
             bail!("the guest ({boot}) said nothing about some of its {count} steps");
         }
@@ -58,4 +64,19 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         bail!("failed in the virtual machine:\n  {}", failed.join("\n  "));
     }
     Ok(())
+}
+
+/// Boots again when the emulated machine itself stood still, which no step can cause; the steps all begin anew.
+fn boot_until_finished(image: &Image, payload: &Path, boot: Boot) -> Result<Outcome> {
+    let mut still = Vec::new();
+    for _ in 0..BOOTS {
+        match machine::run(image, payload, boot)? {
+            Ended::Finished(outcome) => return Ok(outcome),
+            Ended::StoodStill(why) => {
+                eprintln!("==> the guest ({boot}) stood still: {why}");
+                still.push(why);
+            }
+        }
+    }
+    bail!("the guest ({boot}) stood still {BOOTS} times; at last: {}", still.pop().unwrap_or_default());
 }

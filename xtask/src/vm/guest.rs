@@ -4,6 +4,7 @@
 //! vm begin NAME                    then whatever the program prints
 //! vm end NAME ok|failed SECONDS WHY
 //! vm finished
+//! vm alive                         every few seconds, whatever a step does
 //! ```
 
 use super::payload::{INSIDE, STEPS};
@@ -21,6 +22,11 @@ pub(crate) const BEGIN: &str = "vm begin ";
 pub(crate) const END: &str = "vm end ";
 pub(crate) const FINISHED: &str = "vm finished";
 
+pub(crate) const ALIVE: &str = "vm alive";
+
+/// How often the guest says that it is alive.
+const BEAT: Duration = Duration::from_secs(5);
+
 /// The serial line that the machine outside reads.
 const LINE: &str = "/dev/ttyS1";
 
@@ -36,6 +42,13 @@ pub(crate) fn run_inside(words: &[String]) -> Result<()> {
         return conformance(&words[1..]);
     }
     let port = open_port()?;
+    let beating = Arc::clone(&port);
+    std::thread::spawn(move || {
+        loop {
+            say(&beating, ALIVE);
+            std::thread::sleep(BEAT);
+        }
+    });
     let text = fs::read(Path::new(INSIDE).join(STEPS)).context("the plan")?;
     let steps: Vec<Step> = serde_json::from_slice(&text).context("the plan")?;
     say(&port, &format!("vm {boot}: {}", describe()));

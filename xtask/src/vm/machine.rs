@@ -1,25 +1,29 @@
 //! qemu: boots the guest, reads its reports, ends it when it is silent for too long.
 
-use super::guest::{BEGIN, END, FINISHED};
+use super::guest::{ALIVE, BEGIN, END, FINISHED};
 use super::image::Image;
 use super::step::Boot;
 use crate::fixtures;
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// The longest silence of a guest: a step that prints nothing is ended before that.
-const SILENCE: Duration = Duration::from_secs(660);
+/// The longest silence of a guest that is booting, or that says every five seconds that it is alive.
+const SILENCE: Duration = Duration::from_secs(150);
 
 /// The longest life of a guest.
 const LIFE: Duration = Duration::from_secs(2700);
 
 /// How many lines of the kernel's console an error carries.
-const LAST_LINES: usize = 30;
+const LAST_LINES: usize = 60;
+
+/// How long a guest that stands still may take to tell where.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// What became of the steps of one boot.
 #[derive(Debug, Default)]
@@ -29,8 +33,18 @@ pub(crate) struct Outcome {
     pub(crate) failed: Vec<String>,
 }
 
+/// How a boot ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Every step has its verdict.
+    Finished(Outcome),
+    /// Not even the thread that says "alive" came to its turn: no step can cause that, the emulated machine or its kernel
+    /// does. What it was doing.
+    StoodStill(String),
+}
+
 /// Boots the guest and follows its steps to the end.
-pub(crate) fn run(image: &Image, payload: &Path, boot: Boot) -> Result<Outcome> {
+pub(crate) fn run(image: &Image, payload: &Path, boot: Boot) -> Result<Ended> {
     let directory = fixtures::directory().join("vm");
     let (console, report) =
         (directory.join(format!("{boot}-console.log")), directory.join(format!("{boot}-steps.log")));
@@ -38,31 +52,45 @@ pub(crate) fn run(image: &Image, payload: &Path, boot: Boot) -> Result<Outcome> 
     let began = Instant::now();
     let mut machine = Machine::start(image, payload, boot, &console)?;
     let followed = follow(&mut machine, began, &report);
+    if matches!(followed, Ok(Followed::Silence(_))) {
+        machine.interrupt()?;
+    }
     let status = machine.end()?;
     eprintln!("    {:.1} s", began.elapsed().as_secs_f64());
-    match followed {
-        Ok(Some(outcome)) => Ok(outcome),
-        Ok(None) => bail!("the guest ended ({status}) before its steps did:\n{}", last_lines(&console)),
-        Err(error) => Err(error.context(last_lines(&console))),
+    match followed? {
+        Followed::End(outcome) => Ok(Ended::Finished(outcome)),
+        Followed::Gone => bail!("the guest ended ({status}) before its steps did:\n{}", last_lines(&console)),
+        Followed::Silence(during) => Ok(Ended::StoodStill(format!(
+            "no word for {} s, during {during}; {}",
+            SILENCE.as_secs(),
+            last_lines(&console)
+        ))),
     }
 }
 
-/// Reads lines until the guest has finished (`Some`) or is gone (`None`).
-fn follow(machine: &mut Machine, began: Instant, report: &Path) -> Result<Option<Outcome>> {
+/// How the reports of a guest end.
+#[derive(Debug)]
+enum Followed {
+    End(Outcome),
+    Gone,
+    /// Silence, during a step or the boot.
+    Silence(String),
+}
+
+/// Reads lines until the guest has finished, is gone, or is silent.
+fn follow(machine: &mut Machine, began: Instant, report: &Path) -> Result<Followed> {
     let lines = machine.lines()?;
     let (mut outcome, mut running, mut kept) = (Outcome::default(), None, String::new());
     let result = loop {
-        let left = LIFE.saturating_sub(began.elapsed()).min(SILENCE);
-        let line = match lines.recv_timeout(left) {
+        let during = || running.clone().unwrap_or_else(|| "its boot".to_owned());
+        if began.elapsed() > LIFE {
+            bail!("the guest is not done after {} s: it was at {}", LIFE.as_secs(), during());
+        }
+        let line = match lines.recv_timeout(SILENCE) {
+            Ok(line) if line == ALIVE => continue,
             Ok(line) => line,
-            Err(RecvTimeoutError::Disconnected) => break Ok(None),
-            Err(RecvTimeoutError::Timeout) => {
-                let during = running.unwrap_or_else(|| "its boot".to_owned());
-                break Err(anyhow::anyhow!(
-                    "the guest hangs: no word for {} s, during {during}",
-                    left.as_secs()
-                ));
-            }
+            Err(RecvTimeoutError::Disconnected) => break Followed::Gone,
+            Err(RecvTimeoutError::Timeout) => break Followed::Silence(during()),
         };
         println!("  | {line}");
         kept.push_str(&line);
@@ -75,16 +103,18 @@ fn follow(machine: &mut Machine, began: Instant, report: &Path) -> Result<Option
                 _ => outcome.failed.push(end.to_owned()),
             }
         } else if line == FINISHED {
-            break Ok(Some(outcome));
+            break Followed::End(outcome);
         }
     };
     fs::write(report, kept)?;
-    result
+    Ok(result)
 }
 
 /// A running qemu; it is killed when dropped.
 struct Machine {
     process: Child,
+    /// The socket of qemu's monitor.
+    monitor: PathBuf,
 }
 
 impl Machine {
@@ -100,6 +130,11 @@ impl Machine {
         }
         command.arg("-serial").arg(format!("file:{}", console.display()));
         command.args(["-chardev", "stdio,id=steps,signal=off", "-serial", "chardev:steps"]);
+        // Not beside the console: the address of a socket is at most 107 bytes long.
+        let monitor = std::env::temp_dir().join(format!("berth-vm-{}-{boot}.sock", std::process::id()));
+        let socket = monitor.display().to_string().replace(',', ",,");
+        command.arg("-chardev").arg(format!("socket,id=monitor,path={socket},server=on,wait=off"));
+        command.args(["-mon", "chardev=monitor,mode=readline"]);
         let words = console.with_extension("qemu");
         let errors = fs::File::create(&words).with_context(|| words.display().to_string())?;
         let process = command
@@ -108,7 +143,29 @@ impl Machine {
             .stderr(errors)
             .spawn()
             .context("qemu-system-x86_64 (Debian package qemu-system-x86)")?;
-        Ok(Self { process })
+        Ok(Self { process, monitor })
+    }
+
+    /// Asks the guest's kernel where its processors are: it prints that on its console, and ends.
+    fn interrupt(&mut self) -> Result<()> {
+        let mut monitor = UnixStream::connect(&self.monitor).context("qemu's monitor")?;
+        monitor.write_all(b"nmi\n").context("qemu's monitor")?;
+        self.wait(LAST_WORDS)?;
+        Ok(())
+    }
+
+    /// Waits for qemu to end, for so long.
+    fn wait(&mut self, within: Duration) -> Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(Some(status));
+            }
+            if Instant::now() > deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The lines of the serial line that the guest reports on, read by a thread so that silence can be noticed.
@@ -129,12 +186,8 @@ impl Machine {
 
     /// Gives the guest a moment to turn itself off, and ends it.
     fn end(mut self) -> Result<String> {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            if let Some(status) = self.process.try_wait()? {
-                return Ok(status.to_string());
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        if let Some(status) = self.wait(Duration::from_secs(20))? {
+            return Ok(status.to_string());
         }
         self.process.kill()?;
         Ok(self.process.wait()?.to_string())
@@ -147,11 +200,13 @@ impl Drop for Machine {
             drop(self.process.kill());
             drop(self.process.wait());
         }
+        // qemu removes it itself when it ends by itself.
+        drop(fs::remove_file(&self.monitor));
     }
 }
 
 fn kernel_words(boot: Boot) -> String {
-    let first = "console=ttyS0 quiet panic=-1 mitigations=off swapaccount=1";
+    let first = "console=ttyS0 quiet panic=-1 unknown_nmi_panic panic_print=64 mitigations=off swapaccount=1";
     match boot {
         Boot::Plain => format!("{first} lsm=landlock,yama berth_init=/sbin/berth-plain"),
         Boot::Systemd => format!("{first} lsm=landlock,yama,apparmor systemd.unit=berth-steps.service"),
