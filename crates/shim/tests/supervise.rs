@@ -8,7 +8,7 @@ use std::process::{Command, Stdio as Standard};
 use harness::Lab;
 use linux::pidfd::PidFd;
 use shim::protocol::{Create, Error, ErrorKind, Exec};
-use shim::supervise::{self, Launch, Launched, Stdio};
+use shim::supervise::{self, Held, Launch, Launched, Stdio};
 
 fn main() {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
@@ -78,12 +78,8 @@ impl Launch for PlainProcesses {
         self.launch(&request.process.args, stdio)
     }
 
-    fn memory_watch(&mut self) -> Option<BorrowedFd<'_>> {
+    fn held(&self) -> Option<&Held> {
         None
-    }
-
-    fn memory_kills(&mut self) -> u64 {
-        0
     }
 
     fn kill_all(&mut self) -> Result<(), Error> {

@@ -2,20 +2,17 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use cgroup::{Cgroup, Hierarchy, Limits, OomWatch};
+use cgroup::{Hierarchy, Limits};
 use oci::runtime::Spec;
-use runtime::group::{Frozen, Group, Place};
+use runtime::group::{Frozen, Group};
 use runtime::{Gate, Rootfs, StartGate};
 
+use super::held::Held;
 use super::launch::{Launch, Launched, Stdio};
-use crate::protocol::{CgroupDriver, Create, Error, ErrorKind, Exec, Root};
-
-/// How long the end of killed processes is waited for: they may be in the middle of slow input or output.
-pub(super) const KILL_LIMIT: Duration = Duration::from_secs(5);
+use crate::protocol::{Create, Error, ErrorKind, Exec, Root};
 
 /// Makes one container.
 ///
@@ -31,8 +28,7 @@ struct Made {
     id: String,
     pidfd: OwnedFd,
     gate: Option<StartGate>,
-    place: Place,
-    watch: Option<OomWatch>,
+    held: Held,
     /// Where the configuration is kept for processes that join.
     config: PathBuf,
 }
@@ -40,11 +36,11 @@ struct Made {
 impl Launch for Containers {
     fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error> {
         let hierarchy = Hierarchy::detect()?;
-        let place = place(request)?;
+        let held = Held::of(request)?;
         let resources = request.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
         let limits = resources.map(Limits::try_from).transpose()?.unwrap_or_default();
-        let mut group = place.make(&hierarchy, &request.id, &limits, Frozen::IsThawed)?;
-        let made = make(request, stdio, &hierarchy, &group, place).and_then(|made| {
+        let mut group = held.place().make(&hierarchy, &request.id, &limits, Frozen::IsThawed)?;
+        let made = make(request, stdio, &hierarchy, &group, held).and_then(|made| {
             group.settle(&hierarchy, &limits)?;
             Ok(made)
         });
@@ -71,7 +67,7 @@ impl Launch for Containers {
         let made = self.made()?;
         let spec = read_config(&made.config)?;
         let hierarchy = Hierarchy::detect()?;
-        let group = made.place.open(&hierarchy)?;
+        let group = made.held.open()?;
         let executed = runtime::exec(runtime::Exec {
             id: &made.id,
             container: made.pidfd.as_fd(),
@@ -87,32 +83,14 @@ impl Launch for Containers {
         Ok(Launched { pid: executed.pid, pidfd: executed.pidfd, console: executed.console })
     }
 
-    fn memory_watch(&mut self) -> Option<BorrowedFd<'_>> {
-        self.made.as_ref()?.watch.as_ref().map(AsFd::as_fd)
-    }
-
-    fn memory_kills(&mut self) -> u64 {
-        let count = || -> Result<u64, Error> {
-            let made = self.made()?;
-            if let Some(watch) = &made.watch {
-                watch.take()?;
-            }
-            Ok(open(made)?.map_or(Ok(0), |group| group.oom_kill_count())?)
-        };
-        // A number that cannot be read says nothing about the container.
-        count().unwrap_or(0)
-    }
-
-    fn kill_all(&mut self) -> Result<(), Error> {
-        let Some(made) = &self.made else { return Ok(()) };
-        Ok(open(made)?.map_or(Ok(()), |group| group.kill(KILL_LIMIT))?)
+    fn held(&self) -> Option<&Held> {
+        Some(&self.made.as_ref()?.held)
     }
 
     fn remove(&mut self) -> Result<(), Error> {
         let Some(mut made) = self.made.take() else { return Ok(()) };
-        made.watch = None;
         absent_is_fine(fs::remove_file(&made.config), &made.config)?;
-        Ok(made.place.remove_empty(open(&made)?)?)
+        made.held.remove()
     }
 }
 
@@ -122,28 +100,17 @@ impl Containers {
     }
 }
 
-/// Where the control group of a container lies.
-pub(super) fn place(request: &Create) -> Result<Place, Error> {
-    let systemd = request.cgroup.driver == CgroupDriver::Systemd;
-    Ok(Place::parse(systemd, &request.cgroup.path, &request.id)?)
-}
-
-fn open(made: &Made) -> Result<Option<Cgroup>, Error> {
-    Ok(made.place.open(&Hierarchy::detect()?)?)
-}
-
 /// Makes the container in its control group.
 fn make(
     request: &Create,
     stdio: Option<&Stdio>,
     hierarchy: &Hierarchy,
     group: &Group,
-    place: Place,
+    mut held: Held,
 ) -> Result<(Made, Launched), Error> {
     let config = request.data_dir.join("config.json");
     write_config(&config, &request.spec)?;
-    // Not every kernel and not every host lets memory be watched: the end of the container tells all the same.
-    let watch = group.cgroup().watch_oom().ok();
+    held.watch(group.cgroup());
     let created = runtime::create(runtime::Create {
         id: &request.id,
         spec: &request.spec,
@@ -161,7 +128,7 @@ fn make(
     })?;
     let pidfd = created.pidfd.try_clone().map_err(|error| file_error(Path::new("pidfd"), &error))?;
     let (pid, gate, id) = (created.pid, created.gate, request.id.clone());
-    let made = Made { id, pidfd, gate, place, watch, config };
+    let made = Made { id, pidfd, gate, held, config };
     Ok((made, Launched { pid, pidfd: created.pidfd, console: created.console }))
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use linux::child::How;
 
+use super::held::Held;
 use super::process::Managed;
 use super::supervisor::{CONTAINER, Supervisor};
 use crate::exit_record::{self, ExitRecord};
@@ -164,7 +165,7 @@ impl Supervisor<'_> {
 
     /// Looks whether the kernel has killed somebody for lack of memory, and tells.
     pub(super) fn look_at_memory(&mut self) {
-        let kills = self.launch.memory_kills();
+        let kills = self.launch.held().map_or(0, Held::memory_kills);
         let Some(container) = &mut self.container else { return };
         if kills > container.memory_kills {
             container.memory_kills = kills;

@@ -11,20 +11,19 @@
 //! with containers of our own: we wait, we log, we kill by the control group.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio as Stream};
 use std::time::Duration;
 
-use cgroup::{Cgroup, Hierarchy, OomWatch};
 use linux::pidfd::PidFd;
 use linux::socket;
-use runtime::group::Place;
 use serde::Deserialize;
 
-use super::container::{KILL_LIMIT, absent_is_fine, file_error, place};
+use super::container::{absent_is_fine, file_error};
 use super::foreign_bundle::Bundle;
+use super::held::Held;
 use super::launch::{Launch, Launched, Stdio};
 use crate::protocol::{CgroupDriver, Create, Error, ErrorKind, Exec, Runtime};
 
@@ -49,9 +48,8 @@ pub(super) struct Foreign {
 struct Made {
     id: String,
     bundle: Bundle,
-    place: Place,
+    held: Held,
     systemd: bool,
-    watch: Option<OomWatch>,
 }
 
 /// A process the runtime has left running.
@@ -154,12 +152,12 @@ impl Foreign {
 
 impl Launch for Foreign {
     fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error> {
-        let place = place(request)?;
+        let held = Held::of(request)?;
         let systemd = request.cgroup.driver == CgroupDriver::Systemd;
         // What a shim that was killed left; its container's processes have been swept.
         absent_is_fine(fs::remove_dir_all(&self.runtime.dir), &self.runtime.dir)?;
         let bundle = Bundle::make(&self.runtime.dir, request)?;
-        let mut made = Made { id: request.id.clone(), bundle, place, systemd, watch: None };
+        let mut made = Made { id: request.id.clone(), bundle, held, systemd };
         let arguments = ["create", "--bundle"].map(str::to_owned).into_iter().chain([self
             .runtime
             .dir
@@ -167,8 +165,9 @@ impl Launch for Foreign {
             .to_string()]);
         let call = Call { arguments: arguments.collect(), stdio, terminal: request.io.terminal };
         let launched = self.launch(&made, call);
-        // Not every kernel and not every host lets memory be watched: the end of the container tells all the same.
-        made.watch = open(&made).ok().flatten().and_then(|group| group.watch_oom().ok());
+        if let Ok(Some(group)) = made.held.open() {
+            made.held.watch(&group);
+        }
         self.made = Some(made);
         if launched.is_err() {
             // What went wrong first is what counts.
@@ -194,41 +193,18 @@ impl Launch for Foreign {
         launched
     }
 
-    fn memory_watch(&mut self) -> Option<BorrowedFd<'_>> {
-        self.made.as_ref()?.watch.as_ref().map(AsFd::as_fd)
-    }
-
-    fn memory_kills(&mut self) -> u64 {
-        let count = || -> Result<u64, Error> {
-            let made = self.made()?;
-            if let Some(watch) = &made.watch {
-                watch.take()?;
-            }
-            Ok(open(made)?.map_or(Ok(0), |group| group.oom_kill_count())?)
-        };
-        // A number that cannot be read says nothing about the container.
-        count().unwrap_or(0)
-    }
-
-    fn kill_all(&mut self) -> Result<(), Error> {
-        let Some(made) = &self.made else { return Ok(()) };
-        Ok(open(made)?.map_or(Ok(()), |group| group.kill(KILL_LIMIT))?)
+    fn held(&self) -> Option<&Held> {
+        Some(&self.made.as_ref()?.held)
     }
 
     fn remove(&mut self) -> Result<(), Error> {
         let Some(mut made) = self.made.take() else { return Ok(()) };
-        made.watch = None;
         let deleted = self.call(&made, &["delete", "--force", &made.id]);
         let unmounted = made.bundle.unmount();
-        // A group that the runtime has removed counts as removed.
-        let group = open(&made).and_then(|group| Ok(made.place.remove_empty(group)?));
+        let group = made.held.remove();
         let cleared = absent_is_fine(fs::remove_dir_all(&self.runtime.dir), &self.runtime.dir);
         deleted.and(unmounted).and(group).and(cleared)
     }
-}
-
-fn open(made: &Made) -> Result<Option<Cgroup>, Error> {
-    Ok(made.place.open(&Hierarchy::detect()?)?)
 }
 
 /// The program's streams; none with a terminal.

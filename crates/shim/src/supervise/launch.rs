@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::held::Held;
 use crate::protocol::{Create, Error, Exec};
 
 /// A process that was made.
@@ -47,14 +48,13 @@ pub trait Launch {
     /// Runs another process in the container; returns after execve(2).
     fn exec(&mut self, request: &Exec, stdio: Option<&Stdio>) -> Result<Launched, Error>;
 
-    /// A descriptor that is readable when the container's memory has run out; `None` when that cannot be watched.
-    fn memory_watch(&mut self) -> Option<BorrowedFd<'_>>;
-
-    /// Quietens the descriptor, and says how many processes the kernel has killed for lack of memory so far.
-    fn memory_kills(&mut self) -> u64;
+    /// The control group of the container that was made.
+    fn held(&self) -> Option<&Held>;
 
     /// Kills every process of the container and waits for their end, within bounds.
-    fn kill_all(&mut self) -> Result<(), Error>;
+    fn kill_all(&mut self) -> Result<(), Error> {
+        self.held().map_or(Ok(()), Held::kill_all)
+    }
 
     /// Removes what is left of the container on the host (its control group); all its processes have ended.
     fn remove(&mut self) -> Result<(), Error>;

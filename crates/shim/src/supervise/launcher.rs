@@ -1,9 +1,8 @@
 //! Who makes the container: we do, or another OCI runtime that the request names.
 
-use std::os::fd::BorrowedFd;
-
 use super::container::Containers;
 use super::foreign::Foreign;
+use super::held::Held;
 use super::launch::{Launch, Launched, Stdio};
 use crate::protocol::{Create, Error, ErrorKind, Exec};
 
@@ -38,16 +37,8 @@ impl Launch for Launcher {
         self.chosen()?.exec(request, stdio)
     }
 
-    fn memory_watch(&mut self) -> Option<BorrowedFd<'_>> {
-        self.chosen.as_mut()?.memory_watch()
-    }
-
-    fn memory_kills(&mut self) -> u64 {
-        self.chosen.as_mut().map_or(0, |launch| launch.memory_kills())
-    }
-
-    fn kill_all(&mut self) -> Result<(), Error> {
-        self.chosen.as_mut().map_or(Ok(()), |launch| launch.kill_all())
+    fn held(&self) -> Option<&Held> {
+        self.chosen.as_ref()?.held()
     }
 
     fn remove(&mut self) -> Result<(), Error> {

@@ -18,6 +18,7 @@ mod container;
 mod ending;
 mod foreign;
 mod foreign_bundle;
+mod held;
 mod launch;
 mod launcher;
 mod process;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 
 use linux::{child, fd, heap, process as linux_process, socket};
 
+pub use held::Held;
 pub use launch::{Launch, Launched, Stdio};
 pub use launcher::Launcher;
 

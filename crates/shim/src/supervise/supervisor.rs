@@ -10,6 +10,7 @@ use linux::signalfd::SignalFd;
 use linux::{child, credentials, heap, socket};
 
 use super::connection::{Connection, Incoming};
+use super::held::Held;
 use super::launch::Launch;
 use super::process::{Managed, Shared};
 use super::token::{MASK, Token};
@@ -327,7 +328,7 @@ impl<'a> Supervisor<'a> {
 
     /// Watches the container's memory, when that is possible.
     pub(super) fn watch_memory(&mut self) -> linux::Result<()> {
-        match self.launch.memory_watch() {
+        match self.launch.held().and_then(Held::memory_watch) {
             Some(watch) => self.epoll.add(watch.as_fd(), Token::Memory.pack(), Interest::READ),
             None => Ok(()),
         }
