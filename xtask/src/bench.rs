@@ -16,7 +16,7 @@ mod picture;
 mod report;
 mod shims;
 
-use crate::sandbox::{self, Sandbox};
+use crate::sandbox::{self, Around, Sandbox};
 use crate::{fixtures, packages, process, workspace};
 use anyhow::{Context, Result, bail};
 use floor::Floor;
@@ -129,7 +129,7 @@ pub(crate) fn run_inside(words: &[String]) -> Result<()> {
     if Path::new("/sys/fs/cgroup/unified").exists() {
         process::output("umount", &["--lazy", "/sys/fs/cgroup/unified"])?;
     }
-    let sandbox = Sandbox::prepare()?;
+    let sandbox = Sandbox::prepare(Around::Namespaces)?;
     let rounds = request.rounds.unwrap_or(if request.quick { QUICK_ROUNDS } else { ROUNDS });
     let (mut tables, mut failures) = (Vec::new(), Vec::new());
     match Floor::measure(sandbox.directory()) {

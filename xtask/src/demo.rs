@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the main job of the README, once, told step by step.
 
-use crate::sandbox::{self, Sandbox};
+use crate::sandbox::{self, Around, Sandbox};
 use crate::{fixtures, process, workspace};
 use anyhow::{Context, Result, bail};
 use conformance::{BUSYBOX, DEBIAN, Daemon, Flavour, Setup};
@@ -19,7 +19,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// The part that runs inside.
 pub(crate) fn run_inside() -> Result<()> {
-    let sandbox = Sandbox::prepare()?;
+    let sandbox = Sandbox::prepare(Around::Namespaces)?;
     let told = tell(&sandbox);
     sandbox.end_processes()?;
     sandbox.close()?;

@@ -1,6 +1,6 @@
 //! `cargo xtask faults`: crashes, losses of power, shortages, interference and load, against daemons of its own.
 
-use crate::sandbox::{self, Sandbox};
+use crate::sandbox::{self, Around, Sandbox};
 use crate::{fixtures, packages, process, workspace};
 use anyhow::{Context, Result, bail};
 use conformance::{Faults, Flavour, Setup};
@@ -53,7 +53,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
 /// The part that runs inside.
 pub(crate) fn run_inside(words: &[String]) -> Result<()> {
     let faults = parse(words)?;
-    let sandbox = Sandbox::prepare()?;
+    let sandbox = Sandbox::prepare(Around::Namespaces)?;
     let setup = Setup {
         flavour: Flavour::Berth,
         program: workspace::berth_program(),

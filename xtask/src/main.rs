@@ -78,7 +78,9 @@ fn dispatch(words: &[String]) -> Result<()> {
 /// Commands that run themselves again in namespaces of their own arrive here.
 fn dispatch_inside(words: &[String]) -> Result<()> {
     match words.split_first() {
-        Some((command, rest)) if command == "conformance" => suite::run_inside(rest),
+        Some((command, rest)) if command == "conformance" => {
+            suite::run_inside(rest, sandbox::Around::Namespaces)
+        }
         Some((command, rest)) if command == "bench" => bench::run_inside(rest),
         Some((command, rest)) if command == "vm" => vm::run_inside(rest),
         Some((command, rest)) if command == "faults" => faults::run_inside(rest),

@@ -54,13 +54,25 @@ pub(crate) fn run_name() -> String {
 pub(crate) struct Sandbox {
     directory: PathBuf,
     uplink: Option<Uplink>,
+    around: Around,
+}
+
+/// What is around the command when it runs inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Around {
+    /// The namespaces that [`enter`] made: every process that is seen is this run's.
+    Namespaces,
+    /// A machine that ends with this run, and its processes with it. systemd in it is told of processes by the numbers
+    /// that it sees itself, so that a process namespace of our own would be in the way.
+    Machine,
 }
 
 impl Sandbox {
-    /// Prepares the namespaces that [`enter`] made.
-    pub(crate) fn prepare() -> Result<Self> {
+    /// Prepares what is around us.
+    pub(crate) fn prepare(around: Around) -> Result<Self> {
         process::output("ip", &["link", "set", "lo", "up"])?;
-        if std::env::var_os(RUN).is_none() || std::os::unix::process::parent_id() != 1 {
+        let is_entered = std::env::var_os(RUN).is_some() && std::os::unix::process::parent_id() == 1;
+        if around == Around::Namespaces && !is_entered {
             bail!("`{INSIDE}` is for the command itself: it ends all processes that it sees");
         }
         let directory = new_directory()?;
@@ -71,7 +83,7 @@ impl Sandbox {
                 None
             }
         };
-        Ok(Self { directory, uplink })
+        Ok(Self { directory, uplink, around })
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -85,6 +97,9 @@ impl Sandbox {
     /// Ends whatever still runs: an engine that was killed leaves its containers behind. Every process that is seen here
     /// is one of this run's.
     pub(crate) fn end_processes(&self) -> Result<()> {
+        if self.around == Around::Machine {
+            return Ok(());
+        }
         let deadline = Instant::now() + PATIENCE;
         let mut told = Vec::new();
         loop {

@@ -1,6 +1,6 @@
 //! `cargo xtask conformance`: the black-box suite against a daemon of its own, Docker's own, or a given socket.
 
-use crate::sandbox::{self, Sandbox};
+use crate::sandbox::{self, Around, Sandbox};
 use crate::{fixtures, packages, process, workspace};
 use anyhow::{Context, Result, bail};
 use conformance::{Daemon, Engine, Flavour, Options, Setup, World};
@@ -87,9 +87,9 @@ fn against(socket: &Path, request: &Request) -> Result<()> {
 }
 
 /// The part that runs inside: a daemon of our own, the suite, and a look at what is left of both.
-pub(crate) fn run_inside(words: &[String]) -> Result<()> {
+pub(crate) fn run_inside(words: &[String], around: Around) -> Result<()> {
     let request = Request::parse(words)?;
-    let sandbox = Sandbox::prepare()?;
+    let sandbox = Sandbox::prepare(around)?;
     let failed = own_daemon(&request, &sandbox);
     sandbox.end_processes()?;
     // The directory holds the daemon's log: it stays when something failed.

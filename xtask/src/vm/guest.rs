@@ -9,6 +9,7 @@
 
 use super::payload::{INSIDE, STEPS};
 use super::step::Step;
+use crate::sandbox::Around;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -71,7 +72,7 @@ fn conformance(areas: &[String]) -> Result<()> {
     let berth = crate::workspace::berth_program().display().to_string();
     let mut words = vec!["--busybox-only".to_owned(), "--client".to_owned(), berth];
     words.extend_from_slice(areas);
-    crate::suite::run_inside(&words)
+    crate::suite::run_inside(&words, Around::Machine)
 }
 
 /// The line would become our terminal if it were opened without O_NOCTTY.
