@@ -8,6 +8,37 @@ use crate::json::{embeds, is_zero, strings};
 use crate::mount::Mount;
 use crate::port::PortMap;
 
+/// The names that `--ulimit` takes: those of setrlimit(2), without `RLIMIT_` and in lower case.
+pub const ULIMITS: &[&str] = &[
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// The kernel parameters of an ipc namespace that have no common prefix (sysctl/kernel.rst).
+pub const IPC_SYSCTLS: &[&str] = &[
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
 /// How a container is run on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self", default, rename_all = "PascalCase")]

@@ -20,9 +20,52 @@ pub fn parse_parameter(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp::new(seconds, nanos))
 }
 
+/// How long, in Docker's words: `Less than a second`, `About a minute`, `3 weeks`.
+pub fn human_duration(seconds: i64) -> String {
+    let minutes = seconds / 60;
+    let hours = (seconds as f64 / 3600.0).round() as i64;
+    match seconds {
+        ..1 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        _ if minutes == 1 => "About a minute".to_owned(),
+        _ if minutes < 60 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", seconds / 3600 / 24 / 365),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_told_roughly() {
+        const HOUR: i64 = 3600;
+        for (seconds, words) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (119, "About a minute"),
+            (120, "2 minutes"),
+            (3599, "59 minutes"),
+            (HOUR, "About an hour"),
+            (HOUR * 3 / 2 - 1, "About an hour"),
+            (HOUR * 3 / 2, "2 hours"),
+            (HOUR * 47, "47 hours"),
+            (HOUR * 48, "2 days"),
+            (HOUR * 24 * 14, "2 weeks"),
+            (HOUR * 24 * 60, "2 months"),
+            (HOUR * 24 * 365 * 2, "2 years"),
+        ] {
+            assert_eq!(human_duration(seconds), words, "{seconds}");
+        }
+    }
 
     #[test]
     fn parameters_are_seconds_with_a_fraction() {

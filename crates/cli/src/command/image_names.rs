@@ -12,10 +12,11 @@ use super::pull::{platform_json, platforms_json};
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
 use crate::output::rows::{Kind, Row, choose, render};
-use crate::output::units::{ellipsis, human_duration, human_size, short_id};
+use crate::output::units::{ellipsis, human_size, short_id};
 use crate::output::{note, write};
 use crate::session::Session;
 use crate::value::reference;
+use api::time::human_duration;
 
 /// `rmi`.
 pub(crate) static RMI: Command = Command {

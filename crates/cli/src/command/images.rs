@@ -9,10 +9,11 @@ use super::ps::{FORMAT_HELP, local_time};
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
 use crate::output::rows::{Kind, Row, choose, render};
-use crate::output::units::{human_duration, human_size, short_id};
+use crate::output::units::{human_size, short_id};
 use crate::output::write;
 use crate::session::Session;
 use crate::value::filter;
+use api::time::human_duration;
 
 const FLAGS: &[Flag] = &[
     Flag::switch("all", "Show all images (default hides intermediate images)").short('a'),

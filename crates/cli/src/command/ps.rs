@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use crate::failure::Failure;
 use crate::grammar::{Command, Flag, Operands, Typed};
 use crate::output::rows::{Kind, Row, choose, render};
-use crate::output::units::{ellipsis, human_duration, human_size, short_id};
+use crate::output::units::{ellipsis, human_size, short_id};
 use crate::output::write;
 use crate::session::Session;
 use crate::value::filter;
+use api::time::human_duration;
 
 /// What `--format` of every list says.
 pub(crate) const FORMAT_HELP: &str = "Format output using a custom template:\n\

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use api::host_config::IPC_SYSCTLS;
+
 /// `name:address` or `name=address` → `name:address`; the address may be `host-gateway`.
 pub(crate) fn extra_host(text: &str) -> Result<String, String> {
     let split = text.split_once('=').or_else(|| text.split_once(':'));
@@ -72,18 +74,8 @@ pub(crate) fn check_mac_address(text: &str) -> Result<(), String> {
 
 /// For the table of flags: kernel settings that belong to a namespace.
 pub(crate) fn check_sysctl(text: &str) -> Result<(), String> {
-    const NAMES: &[&str] = &[
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
     let known = text.split_once('=').is_some_and(|(name, _)| {
-        NAMES.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.")
+        IPC_SYSCTLS.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.")
     });
     if known { Ok(()) } else { Err(format!("sysctl '{text}' is not allowed")) }
 }

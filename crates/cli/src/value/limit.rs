@@ -56,28 +56,10 @@ pub(crate) fn check_uint64(text: &str) -> Result<(), String> {
     parse_uint(text, 64).map(drop)
 }
 
-const ULIMITS: &[&str] = &[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-
 /// `name=soft[:hard]` → `{Name, Hard, Soft}`.
 pub(crate) fn ulimit(text: &str) -> Result<Value, String> {
     let (name, limits) = text.split_once('=').ok_or_else(|| format!("invalid ulimit argument: {text}"))?;
-    if !ULIMITS.contains(&name) {
+    if !api::host_config::ULIMITS.contains(&name) {
         return Err(format!("invalid ulimit type: {name}"));
     }
     let mut parts = limits.split(':');

@@ -264,7 +264,7 @@ fn command(args: &[String]) -> String {
 /// The status column: `Up 5 minutes`, `Exited (0) 2 hours ago`, `Created`.
 fn status(view: &View, now: Nanos) -> String {
     let state = view.state();
-    let since = |at: Nanos| human_duration((now - at).max(0) / 1_000_000_000);
+    let since = |at: Nanos| api::time::human_duration((now - at).max(0) / 1_000_000_000);
     match state {
         State::Running(running) | State::Stopping { running, .. } => {
             let up = format!("Up {}", since(running.process.started_at));
@@ -285,48 +285,9 @@ fn status(view: &View, now: Nanos) -> String {
     }
 }
 
-/// A duration for people, as Docker words it.
-fn human_duration(seconds: i64) -> String {
-    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
-    match seconds {
-        0 => "Less than a second".to_owned(),
-        1 => "1 second".to_owned(),
-        2..60 => format!("{seconds} seconds"),
-        _ if minutes == 1 => "About a minute".to_owned(),
-        _ if minutes < 60 => format!("{minutes} minutes"),
-        _ if hours == 1 => "About an hour".to_owned(),
-        _ if hours < 48 => format!("{hours} hours"),
-        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", hours / 24 / 365),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_read_as_docker_words_them() {
-        for (seconds, text) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (119, "About a minute"),
-            (120, "2 minutes"),
-            (3599, "59 minutes"),
-            (3600, "About an hour"),
-            (7200, "2 hours"),
-            (48 * 3600, "2 days"),
-            (14 * 24 * 3600, "2 weeks"),
-            (60 * 24 * 3600, "2 months"),
-            (2 * 365 * 24 * 3600, "2 years"),
-        ] {
-            assert_eq!(human_duration(seconds), text, "{seconds}");
-        }
-    }
 
     #[test]
     fn a_command_is_one_line() {

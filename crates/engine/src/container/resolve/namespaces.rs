@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::config::Config;
-use api::host_config::HostConfig;
+use api::host_config::{HostConfig, IPC_SYSCTLS};
 
 use super::super::spec::{Namespaces, Share};
 use super::Facts;
@@ -108,22 +108,12 @@ pub(crate) fn refuse_conflicts(config: &Config, host: &HostConfig) -> Result<()>
 
 /// Only parameters of the container's own namespaces may be set.
 pub(super) fn sysctls(host: &HostConfig, namespaces: &Namespaces) -> Result<BTreeMap<String, String>> {
-    const IPC: &[&str] = &[
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
     let mut sysctls = BTreeMap::new();
     for (key, value) in &host.sysctls {
         let name = key.replace('/', ".");
         let namespace = if name.starts_with("net.") {
             Some(&namespaces.network)
-        } else if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
+        } else if IPC_SYSCTLS.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
             Some(&namespaces.ipc)
         } else if matches!(name.as_str(), "kernel.domainname" | "kernel.hostname") {
             Some(&namespaces.uts)

@@ -155,26 +155,9 @@ fn oom_score_adj(value: i64) -> Result<i32> {
 }
 
 fn rlimits(host: &HostConfig) -> Result<Vec<Rlimit>> {
-    const NAMES: &[&str] = &[
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ];
     let mut limits = Vec::new();
     for limit in host.resources.ulimits.iter().flatten() {
-        if !NAMES.contains(&limit.name.as_str()) {
+        if !api::host_config::ULIMITS.contains(&limit.name.as_str()) {
             return Err(Error::invalid(format!("invalid ulimit type: {}", limit.name)));
         }
         let value = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
