@@ -4,9 +4,26 @@ use crate::sandbox::{self, Around, Sandbox};
 use crate::{fixtures, packages, process, workspace};
 use anyhow::{Context, Result, bail};
 use conformance::{Faults, Flavour, Setup};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-fn parse(words: &[String]) -> Result<Faults> {
+/// What the words ask for.
+struct Request {
+    faults: Faults,
+    /// The daemon to try; it is built when none is named.
+    program: Option<PathBuf>,
+    /// Whether it is built as it is shipped, for figures.
+    release: bool,
+}
+
+impl Request {
+    fn program(&self) -> PathBuf {
+        let built = || if self.release { workspace::release_program() } else { workspace::berth_program() };
+        self.program.clone().unwrap_or_else(built)
+    }
+}
+
+fn parse(words: &[String]) -> Result<Request> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("a clock before 1970")?;
     let mut faults = Faults {
         seed: now.as_secs(),
@@ -17,8 +34,13 @@ fn parse(words: &[String]) -> Result<Faults> {
         execs: 100_000,
         words: Vec::new(),
     };
+    let (mut program, mut release) = (None, false);
     let mut words = words.iter();
     while let Some(word) = words.next() {
+        if word == "--program" {
+            program = Some(words.next().context("--program needs a file")?.into());
+            continue;
+        }
         let mut value = || {
             let text = words.next().with_context(|| format!("{word} needs a number"))?;
             text.parse::<u64>().with_context(|| format!("{word} {text}"))
@@ -30,20 +52,29 @@ fn parse(words: &[String]) -> Result<Faults> {
             "--lives" => faults.lives = usize::try_from(value()?)?,
             "--containers" => faults.containers = usize::try_from(value()?)?,
             "--execs" => faults.execs = usize::try_from(value()?)?,
+            "--release" => release = true,
             flag if flag.starts_with("--") => {
-                bail!("unknown flag {flag}: --seed, --steps, --seconds, --lives, --containers or --execs")
+                bail!(
+                    "unknown flag {flag}: --seed, --steps, --seconds, --lives, --containers, --execs, --release or --program"
+                )
             }
             part => faults.words.push(part.to_owned()),
         }
     }
-    Ok(faults)
+    Ok(Request { faults, program, release })
 }
 
 /// Builds, and runs itself again in namespaces of its own.
 pub(crate) fn run(words: &[String]) -> Result<()> {
-    parse(words)?;
+    let request = parse(words)?;
     packages::install(&["busybox-static"])?;
-    process::run("cargo", &["build", "--package", "berth"])?;
+    match request {
+        Request { program: Some(_), .. } => {}
+        Request { release: true, .. } => {
+            process::run("cargo", &["build", "--release", "--package", "berth"])?;
+        }
+        Request { .. } => process::run("cargo", &["build", "--package", "berth"])?,
+    }
     fixtures::archives()?;
     let mut inside = vec!["faults"];
     inside.extend(words.iter().map(String::as_str));
@@ -52,14 +83,14 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
 
 /// The part that runs inside.
 pub(crate) fn run_inside(words: &[String]) -> Result<()> {
-    let faults = parse(words)?;
+    let request = parse(words)?;
     let sandbox = Sandbox::prepare(Around::Namespaces)?;
     let setup = Setup {
         flavour: Flavour::Berth,
-        program: workspace::berth_program(),
+        program: request.program(),
         directory: sandbox.directory().join("engine"),
     };
-    let failed = conformance::run_faults(setup, &fixtures::archives()?, &faults);
+    let failed = conformance::run_faults(setup, &fixtures::archives()?, &request.faults);
     sandbox.end_processes()?;
     match failed? {
         0 => sandbox.close(),

@@ -32,7 +32,7 @@ usage: cargo xtask <command>
   conformance [--against SOCKET | --engine berth|docker] [--client PROGRAM] [--jobs N] [WORD...]
                  the black-box suite, or those of its checks whose names contain a WORD; needs root
   vm [WORD...]   kernel tests under cgroup v2, systemd and AppArmor, in a virtual machine; needs root
-  faults [--seed N] [--steps N] [--seconds N] [--lives N] [--containers N] [--execs N] [WORD...]
+  faults [--seed N] [--steps N] [--seconds N] [--lives N] [--containers N] [--execs N] [--release | --program FILE] [WORD...]
                  the daemon killed before every step of every operation (or N of each) and at random, the power cut, what it
                  needs used up, its files damaged; `load` only when asked for; needs root
   fuzz [--seconds N] [--seed N] [TARGET...]

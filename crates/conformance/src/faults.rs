@@ -89,8 +89,7 @@ pub fn run(setup: Setup, archives: &Archives, faults: &Faults) -> Result<usize> 
     }
     if is_wanted("power") {
         let operations = chosen_operations(faults);
-        failed +=
-            power::run(&mut ground, &operations, fewer(faults.steps), !faults.words.is_empty(), &mut random)?;
+        failed += power::run(&mut ground, &operations, fewer(faults.steps), &mut random)?;
     }
     if is_wanted("shim") {
         failed += shims::run(&mut ground, faults.steps, &mut random)?;

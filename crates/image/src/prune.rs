@@ -11,7 +11,7 @@ use crate::layers::{LayerKey, remove_path};
 use crate::list::Filters;
 use crate::names::{Removed, Users};
 use crate::record::{LAYERS, NAMES, SNAPSHOTS, is_dangling};
-use crate::uses::USES;
+use crate::uses::{GARBAGE, USES};
 use crate::{Error, Result};
 
 /// What a prune did.
@@ -137,11 +137,14 @@ impl Images {
     /// When the disk or the database fails.
     pub fn check(&self, repair: bool) -> Result<CheckReport> {
         let mut report = CheckReport::default();
+        // Before anything is repaired: what a repair lets go of is to be found again by its manifest.
+        let garbage = self.store.read()?.scan(&GARBAGE)?.records;
+        let garbage: BTreeSet<String> = garbage.into_iter().map(|(thing, _)| thing).collect();
         self.check_database(&mut report)?;
         self.check_content(repair, &mut report)?;
         self.check_records(repair, &mut report)?;
         self.check_layers(repair, &mut report)?;
-        self.check_names(repair, &mut report)?;
+        self.check_names(repair, &garbage, &mut report)?;
         self.check_layer_content(repair, &mut report)?;
         self.check_uses(repair, &mut report)?;
         Ok(report)
@@ -256,8 +259,9 @@ impl Images {
         Ok(())
     }
 
-    /// Names whose content is gone, and manifests that no name reaches although everything of them is here.
-    fn check_names(&self, repair: bool, report: &mut CheckReport) -> Result<()> {
+    /// Names whose content is gone, and manifests that no name reaches although everything of them is here: not those that
+    /// the collector is about to free, because they were removed, or came in and were never named.
+    fn check_names(&self, repair: bool, garbage: &BTreeSet<String>, report: &mut CheckReport) -> Result<()> {
         for (name, record) in self.names()? {
             let Err(error) = self.children(&record.target) else { continue };
             report.problems.push(format!("image {name}: {error}"));
@@ -267,8 +271,9 @@ impl Images {
             }
         }
         for blob in self.content.list()?.0 {
+            let thing = crate::uses::blob(&blob.digest);
             let used =
-                self.store.read()?.has_prefix(&USES, &format!("{} ", crate::uses::blob(&blob.digest)))?;
+                garbage.contains(&thing) || self.store.read()?.has_prefix(&USES, &format!("{thing} "))?;
             if used || blob.size > self.options.limits.max_document {
                 continue;
             }

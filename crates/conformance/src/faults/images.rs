@@ -34,7 +34,7 @@ fn names() -> Vec<Operation> {
             },
         },
         Operation {
-            name: "load",
+            name: "image load",
             prepare: |api| remove(api, BUSYBOX),
             act: Api::load,
             judge: |api| exists(api, BUSYBOX),

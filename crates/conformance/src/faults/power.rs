@@ -8,8 +8,10 @@ use super::ground::Ground;
 use super::operations::{Operation, Side};
 use super::random::Random;
 use super::steps::{choose, observed};
+use crate::scope::eventually;
 use anyhow::{Context, Result, ensure};
 use disk::{Disk, Loss};
+use linux::pidfd::PidFd;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +25,7 @@ const KEPT: &[&str] = &[
     "network create",
     "network remove",
     "import",
-    "load",
+    "image load",
     "tag",
     "untag",
     "image remove",
@@ -35,31 +37,27 @@ const KEPT: &[&str] = &[
     "image prune",
 ];
 
-/// Those of them that still leave content behind, or lose some that nobody was promised: tried when they are asked for.
-const OPEN: &[&str] = &["import", "load", "untag", "image remove", "pull", "commit", "image prune"];
+/// Those that bring content. What of it was verified and safe is there once they were acknowledged; what a pull brought
+/// before is as well, since the next attempt goes on there. The others begin with an archive or a container again: what
+/// they brought before they had a name for it is nobody's.
+const BRINGING: &[&str] = &["import", "image load", "pull", "commit"];
 
-/// Those that bring content: what of it was verified and safe is there afterwards.
-const BRINGING: &[&str] = &["import", "load", "pull", "commit"];
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
 
 /// The file that tells one boot of a machine from another.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
-fn is_tried(name: &str, open: bool) -> bool {
-    KEPT.contains(&name) && (open || !OPEN.contains(&name))
-}
-
-/// Cuts the power at the steps of each operation, at most `limit` of them, and with `open` of those that are known to
-/// go wrong; how many tries went wrong.
+/// Cuts the power at the steps of each operation, at most `limit` of them; how many tries went wrong.
 pub(super) fn run(
     ground: &mut Ground,
     operations: &[Operation],
     limit: Option<usize>,
-    open: bool,
     random: &mut Random,
 ) -> Result<usize> {
     let boot = Boot::fake(&ground.daemon.setup().directory)?;
     let mut failed = 0;
-    for operation in operations.iter().filter(|operation| is_tried(operation.name, open)) {
+    for operation in operations.iter().filter(|operation| KEPT.contains(&operation.name)) {
         let total = super::steps::count(ground, operation)?;
         let steps = choose(total, limit, random);
         let (mut wrong, mut repairs) = (0, 0);
@@ -110,12 +108,17 @@ fn attempt(
     (operation.prepare)(&ground.api).context("prepare")?;
     let directory = ground.daemon.setup().directory.clone();
     let root = ground.daemon.setup().data_root();
+    // What is safe is one moment's: the daemon may be about something of its own.
+    let halted = Halted::halt(ground.daemon.pid())?;
     let mut disk = Disk::all_safe(&root, &directory.join("shelf"))?;
     let (made, steps) = observed(
         ground.daemon.pid(),
         at,
         |entry, call| disk.see(entry, call),
-        || (operation.act)(&ground.api),
+        || {
+            halted.go_on()?;
+            (operation.act)(&ground.api)
+        },
     )?;
     let place = || steps.get(at - 1).map_or("after the answer".to_owned(), |step| format!("before {step}"));
     ground.cut_power().with_context(place)?;
@@ -132,12 +135,13 @@ fn attempt(
     let is_lost = || std::fs::exists(root.join("records/records.redb.damaged-1")).unwrap_or(false);
     ensure!(!is_lost(), "{}: the database could not be opened", place());
     ground.revive().context("the daemon does not come back").with_context(place)?;
-    if BRINGING.contains(&operation.name) {
+    let side = (operation.judge)(&ground.api).with_context(place)?;
+    let is_kept = side == Side::After || operation.name == "pull";
+    if is_kept && BRINGING.contains(&operation.name) {
         let now = verified_blobs(&root)?;
         let lost: Vec<_> = verified.iter().filter(|blob| !now.contains(blob)).collect();
         ensure!(lost.is_empty(), "{}: verified content is gone: {lost:?}", place());
     }
-    let side = (operation.judge)(&ground.api).with_context(place)?;
     ensure!(made.is_err() || side == Side::After, "{}: acknowledged, and lost", place());
     (operation.finish)(&ground.api, side).with_context(|| format!("{}: working on, {side:?}", place()))?;
     let left = ground.leftovers()?;
@@ -183,6 +187,36 @@ fn verified_blobs(root: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+/// A process that was stopped with all its threads.
+struct Halted {
+    process: PidFd,
+}
+
+impl Halted {
+    fn halt(number: u32) -> Result<Self> {
+        let process = PidFd::open(number)?.context("the daemon's process")?;
+        process.send(SIGSTOP)?;
+        let is_still = || -> Result<Option<()>> {
+            for thread in std::fs::read_dir(format!("/proc/{number}/task"))? {
+                // `1 (berth) T ...`; a thread may end meanwhile.
+                let stat = std::fs::read_to_string(thread?.path().join("stat")).unwrap_or_default();
+                let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+                if state.is_some_and(|state| !"TtZX".contains(state)) {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        };
+        eventually("all threads of the daemon to stop", is_still)?;
+        Ok(Self { process })
+    }
+
+    fn go_on(&self) -> Result<()> {
+        ensure!(self.process.send(SIGCONT)?, "the daemon has ended");
+        Ok(())
+    }
 }
 
 /// A boot ID of our own, mounted over the kernel's in this mount namespace.
