@@ -11,6 +11,7 @@
 //! ```
 
 mod error;
+mod group;
 mod intent;
 mod open;
 mod table;

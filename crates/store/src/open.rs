@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
 use crate::error::database;
+use crate::group::{Group, Place};
 use crate::table::{Snapshot, Transaction};
 use crate::{Error, Result};
 
@@ -31,6 +32,7 @@ struct Inner {
     /// `None` after a failure of the disk, until it can be opened again.
     database: RwLock<Option<Database>>,
     path: PathBuf,
+    group: Group,
     _lock: File,
 }
 
@@ -67,7 +69,8 @@ impl Store {
             let handle = File::open(directory).map_err(file_error("open", directory))?;
             linux::file::sync(&handle)?;
         }
-        Ok(Self { inner: Arc::new(Inner { database: RwLock::new(Some(database)), path, _lock: lock }) })
+        let database = RwLock::new(Some(database));
+        Ok(Self { inner: Arc::new(Inner { database, path, group: Group::default(), _lock: lock }) })
     }
 
     /// Moves a damaged database out of the way, so that [`Store::open`] starts an empty one. Returns the new name,
@@ -119,7 +122,13 @@ impl Store {
         &self,
         change: impl FnOnce(&mut Transaction) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        self.transact(redb::Durability::Immediate, change)
+        let writers = self.inner.group.enter();
+        if writers.are_alone() {
+            return self.transact(redb::Durability::Immediate, change).map(|(value, _)| value);
+        }
+        let (value, place) = self.transact(redb::Durability::None, change)?;
+        self.settle(place)?;
+        Ok(value)
     }
 
     /// As [`Store::write`], but the disk is not waited for: readers see the change at once, and it becomes durable with
@@ -131,22 +140,41 @@ impl Store {
         &self,
         change: impl FnOnce(&mut Transaction) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        self.transact(redb::Durability::None, change)
+        self.transact(redb::Durability::None, change).map(|(value, _)| value)
     }
 
     fn transact<T, E: From<Error>>(
         &self,
         durability: redb::Durability,
         change: impl FnOnce(&mut Transaction) -> std::result::Result<T, E>,
-    ) -> std::result::Result<T, E> {
+    ) -> std::result::Result<(T, Place), E> {
         self.with(|open| {
             let mut inner = open.begin_write().map_err(database_error)?;
             inner.set_durability(durability).map_err(database)?;
             let mut transaction = Transaction::new(inner);
             let value = change(&mut transaction)?;
+            // Taken while nobody else writes: the places are in the order of the commits.
+            let place = self.inner.group.place();
             transaction.commit()?;
-            Ok(value)
+            if matches!(durability, redb::Durability::Immediate) {
+                self.inner.group.settled(place);
+            }
+            Ok((value, place))
         })
+    }
+
+    /// Waits until what was committed at a place is on the disk: with the sync of whoever comes first, or by one for all
+    /// who have committed until then.
+    fn settle(&self, place: Place) -> Result<()> {
+        let _turn = self.inner.group.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.inner.group.is_settled(place)? {
+            return Ok(());
+        }
+        let ((), _) = self.transact(redb::Durability::Immediate, |_| {
+            // What the disk has failed since was let go of, and this would sync what is left.
+            self.inner.group.is_settled(place).map(drop)
+        })?;
+        Ok(())
     }
 
     /// Works with the open database. One that the disk has failed takes no more changes: it is let go of, and the next
@@ -187,6 +215,7 @@ impl Store {
             refusal
         {
             *database = None;
+            self.inner.group.lose();
         }
     }
 

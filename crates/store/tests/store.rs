@@ -214,6 +214,32 @@ fn an_intent_is_pending_until_it_is_done() {
     assert!(INTENTS.pending(&store.read().unwrap()).unwrap().records.is_empty());
 }
 
+#[test]
+fn what_many_write_at_once_is_on_the_disk_when_each_is_told_so() {
+    let scratch = Scratch::new("many");
+    let copy = Scratch::new("many-copy");
+    let store = Store::open(&scratch.0).unwrap();
+    std::fs::create_dir_all(&copy.0).unwrap();
+    std::thread::scope(|threads| {
+        for writer in 0..8 {
+            let store = &store;
+            threads.spawn(move || {
+                for number in 0..25 {
+                    store
+                        .write(|tx| tx.put(&THINGS, &format!("{writer}-{number}"), &Thing { size: 1 }))
+                        .unwrap();
+                }
+            });
+        }
+    });
+    store.write_relaxed(|tx| tx.put(&THINGS, &key("relaxed"), &Thing { size: 1 })).unwrap();
+    // The file has what was synced; the rest is in the memory of who has it open.
+    std::fs::copy(store.path(), copy.0.join("records.redb")).unwrap();
+    let found = Store::open(&copy.0).unwrap().read().unwrap().scan(&THINGS).unwrap().records;
+    assert_eq!(found.len(), 200);
+    assert!(found.iter().all(|(name, _)| name != "relaxed"));
+}
+
 /// Prints what a durable commit of a 2 kB record costs here: `cargo test -p store --release -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement, not a check"]
@@ -230,6 +256,31 @@ fn what_a_commit_costs() {
         .collect();
     micros.sort_unstable();
     println!("commit of one 2 kB record: median {} µs, p99 {} µs", micros[500], micros[990]);
+    for writers in [1_usize, 2, 4, 16] {
+        let start = Instant::now();
+        std::thread::scope(|threads| {
+            for writer in 0..writers {
+                let (store, text) = (&store, &text);
+                threads.spawn(move || {
+                    for number in 0..1000 / writers {
+                        store
+                            .write(|tx| tx.put(&THINGS_AS_TEXT, &format!("{writer}-{number}"), text))
+                            .unwrap();
+                    }
+                });
+            }
+        });
+        println!("1000 commits by {writers}: {} µs each", start.elapsed().as_micros() / 1000);
+        store
+            .write(|tx| {
+                for (key, _) in tx.scan(&THINGS_AS_TEXT)?.records.iter().filter(|(key, _)| key.contains('-'))
+                {
+                    tx.delete(&THINGS_AS_TEXT, key)?;
+                }
+                Ok::<_, store::Error>(())
+            })
+            .unwrap();
+    }
     let start = Instant::now();
     drop(store);
     let store = Store::open(&scratch.0).unwrap();

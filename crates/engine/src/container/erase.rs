@@ -9,8 +9,9 @@ use super::teardown;
 use crate::engine::Engine;
 use crate::{Error, Result};
 
-/// Removes everything of a container; the record goes last, so that a failure can be repeated.
-pub(crate) fn erase(engine: &Engine, record: &Record) -> Result<()> {
+/// Removes everything of a container; the record goes last, so that a failure can be repeated. `is_known` when the disk
+/// knows that the removal has begun.
+pub(crate) fn erase(engine: &Engine, record: &Record, is_known: bool) -> Result<()> {
     let places = Places::of(engine, &record.id);
     teardown::teardown(engine, record)?;
     teardown::sweep_processes(engine, record)?;
@@ -26,8 +27,9 @@ pub(crate) fn erase(engine: &Engine, record: &Record) -> Result<()> {
             }
         }
     }
-    // A container that removes itself promised that to nobody: after a kill it is removed again.
-    engine.records.forget(&record.id, !record.host_config.auto_remove)?;
+    // What was begun is done again by the next boot, before anybody is answered: the disk need not be waited for twice. A
+    // container that removes itself is removed again in any case.
+    engine.records.forget(&record.id, !is_known && !record.host_config.auto_remove)?;
     engine.execs.forget_container(&record.id);
     Ok(())
 }

@@ -429,8 +429,9 @@ impl Owner {
     fn erase(&self) {
         let Some(sender) = self.sender() else { return };
         let (engine, record) = (self.engine.clone(), self.record.clone());
+        let is_known = must_survive(&self.record.state, record.host_config.auto_remove) && !self.is_behind;
         tokio::spawn(async move {
-            let answer = crate::blocking(move || erase::erase(&engine, &record)).await;
+            let answer = crate::blocking(move || erase::erase(&engine, &record, is_known)).await;
             let input = match answer {
                 Ok(()) => Input::Erased,
                 Err(error) => Input::EraseFailed(error.to_string()),
