@@ -92,6 +92,7 @@ pub(crate) fn plan_spec(spec: &ContainerSpec, facts: &StartFacts) -> Result<Spec
             sysctl: sysctls(spec, own_network),
             resources: Some(limits::plan_resources(spec, facts)),
             cgroups_path: facts.cgroup_path.clone(),
+            rootfs_propagation: mounts::root_propagation(spec).to_owned(),
             namespaces,
             devices: facts.devices.iter().map(|device| device.node.clone()).collect(),
             seccomp: seccomp(&spec.process, facts)?,

@@ -160,6 +160,19 @@ fn exchange(host: u32, container: u32) -> Vec<IdRange> {
     ranges
 }
 
+/// What the whole root needs for its mounts to be heard of outside, or to hear of what is mounted there: a runtime lets
+/// nothing through by itself.
+pub(super) fn root_propagation(spec: &ContainerSpec) -> &'static str {
+    let any = |words: &[&str]| spec.mounts.iter().any(|mount| words.contains(&mount.propagation.as_str()));
+    if any(&["shared", "rshared"]) {
+        "shared"
+    } else if any(&["slave", "rslave"]) {
+        "rslave"
+    } else {
+        ""
+    }
+}
+
 fn plan_source(mount: &MountSpec, facts: &Sources<'_>) -> Result<Mount> {
     let propagation = if mount.propagation.is_empty() { "rprivate" } else { &mount.propagation };
     let mut options = vec![if mount.recursive { "rbind" } else { "bind" }, propagation];
