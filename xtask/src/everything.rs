@@ -22,6 +22,7 @@ const PACKAGES: &[&str] = &[
     "runc",
     "slirp4netns",
     "ufw",
+    "uidmap",
     "util-linux",
 ];
 

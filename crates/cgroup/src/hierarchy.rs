@@ -160,6 +160,13 @@ impl Hierarchy {
         &self.trees
     }
 
+    /// The same without the v2 tree beside those of v1, which nothing needs: for who was given groups of v1 only.
+    #[must_use]
+    pub fn without_beside(mut self) -> Self {
+        self.trees.retain(|tree| !tree.beside);
+        self
+    }
+
     /// The tree that holds a controller.
     #[must_use]
     pub fn tree(&self, controller: Controller) -> Option<&Tree> {

@@ -49,7 +49,7 @@ pub(crate) fn renew(parent: &Dir, name: &str, dir: Dir) -> Result<Dir> {
         return Ok(parent.open_dir(name)?);
     }
     for (file, thawed) in FREEZERS {
-        if dir.has(file) {
+        if text_if_present(&dir, file)?.is_some_and(|state| state.trim() != thawed) {
             dir.write(file, thawed.as_bytes())?;
         }
     }

@@ -11,7 +11,10 @@ use crate::{Error, Result};
 
 /// A private, detached procfs of the pid namespace of whoever opened it.
 #[derive(Debug)]
-pub struct Procfs(OwnedFd);
+pub struct Procfs {
+    directory: OwnedFd,
+    private: bool,
+}
 
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
@@ -20,18 +23,19 @@ impl Procfs {
     /// verified to be the root of a procfs.
     pub fn open() -> Result<Self> {
         let flags = attribute::NO_SUID | attribute::NO_DEVICES | attribute::NO_EXEC;
-        let directory = match FileSystem::open("proc").and_then(|proc| proc.mount(flags)) {
-            Ok(directory) => directory,
+        let (directory, private) = match FileSystem::open("proc").and_then(|proc| proc.mount(flags)) {
+            Ok(directory) => (directory, true),
             Err(error) if error.errno() == libc::EPERM => {
-                rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                    .named(|| "open(\"/proc\", O_PATH|O_DIRECTORY)")?
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let directory = rustix::fs::open("/proc", flags, Mode::empty());
+                (directory.named(|| "open(\"/proc\", O_PATH|O_DIRECTORY)")?, false)
             }
             Err(error) => return Err(error),
         };
         let magic = rustix::fs::fstatfs(&directory).named(|| "fstatfs(proc)")?.f_type;
         let inode = crate::file::stat(&directory)?.inode;
         match (magic, inode) {
-            (PROC_SUPER_MAGIC, 1) => Ok(Self(directory)),
+            (PROC_SUPER_MAGIC, 1) => Ok(Self { directory, private }),
             _ => Err(Error::new(
                 format!("fstatfs(proc) is {magic:#x}, inode {inode}: not a procfs"),
                 libc::EXDEV,
@@ -41,16 +45,22 @@ impl Procfs {
 
     /// A second descriptor of the same procfs.
     pub fn try_clone(&self) -> Result<Self> {
-        let copy = self.0.try_clone();
-        copy.map(Self)
+        let copy = self.directory.try_clone();
+        copy.map(|directory| Self { directory, private: self.private })
             .map_err(|error| Error::new("fcntl(F_DUPFD_CLOEXEC)", error.raw_os_error().unwrap_or_default()))
+    }
+
+    /// Whether it is one of our own, and not the one at `/proc`.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.private
     }
 
     /// Opens `path` below the procfs; neither links to other files nor other mounts are followed.
     fn open_file(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-        rustix::fs::openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), how)
-            .named(|| format!("openat2({}/proc, {path:?})", self.0.as_raw_fd()))
+        rustix::fs::openat2(&self.directory, path, flags | OFlags::CLOEXEC, Mode::empty(), how)
+            .named(|| format!("openat2({}/proc, {path:?})", self.directory.as_raw_fd()))
     }
 
     /// Writes a file in one write(2).
@@ -87,7 +97,14 @@ impl Procfs {
     /// The file of a namespace of a process, for example `ns/net`: the one link that is meant to be followed.
     pub fn namespace(&self, pid: u32, name: &str) -> Result<OwnedFd> {
         let path = format!("{pid}/ns/{name}");
-        rustix::fs::openat(&self.0, Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        rustix::fs::openat(&self.directory, Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .named(|| format!("openat(/proc, {path:?})"))
+    }
+
+    /// The same of the calling process, in whatever pid namespace it is.
+    pub fn own_namespace(&self, name: &str) -> Result<OwnedFd> {
+        let path = format!("self/ns/{name}");
+        rustix::fs::openat(&self.directory, Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .named(|| format!("openat(/proc, {path:?})"))
     }
 
@@ -95,7 +112,7 @@ impl Procfs {
     pub fn root_of(&self, pid: u32) -> Result<OwnedFd> {
         let path = format!("{pid}/root");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.0, Path::new(&path), flags, Mode::empty())
+        rustix::fs::openat(&self.directory, Path::new(&path), flags, Mode::empty())
             .named(|| format!("openat(/proc, {path:?}, O_PATH)"))
     }
 
@@ -103,7 +120,7 @@ impl Procfs {
     pub fn open_handle(&self, handle: impl AsFd) -> Result<OwnedFd> {
         let path = format!("self/fd/{}", handle.as_fd().as_raw_fd());
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.0, Path::new(&path), flags, Mode::empty())
+        rustix::fs::openat(&self.directory, Path::new(&path), flags, Mode::empty())
             .named(|| format!("openat(/proc, {path:?}, O_RDWR|O_NOCTTY)"))
     }
 
@@ -121,6 +138,6 @@ impl Procfs {
 
 impl AsFd for Procfs {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
+        self.directory.as_fd()
     }
 }

@@ -8,6 +8,8 @@
 //!    clone3 ───────────────────────────────────▶ enters v1 control groups, joins namespaces
 //!    writes id maps
 //!    Go ───────────────────────────────────────▶ mounts its root …
+//!                           ◀───────────── MapIds of a mount that its own user namespace may not map
+//!    Go ───────────────────────────────────────▶ …
 //!                           ◀───────────── Hooks (only when there are some)
 //!    runs prestart, createRuntime
 //!    Go ───────────────────────────────────────▶ pivots, drops privileges, finds the program
@@ -38,6 +40,15 @@ pub(crate) enum Message {
     Go,
     /// Run the hooks of the runtime's namespaces.
     Hooks,
+    /// Map the ids of a detached mount, and of those below it if so, as a user namespace does.
+    MapIds {
+        /// The mount.
+        mount: OwnedFd,
+        /// The user namespace.
+        users: OwnedFd,
+        /// Whether mounts below it are meant as well.
+        below: bool,
+    },
     /// Everything is there but the program; with the terminal's controlling end.
     Created(Option<OwnedFd>),
     /// Somebody else made the process: its number and a handle on it.
@@ -62,7 +73,7 @@ impl Channel {
     /// Carry on. A process that is gone is no error here: why it is gone is the next message.
     pub(crate) fn go(&self) -> Result<()> {
         const GONE: [i32; 2] = [32, 104];
-        match self.try_send(b'g', b"", None) {
+        match self.try_send(b'g', b"", &[]) {
             Err(error) if GONE.contains(&error.errno()) => Ok(()),
             other => Ok(other?),
         }
@@ -70,6 +81,10 @@ impl Channel {
 
     pub(crate) fn hooks(&self) -> Result<()> {
         self.send(b'h', b"", None)
+    }
+
+    pub(crate) fn map_ids(&self, mount: &OwnedFd, users: &OwnedFd, below: bool) -> Result<()> {
+        Ok(self.try_send(b'i', &[u8::from(below)], &[mount.as_fd(), users.as_fd()])?)
     }
 
     pub(crate) fn executing(&self) -> Result<()> {
@@ -84,7 +99,7 @@ impl Channel {
                 Some(Message::Created(terminal)) => console = terminal,
                 Some(Message::Executing) => executing = true,
                 Some(Message::Failed(error)) => return Err(error),
-                Some(Message::Go | Message::Hooks | Message::Made(..)) => return Err(unexpected()),
+                Some(_) => return Err(unexpected()),
                 None if executing => return Ok(console),
                 None => return Err(Error::new(Kind::State, "the process ended before its program ran")),
             }
@@ -107,15 +122,14 @@ impl Channel {
     }
 
     fn send(&self, what: u8, text: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
-        Ok(self.try_send(what, text, fd)?)
+        Ok(self.try_send(what, text, fd.as_slice())?)
     }
 
-    fn try_send(&self, what: u8, text: &[u8], fd: Option<BorrowedFd<'_>>) -> linux::Result<()> {
+    fn try_send(&self, what: u8, text: &[u8], mut fds: &[BorrowedFd<'_>]) -> linux::Result<()> {
         let mut bytes = vec![what];
         bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(0).to_le_bytes());
         bytes.extend_from_slice(text);
         let mut left: &[u8] = &bytes;
-        let mut fds: &[BorrowedFd<'_>] = fd.as_slice();
         while !left.is_empty() {
             match socket::send(&self.0, left, fds)? {
                 0 => {
@@ -150,6 +164,12 @@ impl Channel {
             b'g' => Ok(Some(Message::Go)),
             b'h' => Ok(Some(Message::Hooks)),
             b'x' => Ok(Some(Message::Executing)),
+            b'i' => match (fds.pop(), fds.pop(), text.as_slice()) {
+                (Some(users), Some(mount), [below]) => {
+                    Ok(Some(Message::MapIds { mount, users, below: *below != 0 }))
+                }
+                _ => Err(unexpected()),
+            },
             b'c' => Ok(Some(Message::Created(fds.pop()))),
             b'm' => match (text.try_into().map(u32::from_le_bytes), fds.pop()) {
                 (Ok(pid), Some(pidfd)) => Ok(Some(Message::Made(pid, pidfd))),

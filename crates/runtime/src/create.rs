@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use linux::mount::{self, Change};
+use linux::mount;
 use linux::process::{self as kernel, Child, namespace};
 use linux::procfs::Procfs;
 use linux::{credentials, exe};
@@ -14,8 +14,9 @@ use oci::runtime::{Hooks, Spec, State};
 use crate::apply::{self, Inside};
 use crate::channel::{self, Channel, Message};
 use crate::error::While;
-use crate::plan::{BindSource, IdMaps, Input, MountMap, Op, Plan, RootMount, Source, What, plan_start};
+use crate::plan::{Input, Op, Plan, RootMount, plan_start};
 use crate::request::{Create, Created, Gate, StartGate};
+use crate::sources::{open_id_maps, open_sources, write_maps};
 use crate::{Error, Facts, Kind, Result, hooks, net_devices, notify, seccomp};
 
 /// Makes a container up to the point where only its program is missing.
@@ -44,7 +45,9 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
         },
         facts,
     )?;
-    credentials::set_dumpable(false)?;
+    if facts.mounts {
+        credentials::set_dumpable(false)?;
+    }
     let filter = filter(request.spec)?;
     if let Some(told) = request.told.take() {
         *told = plan.to_string();
@@ -60,7 +63,9 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
     let joins = open_joins(&plan)?;
     let id_maps = open_id_maps(&plan, &joins, &procfs)?;
     let inside = Inside {
-        sources: open_sources(&plan, request.cgroup, &id_maps)?,
+        sources: if facts.mounts { open_sources(&plan, request.cgroup, &id_maps)? } else { Vec::new() },
+        unopened: if facts.mounts { &[] } else { &plan.sources },
+        cgroup: request.cgroup,
         id_maps,
         root_mount: root_mount(&plan)?,
         listener_metadata: crate::notify::metadata(request.spec),
@@ -83,7 +88,9 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
             let start_time_ticks = procfs.start_time_ticks(child.pid)?;
             let separate =
                 (plan.new | plan.joins.iter().fold(0, |all, join| all | join.kind)) & namespace::NETWORK;
-            let netns = if separate == 0 { None } else { Some(procfs.namespace(child.pid, "net")?) };
+            // Who may not mount may not look into the process either, by now.
+            let netns = (separate != 0 && facts.mounts).then(|| procfs.namespace(child.pid, "net"));
+            let netns = netns.transpose()?;
             Ok((console, start_time_ticks, netns))
         });
     match finished {
@@ -177,92 +184,10 @@ pub(crate) fn duplicate(stdio: &crate::Stdio<'_>) -> Result<[Option<OwnedFd>; 3]
     Ok([copy(stdio.input)?, copy(stdio.output)?, copy(stdio.error)?])
 }
 
-fn copy_of(fd: impl AsFd) -> Result<OwnedFd> {
+pub(crate) fn copy_of(fd: impl AsFd) -> Result<OwnedFd> {
     fd.as_fd().try_clone_to_owned().map_err(|error| {
         linux::Error::new("fcntl(F_DUPFD_CLOEXEC)", error.raw_os_error().unwrap_or_default()).into()
     })
-}
-
-/// User namespaces that hold the id maps of mounts.
-fn open_id_maps(plan: &Plan, joins: &[OwnedFd], procfs: &Procfs) -> Result<Vec<OwnedFd>> {
-    let open = |map: &MountMap| match map {
-        MountMap::Own(maps) => user_namespace(maps, procfs).during(|| "id map of a mount"),
-        MountMap::Joined => {
-            let joined = plan.joins.iter().zip(joins).find(|(join, _)| join.kind == namespace::USER);
-            let (_, file) = joined.ok_or_else(|| Error::invalid("no user namespace is joined"))?;
-            copy_of(file)
-        }
-    };
-    plan.id_maps.iter().map(open).collect()
-}
-
-/// Opens what of the host's is opened before the container exists.
-fn open_sources(
-    plan: &Plan,
-    cgroup: Option<&cgroup::Cgroup>,
-    id_maps: &[OwnedFd],
-) -> Result<Vec<Option<OwnedFd>>> {
-    let mut sources = Vec::with_capacity(plan.sources.len());
-    for source in &plan.sources {
-        sources.push(Some(open_source(source, cgroup)?));
-    }
-    let mounts = plan.ops.iter().filter_map(|op| if let Op::Mount(mount) = op { Some(mount) } else { None });
-    for mount in mounts {
-        let What::Bind { source: BindSource::Opened(source), id_map: Some((map, below)) } = mount.what else {
-            continue;
-        };
-        let (Some(users), Some(Some(detached))) = (id_maps.get(map), sources.get(source)) else { continue };
-        let change = Change { id_map: Some(users.as_fd()), ..Change::default() };
-        mount::change(detached, below, &change)
-            .during(|| format!("mapping ids of {}", mount.target.display()))?;
-    }
-    Ok(sources)
-}
-
-fn open_source(source: &Source, cgroup: Option<&cgroup::Cgroup>) -> Result<OwnedFd> {
-    match source {
-        Source::Path { path, recursive } => mount::clone_or_take(path, *recursive).during(|| "bind source"),
-        Source::Device { path, block, major, minor } => {
-            let device = mount::clone_path(path, false)?;
-            let stat = linux::file::stat(&device)?;
-            let kind = if *block { linux::file::Kind::BlockDevice } else { linux::file::Kind::CharDevice };
-            if stat.kind != kind || stat.device_number != (*major, *minor) {
-                return Err(Error::new(
-                    Kind::System,
-                    format!("{} of the host is not {source}", path.display()),
-                ));
-            }
-            Ok(device)
-        }
-        Source::CgroupTree(number) => {
-            let directory = cgroup.and_then(|cgroup| cgroup.directories().nth(*number));
-            let (_, directory) = directory.ok_or_else(|| {
-                Error::new(Kind::System, format!("the container has no group in cgroup tree {number}"))
-            })?;
-            Ok(mount::clone_fd(directory, false)?)
-        }
-    }
-}
-
-/// A user namespace with these maps, for an id-mapped mount: it lives as long as its descriptor.
-fn user_namespace(maps: &IdMaps, procfs: &Procfs) -> Result<OwnedFd> {
-    let (here, there) = Channel::pair()?;
-    let here = Cell::new(Some(here));
-    let child = kernel::clone_into(namespace::USER, None, || {
-        // Its own copy of the other end closed, it waits until that of the host's side is: also when that is killed.
-        drop(here.take());
-        let _ = there.receive();
-        0
-    })?;
-    let made = write_maps(procfs, child.pid, maps).and_then(|()| Ok(procfs.namespace(child.pid, "user")?));
-    drop(here);
-    end(child)?;
-    made
-}
-
-fn write_maps(procfs: &Procfs, pid: u32, maps: &IdMaps) -> Result<()> {
-    procfs.write(&format!("{pid}/uid_map"), maps.users.as_bytes())?;
-    Ok(procfs.write(&format!("{pid}/gid_map"), maps.groups.as_bytes())?)
 }
 
 fn open_joins(plan: &Plan) -> Result<Vec<OwnedFd>> {
@@ -368,14 +293,22 @@ fn make_process(
     };
     // Who has joined a user namespace cannot come back: somebody else joins it, makes our child, and ends.
     through_another(|| {
-        std::mem::forget(ForChildren::take(plan, &joins, procfs)?);
-        kernel::set_namespace(&user, namespace::USER).during(|| "joining the user namespace")?;
+        let join_user =
+            || kernel::set_namespace(&user, namespace::USER).during(|| "joining the user namespace");
+        if inside.unopened.is_empty() {
+            // They may be the host's, which may not be joined from inside the user namespace.
+            std::mem::forget(ForChildren::take(plan, &joins, procfs)?);
+            join_user()?;
+        } else {
+            join_user()?;
+            std::mem::forget(ForChildren::take(plan, &joins, procfs)?);
+        }
         Ok(kernel::clone_sibling_into(new, into, move || inside.run(plan))?)
     })
 }
 
 /// Lets another process make the child, which is ours all the same.
-fn through_another(make: impl FnOnce() -> Result<Child>) -> Result<Child> {
+pub(crate) fn through_another(make: impl FnOnce() -> Result<Child>) -> Result<Child> {
     let (here, there) = Channel::pair()?;
     let other = kernel::clone_into(0, None, move || {
         let told = match make() {
@@ -423,6 +356,11 @@ fn host_side(
                 let hooks = hooks.ok_or_else(|| Error::new(Kind::System, "hooks without hooks"))?;
                 hooks::run("prestart", &hooks.prestart, &state)?;
                 hooks::run("createRuntime", &hooks.create_runtime, &state)?;
+                channel.go()?;
+            }
+            Some(Message::MapIds { mount, users, below }) => {
+                let change = mount::Change { id_map: Some(users.as_fd()), ..mount::Change::default() };
+                mount::change(mount, below, &change).during(|| "mapping ids")?;
                 channel.go()?;
             }
             Some(Message::Go | Message::Executing | Message::Made(..)) => return Err(channel::unexpected()),

@@ -11,7 +11,7 @@ use linux::root::Root;
 
 use crate::apply::Inside;
 use crate::channel::{self, Channel};
-use crate::create::{duplicate, end, entrance, filter, filter_listener, state};
+use crate::create::{duplicate, end, entrance, filter, filter_listener, state, through_another};
 use crate::error::While;
 use crate::plan::{Manner, Op, Plan, bit, domain, list, plan_process};
 use crate::request::{Exec, Executed};
@@ -26,7 +26,9 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
     if let Some(told) = request.told.take() {
         *told = plan.to_string();
     }
-    credentials::set_dumpable(false)?;
+    if facts.mounts {
+        credentials::set_dumpable(false)?;
+    }
     let filter = filter(request.spec)?;
     let (here, there) = Channel::pair()?;
     let here = Cell::new(Some(here));
@@ -49,24 +51,51 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
         ..Inside::new(there, request.process, state(request.id, request.spec, Path::new("")))
     };
     let container = request.container;
-    if kinds & namespace::PID != 0 {
-        kernel::set_namespace(container, namespace::PID).during(|| "joining the container")?;
-    }
-    let made = clone_in_group(&request, &procfs, &mut Some(inside), |inside| {
-        inside.join_and_run(container, kinds & !namespace::PID, root.as_ref(), &plan)
-    });
-    if kinds & namespace::PID != 0 {
-        kernel::set_namespace(&own_pid_namespace, namespace::PID)?;
-    }
-    let child = made?;
+    let child = if facts.mounts {
+        if kinds & namespace::PID != 0 {
+            kernel::set_namespace(container, namespace::PID).during(|| "joining the container")?;
+        }
+        let made = clone_in_group(&request, &procfs, &mut Some(inside), |inside| {
+            inside.join_and_run(container, kinds & !namespace::PID, root.as_ref(), &plan)
+        });
+        if kinds & namespace::PID != 0 {
+            kernel::set_namespace(&own_pid_namespace, namespace::PID)?;
+        }
+        made?
+    } else {
+        clone_unprivileged(&request, &procfs, inside, kinds, &plan)?
+    };
     let here = here.take().ok_or_else(channel::unexpected)?;
-    match host_side(&procfs, &here, child.pid, &plan) {
+    let adjustment = plan.oom_score_adj.filter(|_| facts.mounts);
+    match host_side(&procfs, &here, child.pid, adjustment) {
         Ok(console) => Ok(Executed { pid: child.pid, pidfd: child.pidfd, console }),
         Err(error) => {
             end(child)?;
             Err(error)
         }
     }
+}
+
+/// Makes the process for who may not mount: such a one may join nothing but the user namespace of its own container, and
+/// has all rights over the others once it has. Nobody comes back from there, so somebody else makes our child and ends.
+fn clone_unprivileged(
+    request: &Exec<'_>,
+    procfs: &Procfs,
+    inside: Inside<'_>,
+    kinds: u64,
+    plan: &Plan,
+) -> Result<kernel::Child> {
+    through_another(|| {
+        if let Some(adjustment) = plan.oom_score_adj {
+            let text = adjustment.to_string();
+            procfs.write("self/oom_score_adj", text.as_bytes()).during(|| "oomScoreAdj")?;
+        }
+        credentials::set_dumpable(false)?;
+        kernel::set_namespace(request.container, kinds).during(|| "joining the container")?;
+        let into = request.cgroup.and_then(cgroup::Cgroup::clone_fd);
+        let joined = kinds & namespace::USER;
+        Ok(kernel::clone_sibling_into(0, into, || inside.run_joined(joined != 0, plan))?)
+    })
 }
 
 /// Makes the process in the container's group; or, where the container's init has handed controllers down, so that the
@@ -144,8 +173,13 @@ fn namespaces(request: &Exec<'_>) -> u64 {
     namespaces.fold(0, |all, namespace| all | bit(namespace.kind))
 }
 
-fn host_side(procfs: &Procfs, channel: &Channel, pid: u32, plan: &Plan) -> Result<Option<OwnedFd>> {
-    if let Some(adjustment) = plan.oom_score_adj {
+fn host_side(
+    procfs: &Procfs,
+    channel: &Channel,
+    pid: u32,
+    oom_score_adj: Option<i32>,
+) -> Result<Option<OwnedFd>> {
+    if let Some(adjustment) = oom_score_adj {
         procfs
             .write(&format!("{pid}/oom_score_adj"), adjustment.to_string().as_bytes())
             .during(|| "oomScoreAdj")?;
@@ -161,18 +195,29 @@ impl Inside<'_> {
             .enter()
             .and_then(|()| if kinds == 0 { Ok(()) } else { Ok(kernel::set_namespace(&container, kinds)?) })
             .and_then(|()| root.map_or(Ok(()), |root| Ok(linux::mount::change_root(root)?)))
-            .and_then(|()| {
-                if kinds & namespace::USER != 0 {
-                    credentials::set_ids(0, 0)?;
-                }
-                self.root = Some(Root::open(Path::new("/"))?);
-                Ok(())
-            })
+            .and_then(|()| self.take_root(kinds & namespace::USER != 0))
             .during(|| format!("joining the container by descriptor {}", container.as_fd().as_raw_fd()));
         if let Err(error) = joined {
             let _ = self.channel.failed(&error);
             return 1;
         }
         self.run(plan)
+    }
+
+    /// The same for one that was made inside the container.
+    fn run_joined(mut self, as_root: bool, plan: &Plan) -> i32 {
+        if let Err(error) = self.enter().and_then(|()| self.take_root(as_root)) {
+            let _ = self.channel.failed(&error);
+            return 1;
+        }
+        self.run(plan)
+    }
+
+    fn take_root(&mut self, as_root: bool) -> Result<()> {
+        if as_root {
+            credentials::set_ids(0, 0)?;
+        }
+        self.root = Some(Root::open(Path::new("/"))?);
+        Ok(())
     }
 }

@@ -7,6 +7,8 @@ use linux::procfs::Procfs;
 pub struct Facts {
     /// Whether overlayfs takes its layers one by one (`lowerdir+`, Linux 6.7); otherwise mount(2) with options is used.
     pub overlay_appends: bool,
+    /// Whether we may mount where we are. Who may not can do it only inside a user namespace of the container's.
+    pub mounts: bool,
     /// Whether AppArmor is active.
     pub apparmor: bool,
     /// Whether SELinux is active.
@@ -32,6 +34,8 @@ impl Facts {
         };
         Ok(Self {
             overlay_appends: version(&String::from_utf8_lossy(&release)) >= (6, 7),
+            // A procfs of our own was mounted; or it was refused because not all of procfs is visible here.
+            mounts: procfs.is_private() || linux::mount::FileSystem::open("tmpfs").is_ok(),
             apparmor: std::path::Path::new("/sys/kernel/security/apparmor").exists()
                 && procfs.has("self/attr/apparmor/exec"),
             selinux: std::path::Path::new("/sys/fs/selinux/enforce").exists(),

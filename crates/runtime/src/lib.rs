@@ -25,6 +25,7 @@ pub mod profile;
 mod program;
 mod request;
 pub mod seccomp;
+mod sources;
 
 pub use create::{create, create_with, start, start_at};
 pub use error::{Error, Kind, Result};

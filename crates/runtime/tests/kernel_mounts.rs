@@ -79,6 +79,36 @@ fn a_source_inside_the_root_shows_what_was_mounted_there_before() {
 }
 
 #[test]
+fn a_source_inside_the_root_is_mapped_by_who_may() {
+    if unable() {
+        return;
+    }
+    for mapped in [false, true] {
+        let bundle = Bundle::new();
+        fs::create_dir(bundle.directory.join("volume")).expect("mkdir");
+        fs::write(bundle.directory.join("volume/file"), "").expect("write");
+        fs::set_permissions(&bundle.directory, fs::Permissions::from_mode(0o755)).expect("chmod");
+        for name in ["first", "second"] {
+            fs::create_dir(bundle.root().join(name)).expect("mkdir");
+        }
+        let root = bundle.root();
+        let bundle = bundle.script("stat -c %u /second/file").with(|config| {
+            if mapped {
+                support::mapped(config);
+            }
+            add(config, bind("volume", "/first", &["bind"]));
+            let mut second = bind(root.join("first"), "/second", &["bind"]);
+            // The owner on disk, 0, is 100,007 of the host on this mount.
+            let map = json!([{ "containerID": 0, "hostID": 100_007, "size": 1 }]);
+            second["uidMappings"] = map.clone();
+            second["gidMappings"] = map;
+            add(config, second);
+        });
+        check(&bundle, if mapped { "7" } else { "100007" });
+    }
+}
+
+#[test]
 fn targets_that_are_links_to_nowhere_are_made_inside() {
     if unable() {
         return;
@@ -267,7 +297,7 @@ fn a_container_can_have_the_hosts_mounts() {
     if unable() {
         return;
     }
-    let bundle = Bundle::new().script("ls /; touch /x || sleep 1000").with(of_the_host);
+    let bundle = Bundle::new().script("ls /; touch /x 2>/dev/null || sleep 1000").with(of_the_host);
     let runc = support::runc().display().to_string();
     let then = format!(
         "readlink /proc/self/ns/mnt; {runc} --root $state exec {id} sh -c 'readlink /proc/self/ns/mnt; ls -d /rootfs /bin'; \

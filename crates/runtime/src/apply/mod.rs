@@ -19,15 +19,20 @@ use oci::runtime::{Hooks, Process, State};
 
 use crate::channel::{Channel, Message};
 use crate::error::While;
-use crate::plan::{Op, Plan};
+use crate::plan::{Op, Plan, Source};
 use crate::request::Gate;
 use crate::seccomp::Program;
+use crate::sources::{Here, open_source};
 use crate::{Error, Kind, Result, hooks};
 
 /// Everything the new process works with; all descriptors close when its program runs.
 pub(crate) struct Inside<'a> {
     /// What the host's side opened, by their place in the plan.
     pub(crate) sources: Vec<Option<OwnedFd>>,
+    /// What it could not open, because it may not mount.
+    pub(crate) unopened: &'a [Source],
+    /// The container's control group.
+    pub(crate) cgroup: Option<&'a cgroup::Cgroup>,
     /// The user namespaces whose maps mounts get, by their place in the plan.
     pub(crate) id_maps: Vec<OwnedFd>,
     /// The mount namespace that is joined.
@@ -84,6 +89,8 @@ impl<'a> Inside<'a> {
     pub(crate) fn new(channel: Channel, process: &'a Process, state: State) -> Self {
         Self {
             sources: Vec::new(),
+            unopened: &[],
+            cgroup: None,
             id_maps: Vec::new(),
             mounts: None,
             root_mount: None,
@@ -146,6 +153,13 @@ impl Inside<'_> {
                 credentials::set_groups(&[]).or_else(permitted)?;
                 Ok(credentials::set_ids(0, 0)?)
             }
+            Op::NotDumpable => Ok(credentials::set_dumpable(false)?),
+            Op::OpenSources => {
+                let open = |source| open_source(source, self.cgroup, Here::Container).map(Some);
+                self.sources = self.unopened.iter().map(open).collect::<Result<_>>()?;
+                Ok(())
+            }
+            Op::NewTimeNamespace(offsets) => self.new_time_namespace(offsets).during(|| "linux.timeOffsets"),
             Op::AwaitHost => self.await_go(),
             Op::NewCgroupNamespace => Ok(kernel::unshare(kernel::namespace::CGROUP)?),
             Op::NewKeyring(name) => {
@@ -212,6 +226,16 @@ impl Inside<'_> {
             }
             other => self.apply_process(other),
         }
+    }
+
+    /// A time namespace is for children; its maker may join it once its clocks are set (time_namespaces(7)).
+    fn new_time_namespace(&self, offsets: &[String]) -> Result<()> {
+        kernel::unshare(kernel::namespace::TIME)?;
+        for offset in offsets {
+            self.procfs()?.write("self/timens_offsets", offset.as_bytes())?;
+        }
+        let made = self.procfs()?.own_namespace("time_for_children")?;
+        Ok(kernel::set_namespace(&made, kernel::namespace::TIME)?)
     }
 
     fn await_go(&self) -> Result<()> {

@@ -20,7 +20,11 @@ impl Inside<'_> {
     pub(super) fn attach_root(&mut self, root: &RootMount, apart: Propagation) -> Result<()> {
         let attached = match root {
             RootMount::Bind(..) | RootMount::Overlay { .. } => {
-                let detached = self.root_mount.take().ok_or_else(|| missing("root mount"))?;
+                let detached = match (self.root_mount.take(), root) {
+                    (Some(opened), _) => opened,
+                    (None, RootMount::Bind(source, _)) => self.take_source(*source)?,
+                    (None, _) => return Err(missing("root mount")),
+                };
                 let change = Change { propagation: Some(apart), ..Change::default() };
                 mount::change(&detached, true, &change)?;
                 mount::attach(&detached, self.place_of(root)?)?;
@@ -96,7 +100,14 @@ impl Inside<'_> {
         if let Some((map, below)) = id_map {
             let users = self.id_maps.get(map).ok_or_else(|| missing("id map"))?;
             let change = Change { id_map: Some(users.as_fd()), ..Change::default() };
-            mount::change(&copy, below, &change).during(|| "mapping ids")?;
+            match mount::change(&copy, below, &change) {
+                // The file system is the host's, and the container's user namespace may not map its ids.
+                Err(error) if error.errno() == 1 => {
+                    self.channel.map_ids(&copy, users, below)?;
+                    self.await_go()?;
+                }
+                other => other.during(|| "mapping ids")?,
+            }
         }
         Ok(copy)
     }

@@ -133,12 +133,15 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
     let console_socket = console_socket(given, terminal, detached)?;
     let rootfs = spec.root.as_ref().map(|root| bundle.join(&root.path));
     let rootfs = rootfs.ok_or_else(|| Error::invalid("config.json has no root"))?;
-    let hierarchy = Hierarchy::detect()?;
+    let mut hierarchy = Hierarchy::detect()?;
     let preserve_fds = given.number("preserve-fds")?.unwrap_or(0);
     let linux = spec.linux.as_ref();
     let cgroups_path = linux.map_or("", |linux| linux.cgroups_path.as_str());
     let place = Place::parse(globals.systemd_cgroup, cgroups_path, id)?;
-    let limits = crate::limits(linux.and_then(|linux| linux.resources.as_ref()))?;
+    let mut limits = crate::limits(linux.and_then(|linux| linux.resources.as_ref()))?;
+    if globals.rootless {
+        hierarchy = for_rootless(hierarchy, &place, &mut limits)?;
+    }
     let mut group = group(globals, &place, &hierarchy, id, &limits, cgroups_path)?;
     for words in warnings(&spec) {
         globals.log.warning(&words);
@@ -194,6 +197,21 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
             Err(error)
         }
     }
+}
+
+/// What is left of the trees and the limits for who is not root: access to devices is not theirs to give, and where groups
+/// of v1 were delegated, those of the v2 tree beside them need not have been.
+fn for_rootless(hierarchy: Hierarchy, place: &Place, limits: &mut Limits) -> Result<Hierarchy> {
+    if super::rootless("auto")? {
+        limits.devices.clear();
+    }
+    let path = place.path()?;
+    let alone = hierarchy.clone().without_beside();
+    Ok(if path.may_be_made(&hierarchy).is_err() && path.may_be_made(&alone).is_ok() {
+        alone
+    } else {
+        hierarchy
+    })
 }
 
 /// Makes the container's control group. Who may make none does without, if nothing of it was asked for.

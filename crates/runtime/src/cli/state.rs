@@ -1,8 +1,12 @@
 //! `state`, `list`, `kill`, `delete`, `pause`, `resume` and `ps`.
 
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use linux::pidfd::PidFd;
 use linux::procfs::Procfs;
+use linux::watch::{self, Interest};
 use oci::runtime::{Spec, State};
 
 use super::Globals;
@@ -19,6 +23,9 @@ pub(super) const DELETE: &[Flag] = &[switch("force").or('f')];
 pub(super) const LIST: &[Flag] = &[value("format").or('f'), switch("quiet").or('q')];
 /// Flags of `ps`.
 pub(super) const PS: &[Flag] = &[value("format").or('f')];
+
+/// How long a killed process may take to end.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The state in the specification's form.
 pub(super) fn state(record: &Record, spec: &Spec, status: Status) -> State {
@@ -158,17 +165,35 @@ pub(super) fn delete_home(home: &Home, force: bool) -> Result<()> {
             format!("cannot delete container {} that is not stopped: {}", record.id, status.word()),
         ));
     }
-    if let Some(process) = record.process(&procfs)? {
+    let process = record.process(&procfs)?;
+    if let Some(process) = &process {
         process.send(9)?;
     }
-    if let Some(place) = record.place()? {
-        place.remove(&cgroup::Hierarchy::detect()?)?;
+    match (record.place()?, &process) {
+        (Some(place), _) => place.remove(&cgroup::Hierarchy::detect()?)?,
+        (None, Some(process)) => until_ended(&record.id, process)?,
+        (None, None) => {}
     }
     let spec = home.spec()?;
     home.remove()?;
     match spec.hooks.as_ref().filter(|hooks| !hooks.poststop.is_empty()) {
         Some(after) => hooks::run("poststop", &after.poststop, &state(&record, &spec, Status::Stopped)),
         None => Ok(()),
+    }
+}
+
+/// Waits for a process that was killed: what it had mounted and held is free once it has ended.
+fn until_ended(id: &str, process: &PidFd) -> Result<()> {
+    let until = Instant::now() + GONE_WITHIN;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if watch::wait(&[(process.as_fd(), Interest::Readable)], left)?.contains(&true) {
+            return Ok(());
+        }
+        if left.is_zero() {
+            let words = format!("container {id} is killed, but has not ended after {GONE_WITHIN:?}");
+            return Err(Error::new(Kind::State, words));
+        }
     }
 }
 

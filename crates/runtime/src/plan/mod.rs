@@ -183,11 +183,29 @@ fn plan_namespaces(plan: &mut Plan, linux: &Linux, facts: &Facts) -> Result<()> 
         }
         plan.time_offsets.push(format!("{clock} {} {}\n", offset.secs, offset.nanosecs));
     }
+    if !facts.mounts && !in_user_namespace(plan) {
+        return Err(Error::invalid("rootless container requires user namespaces"));
+    }
     if in_user_namespace(plan) {
-        plan.ops.extend([Op::AwaitHost, Op::BecomeRoot]);
+        plan.ops.push(Op::AwaitHost);
+        plan_unprivileged(plan, facts);
+        plan.ops.push(Op::BecomeRoot);
         enter_cgroup_namespace(plan, facts);
+        plan.ops.extend((!facts.mounts).then_some(Op::OpenSources));
     }
     Ok(())
+}
+
+/// What only the container's own process may do where its maker may not mount: its user namespace is its own.
+fn plan_unprivileged(plan: &mut Plan, facts: &Facts) {
+    if facts.mounts {
+        return;
+    }
+    if !plan.time_offsets.is_empty() {
+        plan.new &= !namespace::TIME;
+        plan.ops.push(Op::NewTimeNamespace(std::mem::take(&mut plan.time_offsets)));
+    }
+    plan.ops.push(Op::NotDumpable);
 }
 
 /// Interfaces to move, each under its own name or another (config-linux, "Network Devices").

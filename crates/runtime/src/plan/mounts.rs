@@ -140,7 +140,7 @@ fn plan_mount(plan: &mut Plan, input: Input<'_>, asked: &Asked, linux: &Linux, f
     let options = Options::parse(&asked.options);
     let bind = options.bind.or(if asked.kind == "bind" { Some(false) } else { None });
     match (bind, asked.kind.as_str()) {
-        (Some(recursive), _) => plan_bind(plan, input, asked, target, options, recursive),
+        (Some(recursive), _) => plan_bind(plan, input, asked, target, options, recursive, facts),
         (None, "cgroup" | "cgroup2") => {
             plan_cgroup(plan, target, &options, input, facts);
             Ok(())
@@ -156,12 +156,17 @@ fn plan_bind(
     target: PathBuf,
     options: Options,
     recursive: bool,
+    facts: &Facts,
 ) -> Result<()> {
     if asked.source.is_empty() {
         return Err(Error::invalid(format!("bind mount onto {:?} has no source", asked.destination)));
     }
     // What is left of the options is for a new file system: as with mount(8), it says nothing about a bind.
-    let id_map = mount_map(plan, asked, &options)?.map(|(map, below)| {
+    let id_map = mount_map(plan, asked, &options)?;
+    if id_map.is_some() && !facts.mounts {
+        return Err(Error::invalid("id-mapped mounts are not supported for rootless containers"));
+    }
+    let id_map = id_map.map(|(map, below)| {
         plan.id_maps.push(map);
         (plan.id_maps.len() - 1, below)
     });
@@ -172,9 +177,10 @@ fn plan_bind(
         Some(path) => BindSource::Inside { path, recursive },
         // A copy made later would hear of nothing when everything from the host is private, would never be its peer, and
         // would have the root in it that is attached there; the root of a user namespace cannot go everywhere; and what
-        // procfs leads to may be mounted nowhere, which another mount namespace cannot copy.
-        None if super::in_user_namespace(plan)
-            || shared
+        // procfs leads to may be mounted nowhere, which another mount namespace cannot copy. To be shared with the host is
+        // for the whole root to say (rootfsPropagation), as with runc.
+        None if facts.mounts && super::in_user_namespace(plan)
+            || shared && root_is_shared(input)
             || root_is_private(plan)
             || super::joins(plan, linux::process::namespace::MOUNT)
             || path.starts_with("/proc")
@@ -209,6 +215,11 @@ fn holds_root(input: Input<'_>, path: &Path) -> bool {
         Rootfs::Path(root) => input.bundle.join(root).starts_with(path),
         Rootfs::Overlay { .. } => path == Path::new("/"),
     }
+}
+
+fn root_is_shared(input: Input<'_>) -> bool {
+    let asked = input.spec.linux.as_ref().and_then(|linux| propagation(&linux.rootfs_propagation));
+    asked.is_some_and(|asked| asked.kind == Propagation::Shared)
 }
 
 fn root_is_private(plan: &Plan) -> bool {

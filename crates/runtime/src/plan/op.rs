@@ -232,6 +232,12 @@ pub enum Op {
     BecomeRoot,
     /// Waits until the host's side is done: id maps are written.
     AwaitHost,
+    /// Can be looked into by nobody from here on: who is not root could not have written the id maps before.
+    NotDumpable,
+    /// Opens the sources of the plan, inside the user namespace of the container's.
+    OpenSources,
+    /// Makes a time namespace with these lines of timens_offsets, inside the user namespace of the container's.
+    NewTimeNamespace(Vec<String>),
     /// Leaves the cgroup namespace for one whose root is the group just entered.
     NewCgroupNamespace,
     /// A session keyring of its own.
@@ -388,6 +394,9 @@ impl fmt::Display for Op {
         match self {
             Self::BecomeRoot => write!(f, "become root"),
             Self::AwaitHost => write!(f, "await host"),
+            Self::NotDumpable => write!(f, "not dumpable"),
+            Self::OpenSources => write!(f, "open the sources"),
+            Self::NewTimeNamespace(offsets) => write!(f, "new time namespace {offsets:?}"),
             Self::NewCgroupNamespace => write!(f, "new cgroup namespace"),
             Self::NewKeyring(name) => write!(f, "new session keyring {name}"),
             Self::HostName(name) => write!(f, "hostname {name}"),

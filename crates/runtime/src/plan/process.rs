@@ -105,6 +105,9 @@ fn check(process: &Process, facts: &Facts) -> Result<()> {
     if let Some(id) = ids.into_iter().find(|id| *id > i32::MAX.unsigned_abs()) {
         return refuse(format!("id {id} is out of range: uids and gids must be in range 0-{}", i32::MAX));
     }
+    if !facts.mounts && !process.user.additional_gids.is_empty() {
+        return refuse("cannot set any additional groups in a rootless container".into());
+    }
     let texts = process.args.iter().chain(&process.env);
     if let Some(text) = texts.into_iter().find(|text| text.contains('\0')) {
         return refuse(format!("argument or variable {text:?} contains a zero byte"));

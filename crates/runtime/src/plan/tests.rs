@@ -10,6 +10,7 @@ use crate::request::Rootfs;
 fn facts() -> Facts {
     Facts {
         overlay_appends: true,
+        mounts: true,
         apparmor: false,
         selinux: false,
         last_capability: 40,
@@ -103,6 +104,27 @@ fn in_a_user_namespace_devices_are_bound() {
     spec.process.as_mut().unwrap().terminal = true;
     spec.process.as_mut().unwrap().no_new_privileges = true;
     check(&plan(&spec, &facts(), |_| {}).unwrap(), include_str!("golden/userns.txt"));
+}
+
+#[test]
+fn who_may_not_mount_needs_a_user_namespace_in_which_everything_is_opened() {
+    let facts = Facts { mounts: false, ..facts() };
+    let refused = plan(&docker(), &facts, |_| {}).unwrap_err();
+    assert!(refused.message().contains("rootless container requires user namespaces"), "{refused}");
+    let mut spec = docker();
+    let linux = spec.linux.as_mut().unwrap();
+    linux.namespaces.push(oci::runtime::Namespace { kind: NamespaceKind::User, path: None });
+    linux.uid_mappings = vec![IdMapping { container_id: 0, host_id: 1000, size: 1 }];
+    linux.gid_mappings = linux.uid_mappings.clone();
+    spec.process.as_mut().unwrap().user.additional_gids.clear();
+    let made = plan(&spec, &facts, |_| {}).unwrap();
+    let place = |wanted: &Op| made.ops.iter().position(|op| op == wanted).unwrap();
+    let order = [Op::AwaitHost, Op::NotDumpable, Op::BecomeRoot, Op::OpenSources].map(|op| place(&op));
+    assert!(order.is_sorted(), "{made}");
+    // Sources of binds are copied in their turn, by who may not go where the user may not.
+    assert!(made.to_string().contains("mount /etc/hosts: bind of /data/hosts and below"), "{made}");
+    spec.process.as_mut().unwrap().user.additional_gids.push(5);
+    assert!(plan(&spec, &facts, |_| {}).unwrap_err().message().contains("additional groups"));
 }
 
 #[test]
