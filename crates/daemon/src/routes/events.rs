@@ -38,7 +38,7 @@ pub(super) async fn events(call: Request) -> Outcome {
     tokio::spawn(async move {
         let work = async {
             if wanted.since.is_some() || wanted.until.is_some() {
-                for event in &kept {
+                for event in kept.iter().filter(|event| wanted.is_in_time(event)) {
                     wanted.send(event, &sender).await?;
                 }
             }
@@ -85,12 +85,15 @@ fn wanted(call: &Request) -> Result<Wanted, Failure> {
 }
 
 impl Wanted {
+    /// Whether an event of before is between the moments that were asked for. What happens while the client listens is: the
+    /// clock may be put back or on meanwhile, and events must not be kept back for as long.
+    fn is_in_time(&self, event: &Event) -> bool {
+        let at = i128::from(event.at);
+        self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at <= until)
+    }
+
     /// Sends an event if it is wanted; `None` when the client has gone.
     async fn send(&self, event: &Arc<Event>, sender: &BodySender) -> Option<()> {
-        let at = i128::from(event.at);
-        if self.since.is_some_and(|since| at < since) || self.until.is_some_and(|until| at > until) {
-            return Some(());
-        }
         let message = message(event);
         let is_hidden = self.version < ApiVersion::v1(46) && shape::v1_46::hides_event(&message);
         if is_hidden || !message.matches(&self.filters) {

@@ -1,8 +1,8 @@
 //! Programs run in a container beside its own: made, started, inspected, resized.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::exec::{ExecCreateRequest, ExecInspect, ExecProcessConfig, ExecStartRequest};
 use shim::protocol::{self, ErrorKind, Exec as ExecRequest, Framing, Io, Reply, Request, Target};
@@ -15,14 +15,14 @@ use super::record::Record;
 use super::registry::Handle;
 use super::resize::cells;
 use super::spec::ProcessSpec;
-use super::state::{Nanos, State};
+use super::state::State;
 use crate::engine::Engine;
-use crate::{Error, Result, id, time};
+use crate::{Error, Result, id};
 
 /// Execs kept; beyond it the oldest that have ended are forgotten.
 const MAX_EXECS: usize = 10_000;
 /// An exec that has ended is remembered this long.
-const KEPT: Nanos = 5 * 60 * 1_000_000_000;
+const KEPT: Duration = Duration::from_secs(5 * 60);
 
 /// One exec.
 #[derive(Debug, Clone)]
@@ -35,16 +35,18 @@ struct Exec {
 /// How far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Made { at: Nanos },
+    Made,
     Starting,
     Running { pid: i32 },
-    Ended { code: i32, pid: i32, at: Nanos },
+    Ended { code: i32, pid: i32, at: Instant },
 }
 
 /// All execs, by identifier.
 #[derive(Debug, Default)]
 pub struct Execs {
     all: Mutex<HashMap<String, Exec>>,
+    /// Their identifiers, the oldest first. Locked before `all`.
+    order: Mutex<VecDeque<String>>,
     /// Told whenever one has ended or is forgotten.
     ended: tokio::sync::Notify,
 }
@@ -94,7 +96,7 @@ impl Execs {
                 Phase::Ended { .. } => return,
                 _ => 0,
             };
-            exec.phase = Phase::Ended { code, pid, at: time::now() };
+            exec.phase = Phase::Ended { code, pid, at: Instant::now() };
             exec.clone()
         };
         self.ended.notify_waiters();
@@ -107,7 +109,7 @@ impl Execs {
 
     /// The container's own program has ended, and every other one with it.
     pub(crate) fn container_ended(&self, container_id: &str) {
-        let at = time::now();
+        let at = Instant::now();
         for exec in self.lock().values_mut().filter(|exec| exec.container_id == container_id) {
             if let Phase::Running { pid } = exec.phase {
                 exec.phase = Phase::Ended { code: 137, pid, at };
@@ -117,22 +119,34 @@ impl Execs {
     }
 
     fn insert(&self, exec_id: &str, exec: Exec) {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = self.lock();
-        let now = time::now();
-        all.retain(|_, exec| !matches!(exec.phase, Phase::Ended { at, .. } if now - at > KEPT));
-        if all.len() >= MAX_EXECS {
-            let oldest = all
-                .iter()
-                .filter_map(|(id, exec)| match exec.phase {
-                    Phase::Ended { at, .. } | Phase::Made { at } => Some((at, id.clone())),
-                    _ => None,
-                })
-                .min();
-            if let Some((_, id)) = oldest {
-                all.remove(&id);
-            }
-        }
+        forget_old(&mut order, &mut all);
+        order.push_back(exec_id.to_owned());
         all.insert(exec_id.to_owned(), exec);
+    }
+}
+
+/// Forgets the oldest execs when they have ended long ago, or when there are too many. Looks at a few and not at all: this
+/// is done for each exec.
+fn forget_old(order: &mut VecDeque<String>, all: &mut HashMap<String, Exec>) {
+    for _ in 0..4 {
+        let is_full = all.len() >= MAX_EXECS || order.len() >= 2 * MAX_EXECS;
+        let Some(oldest) = order.front() else { return };
+        match all.get(oldest).map(|exec| exec.phase) {
+            None => {}
+            Some(Phase::Ended { at, .. }) if is_full || at.elapsed() > KEPT => {}
+            Some(Phase::Made) if is_full => {}
+            // What runs for long stands in nobody's way.
+            Some(Phase::Starting | Phase::Running { .. }) => {
+                order.rotate_left(1);
+                continue;
+            }
+            Some(Phase::Ended { .. } | Phase::Made) => return,
+        }
+        if let Some(oldest) = order.pop_front() {
+            all.remove(&oldest);
+        }
     }
 }
 
@@ -173,7 +187,7 @@ pub async fn create(engine: &Engine, reference: &str, request: ExecCreateRequest
     let exec_id = id::new_id()?;
     let action = format!("exec_create: {}", command.join(" "));
     let attributes = with(handle.view().record.attributes(), "execID", &exec_id);
-    let exec = Exec { container_id: handle.id.to_string(), request, phase: Phase::Made { at: time::now() } };
+    let exec = Exec { container_id: handle.id.to_string(), request, phase: Phase::Made };
     engine.execs.insert(&exec_id, exec);
     engine.events.publish("container", &action, &handle.id, attributes);
     Ok(exec_id)
@@ -223,7 +237,7 @@ pub(crate) async fn start_as(
 ) -> Result<Option<Attached>> {
     let exec = engine.execs.get(exec_id)?;
     match exec.phase {
-        Phase::Made { .. } => {}
+        Phase::Made => {}
         Phase::Ended { .. } => {
             return Err(Error::conflict(format!("exec command {exec_id} has already run")));
         }
@@ -358,7 +372,7 @@ pub async fn inspect(engine: &Engine, exec_id: &str) -> Result<ExecInspect> {
     let (exit_code, pid) = match phase {
         Phase::Running { pid } => (None, pid),
         Phase::Ended { code, pid, .. } => (Some(i64::from(code)), pid),
-        Phase::Made { .. } | Phase::Starting => (None, 0),
+        Phase::Made | Phase::Starting => (None, 0),
     };
     let command = request.cmd.unwrap_or_default();
     let (entrypoint, arguments) = command
@@ -401,5 +415,44 @@ pub fn detached(engine: &Engine, exec_id: &str) {
     {
         let attributes = with(handle.view().record.attributes(), "execID", exec_id);
         engine.events.publish("container", "exec_detach", &handle.id, attributes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exec(phase: Phase) -> Exec {
+        Exec { container_id: "c".to_owned(), request: ExecCreateRequest::default(), phase }
+    }
+
+    fn ended() -> Phase {
+        Phase::Ended { code: 0, pid: 1, at: Instant::now() }
+    }
+
+    #[test]
+    fn many_are_kept_and_the_oldest_that_ended_go() {
+        let execs = Execs::default();
+        execs.insert("living", exec(Phase::Running { pid: 7 }));
+        for number in 0..MAX_EXECS + 500 {
+            execs.insert(&number.to_string(), exec(ended()));
+        }
+        assert!(execs.lock().len() <= MAX_EXECS + 1);
+        execs.get("living").expect("what runs is never forgotten");
+        execs.get(&(MAX_EXECS + 499).to_string()).expect("the last one");
+        execs.get("0").expect_err("the first one");
+    }
+
+    #[test]
+    fn those_of_removed_containers_leave_nothing() {
+        let execs = Execs::default();
+        for number in 0..3 * MAX_EXECS {
+            execs.insert(&number.to_string(), exec(ended()));
+            if number % 100 == 0 {
+                execs.forget_container("c");
+            }
+        }
+        let order = execs.order.lock().expect("not poisoned").len();
+        assert!(order <= 2 * MAX_EXECS + 1, "{order}");
     }
 }
