@@ -39,6 +39,7 @@ mod supply;
 mod terminals;
 mod volume_content;
 mod volumes;
+mod weak_spots;
 mod websocket;
 
 // What the machine decides.
@@ -64,6 +65,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         commit::checks,
         health::checks,
         attach::checks,
+        weak_spots::checks,
         websocket::checks,
         terminals::checks,
         isolation::checks,
