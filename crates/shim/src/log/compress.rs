@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
 use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
 
-use super::files;
+use super::{files, identity};
 
 /// How much is compressed in one step: a few milliseconds.
 const STEP: usize = 256 * 1024;
@@ -25,7 +25,10 @@ impl Job {
         let source = File::open(path)?;
         let target = File::create(files::unfinished(path))?;
         target.set_permissions(source.metadata()?.permissions())?;
-        Ok(Self { path: path.to_owned(), source, encoder: GzEncoder::new(target, Compression::default()) })
+        // Who reads the log knows by this that it has read the content already.
+        let builder = GzBuilder::new().comment(identity::comment(identity::of(&source)?));
+        let encoder = builder.write(target, Compression::default());
+        Ok(Self { path: path.to_owned(), source, encoder })
     }
 
     /// Compresses the next part; hands the job back while there is more to do.

@@ -13,7 +13,9 @@ mod compact;
 mod compress;
 mod escape;
 mod files;
+mod identity;
 mod line;
+mod queue;
 mod reader;
 mod rotate;
 mod seek;
@@ -21,6 +23,7 @@ mod source;
 mod split;
 mod writer;
 
+pub use identity::Position;
 pub use line::Entry;
 pub use reader::{Follow, Query, Reader};
 pub use writer::Writer;

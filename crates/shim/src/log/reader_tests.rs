@@ -194,3 +194,111 @@ fn a_line_being_written_is_read_when_it_is_whole() {
     assert_eq!(follow.read().expect("read"), None);
     assert_eq!(wait(&[(follow.as_fd(), Interest::Readable)], Duration::ZERO).expect("wait"), [false]);
 }
+
+#[test]
+fn equal_times_lose_and_repeat_nothing_for_a_follower() {
+    let mut random = Random::from_clock("equal");
+    for (max_file, compress) in [(2, true), (4, true), (4, false)] {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("l");
+        let mut follow = Reader::open(&path, &Query::default()).expect("open").follow().expect("follow");
+        let mut writer = writer(&path, Some(20_000), max_file, compress);
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        for number in 0..4000 {
+            // Every line has the same time, as when one write brings thousands of them.
+            let text = format!("{number}\n");
+            writer.append(Stream::Stdout, text.as_bytes(), at(0));
+            expected.push(text);
+            // A compressed file takes the place of the one that is being read.
+            while random.below(3) > 0 && writer.work() {}
+            if random.below(40) == 0 || number % 90 == 0 {
+                while let Some(entry) = follow.read().expect("read") {
+                    found.extend(texts(&[entry]));
+                }
+            }
+        }
+        while let Some(entry) = follow.read().expect("read") {
+            found.extend(texts(&[entry]));
+        }
+        assert!(found == expected, "{} of {} lines", found.len(), expected.len());
+    }
+}
+
+#[test]
+fn reading_resumes_where_it_was_whatever_became_of_the_files() {
+    let mut random = Random::from_clock("resume");
+    for compress in [false, true] {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("l");
+        let mut writer = writer(&path, Some(20_000), 100, compress);
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        let mut position: Option<Position> = None;
+        for number in 0..3000 {
+            let text = format!("{number} {}\n", "z".repeat(random.below(40)));
+            writer.append(Stream::Stderr, text.as_bytes(), at(number / 1000));
+            expected.push(text);
+            while random.below(3) > 0 && writer.work() {}
+            if random.below(100) > 0 && number < 2999 {
+                continue;
+            }
+            let mut reader = match position {
+                None => Reader::open(&path, &Query::default()).expect("open"),
+                Some(position) => {
+                    let (reader, found) = Reader::resume(&path, position).expect("resume");
+                    assert!(found);
+                    reader
+                }
+            };
+            let stop = if number < 2999 { random.below(600) } else { usize::MAX };
+            for _ in 0..stop {
+                let Some(entry) = reader.read().expect("read") else { break };
+                found.extend(texts(&[entry]));
+            }
+            position = reader.position().or(position);
+        }
+        assert!(found == expected, "{} of {} lines", found.len(), expected.len());
+        let text = serde_json::to_string(&position).expect("json");
+        assert_eq!(serde_json::from_str::<Option<Position>>(&text).expect("json"), position);
+    }
+}
+
+#[test]
+fn what_is_held_is_read_after_its_files_are_gone() {
+    for compress in [false, true] {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("l");
+        let mut writer = writer(&path, Some(10_000), 100, compress);
+        let mut reader = Reader::open(&path, &Query::default()).expect("open");
+        for number in 0..1000 {
+            writer.append(Stream::Stdout, format!("{number}\n").as_bytes(), at(number));
+            while writer.work() {}
+        }
+        let mut found = vec![reader.read().expect("read").expect("a line")];
+        reader.hold().expect("hold");
+        for name in scratch.names() {
+            fs::remove_file(scratch.path().join(name)).expect("remove");
+        }
+        while let Some(entry) = reader.read().expect("read") {
+            found.push(entry);
+        }
+        let expected: Vec<String> = (0..1000).map(|number| format!("{number}\n")).collect();
+        assert!(texts(&found) == expected, "{} lines", found.len());
+    }
+}
+
+#[test]
+fn a_place_that_is_gone_says_so() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("l");
+    let mut writer = writer(&path, Some(2_000), 2, false);
+    writer.append(Stream::Stdout, b"first\n", at(0));
+    let mut reader = Reader::open(&path, &Query::default()).expect("open");
+    reader.read().expect("read");
+    let position = reader.position().expect("a position");
+    for number in 0..200 {
+        writer.append(Stream::Stdout, format!("{number}\n").as_bytes(), at(number));
+    }
+    let (mut reader, found) = Reader::resume(&path, position).expect("resume");
+    assert!(!found);
+    assert!(reader.read().expect("read").is_some());
+}

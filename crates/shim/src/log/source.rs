@@ -2,22 +2,21 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 
 use flate2::read::MultiGzDecoder;
 
+use super::identity::{self, Identity, Position};
 use super::line::FILE_LINE_LIMIT;
 
 const READ: usize = 64 * 1024;
 
-/// Which file, whatever its name: device and inode.
-pub(super) type Identity = (u64, u64);
-
 /// A file being read.
 pub(super) struct Source {
     input: Input,
-    /// Which file this is.
+    /// Which file the content was written to.
     pub(super) identity: Identity,
+    /// Where in the content `buffer` begins.
+    start: u64,
     buffer: Vec<u8>,
     /// The part of `buffer` that has been handed out.
     used: usize,
@@ -34,15 +33,25 @@ impl Source {
     /// Reads a plain file from `offset`, which is the beginning of a line.
     pub(super) fn plain(mut file: File, offset: u64) -> io::Result<Self> {
         file.seek(SeekFrom::Start(offset))?;
-        let identity = identity(&file)?;
-        Ok(Self { input: Input::Plain(file), identity, buffer: Vec::new(), used: 0, skipping: false })
+        let identity = identity::of(&file)?;
+        Ok(Self::new(Input::Plain(file), identity, offset))
     }
 
-    /// Reads a compressed file from its beginning.
-    pub(super) fn compressed(file: File) -> io::Result<Self> {
-        let identity = identity(&file)?;
-        let input = Input::Compressed(Box::new(MultiGzDecoder::new(file)));
-        Ok(Self { input, identity, buffer: Vec::new(), used: 0, skipping: false })
+    /// Reads a compressed file from an offset in its content.
+    pub(super) fn compressed(file: File, offset: u64) -> io::Result<Self> {
+        let identity = identity::compressed(&file)?.map_or_else(|| identity::of(&file), Ok)?;
+        let mut decoder = Box::new(MultiGzDecoder::new(file));
+        io::copy(&mut decoder.by_ref().take(offset), &mut io::sink())?;
+        Ok(Self::new(Input::Compressed(decoder), identity, offset))
+    }
+
+    fn new(input: Input, identity: Identity, start: u64) -> Self {
+        Self { input, identity, start, buffer: Vec::new(), used: 0, skipping: false }
+    }
+
+    /// The place after the last line that was handed out.
+    pub(super) fn position(&self) -> Position {
+        Position { file: self.identity, offset: self.start + self.used as u64 }
     }
 
     /// The next whole line without its `\n`; `None` at the end of what is there now.
@@ -66,6 +75,7 @@ impl Source {
                 self.used = self.buffer.len();
             }
             self.buffer.drain(..self.used);
+            self.start += self.used as u64;
             self.used = 0;
             searched = self.buffer.len();
             if self.read_more()? == 0 {
@@ -90,10 +100,4 @@ impl Source {
         self.buffer.truncate(length + result.as_ref().map_or(0, |count| *count));
         result
     }
-}
-
-/// Which file an open file is.
-pub(super) fn identity(file: &File) -> io::Result<Identity> {
-    let metadata = file.metadata()?;
-    Ok((metadata.dev(), metadata.ino()))
 }

@@ -1,0 +1,217 @@
+//! Which files of a log are read, and from which place on.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::identity::{self, Identity, Position};
+use super::line;
+use super::reader::Query;
+use super::source::Source;
+use super::{Error, files, seek};
+use crate::timestamp::Timestamp;
+
+/// How often the files are listed anew when they are rotated meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// A file to be read from a place on.
+pub(super) enum Segment {
+    Plain { file: File, offset: u64 },
+    Compressed { file: File, skip: u64, offset: u64 },
+}
+
+impl Segment {
+    /// Which file its content was written to.
+    pub(super) fn identity(&self) -> io::Result<Identity> {
+        match self {
+            Self::Plain { file, .. } => identity::of(file),
+            Self::Compressed { file, .. } => {
+                identity::compressed(file)?.map_or_else(|| identity::of(file), Ok)
+            }
+        }
+    }
+
+    /// A file to be read from its beginning.
+    fn whole(file: File, compressed: bool) -> Self {
+        if compressed {
+            Self::Compressed { file, skip: 0, offset: 0 }
+        } else {
+            Self::Plain { file, offset: 0 }
+        }
+    }
+}
+
+/// What became of a file that has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// It is there, under another name or compressed.
+    Found,
+    /// It has been removed. As older files go first, all that are there are newer.
+    Gone,
+    /// It may be a compressed file that does not say what it was.
+    Unknown,
+}
+
+/// Does something with the files of a log again when they were rotated meanwhile: names that are moved on while they are
+/// read would hide files, or show some twice.
+pub(super) fn steadily<T>(path: &Path, mut work: impl FnMut(&Path) -> io::Result<T>) -> Result<T, Error> {
+    let mut before = shape(path)?;
+    let mut done = work(path).map_err(Error::file("read", path))?;
+    for _ in 1..ATTEMPTS {
+        let after = shape(path)?;
+        if after == before && after.0.is_some() || after.0.is_none() && after.1.is_empty() {
+            break;
+        }
+        before = after;
+        done = work(path).map_err(Error::file("read", path))?;
+    }
+    Ok(done)
+}
+
+/// The files that are newer than `here`, oldest first, and what became of it. `newest` is the current one when it is open
+/// already.
+pub(super) fn newer(
+    path: &Path,
+    here: Identity,
+    newest: Option<File>,
+) -> io::Result<(VecDeque<Segment>, Trace)> {
+    let newest = match newest {
+        Some(file) => Some(file),
+        None => open(path)?,
+    };
+    let mut newer = VecDeque::new();
+    if let Some(file) = newest {
+        if identity::of(&file)? == here {
+            return Ok((newer, Trace::Found));
+        }
+        newer.push_front(Segment::whole(file, false));
+    }
+    let mut trace = Trace::Gone;
+    for rotated in files::rotated(path)?.into_iter().rev() {
+        let Some(file) = open(&rotated.path)? else { continue };
+        if rotated.compressed && identity::compressed(&file)?.is_none() {
+            trace = Trace::Unknown;
+        }
+        let segment = Segment::whole(file, rotated.compressed);
+        if segment.identity()? == here {
+            return Ok((newer, Trace::Found));
+        }
+        newer.push_front(segment);
+    }
+    Ok((newer, trace))
+}
+
+/// The files from a place on, and whether the place is there; without it, all files.
+pub(super) fn from(path: &Path, position: Position) -> io::Result<(VecDeque<Segment>, bool)> {
+    let mut queue = VecDeque::new();
+    let current = files::Rotated { number: 0, compressed: false, path: path.to_owned() };
+    for candidate in files::rotated(path)?.into_iter().chain([current]).rev() {
+        let Some(file) = open(&candidate.path)? else { continue };
+        let mut segment = Segment::whole(file, candidate.compressed);
+        let is_here = segment.identity()? == position.file;
+        match &mut segment {
+            Segment::Plain { offset, .. } | Segment::Compressed { offset, .. } if is_here => {
+                *offset = position.offset;
+            }
+            _ => {}
+        }
+        queue.push_front(segment);
+        if is_here {
+            return Ok((queue, true));
+        }
+    }
+    Ok((queue, false))
+}
+
+/// Opens a file; `None` when it is not there.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The identity of the current file, and the others.
+type Shape = (Option<Identity>, Vec<files::Rotated>);
+
+/// What the files are, to notice that they were rotated.
+fn shape(path: &Path) -> Result<Shape, Error> {
+    let current = match File::open(path) {
+        Ok(file) => Some(identity::of(&file).map_err(Error::file("read", path))?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::file("open", path)(error)),
+    };
+    Ok((current, files::rotated(path).map_err(Error::file("list", path))?))
+}
+
+/// The files to read, oldest first, each with the place to start from. Looks from the newest file backwards.
+pub(super) fn plan(path: &Path, query: &Query) -> io::Result<VecDeque<Segment>> {
+    let mut candidates = files::rotated(path)?;
+    candidates.push(files::Rotated { number: 0, compressed: false, path: path.to_owned() });
+    let mut queue = VecDeque::new();
+    let mut wanted = query.tail;
+    let mut identities = Vec::new();
+    // Whether all of the next newer file is wanted, so that its first line may have begun in an older one.
+    let mut continued = false;
+    for candidate in candidates.into_iter().rev() {
+        if wanted == Some(0) && candidate.number > 0 && !continued {
+            break;
+        }
+        let Some(file) = open(&candidate.path)? else { continue };
+        let identity = identity::of(&file)?;
+        if identities.contains(&identity) {
+            continue;
+        }
+        identities.push(identity);
+        let reaches_back = if candidate.compressed {
+            let skip = match &mut wanted {
+                None => 0,
+                Some(wanted) => skip_in_compressed(file.try_clone()?, wanted)?,
+            };
+            queue.push_front(Segment::Compressed { file: File::open(&candidate.path)?, skip, offset: 0 });
+            continued = skip == 0;
+            false
+        } else {
+            let (offset, reaches_back) = place(&file, query.since, &mut wanted, continued)?;
+            continued = offset == 0 && file.metadata()?.len() > 0;
+            queue.push_front(Segment::Plain { file, offset });
+            reaches_back
+        };
+        if reaches_back {
+            break;
+        }
+    }
+    Ok(queue)
+}
+
+/// Where to start in a plain file, and whether older files are certainly not wanted.
+fn place(
+    file: &File,
+    since: Option<Timestamp>,
+    wanted: &mut Option<u64>,
+    continued: bool,
+) -> io::Result<(u64, bool)> {
+    let mut offset = 0;
+    if let Some(wanted) = wanted {
+        let (from, found) = seek::last_lines(file, *wanted, continued)?;
+        *wanted -= found;
+        offset = from;
+    }
+    let Some(since) = since else { return Ok((offset, false)) };
+    let reaches_back = seek::first_time(file)?.is_some_and(|first| first < since);
+    Ok((offset.max(seek::since(file, since)?), reaches_back))
+}
+
+/// How many lines of output of a compressed file come before the last `wanted`, which are then taken off.
+fn skip_in_compressed(file: File, wanted: &mut u64) -> io::Result<u64> {
+    let mut source = Source::compressed(file, 0)?;
+    let mut lines = 0;
+    while let Some(line) = source.next_line()? {
+        lines += u64::from(line::ends_output_line(line));
+    }
+    let skip = lines.saturating_sub(*wanted);
+    *wanted -= lines - skip;
+    Ok(skip)
+}
