@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const ROWS: &[&[&str]] = &[
     &["oci", "api", "testkit"],
     &["linux"],
-    &["cgroup", "store", "resolver", "tls"],
+    &["cgroup", "store", "resolver", "tls", "logdriver"],
     &["runtime", "network", "registry", "client"],
     &["image", "shim"],
     &["builder"],
