@@ -15,6 +15,7 @@ pub mod fd;
 pub mod file;
 pub mod heap;
 pub mod interface;
+pub mod memfd;
 pub mod mntns;
 pub mod mount;
 pub mod mount_table;

@@ -107,6 +107,82 @@ impl AsFd for DirWatch {
     }
 }
 
+/// Which of several watched directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WatchId(i32);
+
+/// What has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// Something in these directories, each named once or more.
+    These(Vec<WatchId>),
+    /// More than the kernel remembers: anything may have.
+    Anything,
+}
+
+/// Becomes readable when something in one of many directories changes, as [`DirWatch`] does for one: users have few
+/// inotify instances, and many watches. Close-on-exec and non-blocking.
+#[derive(Debug)]
+pub struct DirWatches(OwnedFd);
+
+impl DirWatches {
+    /// Watches nothing yet.
+    pub fn new() -> Result<Self> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        Ok(Self(inotify::init(flags).named(|| "inotify_init1(IN_CLOEXEC|IN_NONBLOCK)")?))
+    }
+
+    /// Watches the directory at `path` as well; one that is watched already has the same name again.
+    pub fn add(&self, path: &Path) -> Result<WatchId> {
+        let events = inotify::WatchFlags::MODIFY
+            | inotify::WatchFlags::CREATE
+            | inotify::WatchFlags::MOVED_TO
+            | inotify::WatchFlags::ONLYDIR;
+        let id = inotify::add_watch(&self.0, path, events)
+            .named(|| format!("inotify_add_watch({path:?}, IN_MODIFY|IN_CREATE|IN_MOVED_TO|IN_ONLYDIR)"))?;
+        Ok(WatchId(id))
+    }
+
+    /// Watches one no longer. One that is gone, as its directory was removed, is no error.
+    pub fn remove(&self, id: WatchId) -> Result<()> {
+        match inotify::remove_watch(&self.0, id.0) {
+            Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
+            Err(errno) => Err(errno).named(|| format!("inotify_rm_watch({})", id.0)),
+        }
+    }
+
+    /// Takes what was reported so far.
+    pub fn take(&self) -> Result<Changed> {
+        // Aligned for the kernel's structure, and room for several.
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.0, &mut buffer);
+        let mut found = Vec::new();
+        loop {
+            match reader.next() {
+                Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => {
+                    take_all(&self.0)?;
+                    return Ok(Changed::Anything);
+                }
+                Ok(event) => {
+                    let id = WatchId(event.wd());
+                    if found.last() != Some(&id) {
+                        found.push(id);
+                    }
+                }
+                Err(rustix::io::Errno::AGAIN) => return Ok(Changed::These(found)),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno).named(|| "read(inotify)"),
+            }
+        }
+    }
+}
+
+impl AsFd for DirWatches {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Reads an inotify descriptor until it is empty; `true` when there was anything.
 fn take_all(fd: &OwnedFd) -> Result<bool> {
     let mut buffer = [0; 4096];
@@ -197,5 +273,28 @@ mod tests {
         assert!(watch.take().unwrap());
         assert!(!watch.take().unwrap());
         std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn several_directories_are_told_apart() {
+        let paths = ["a", "b"]
+            .map(|word| std::env::temp_dir().join(format!("berth-test-dirs-{word}-{}", std::process::id())));
+        let watches = DirWatches::new().unwrap();
+        let ids = paths.each_ref().map(|path| {
+            std::fs::create_dir(path).unwrap();
+            watches.add(path).unwrap()
+        });
+        assert_eq!(watches.take().unwrap(), Changed::These(Vec::new()));
+        std::fs::write(paths[1].join("x"), "x").unwrap();
+        assert_eq!(watches.take().unwrap(), Changed::These(vec![ids[1]]));
+        watches.remove(ids[1]).unwrap();
+        watches.take().unwrap();
+        std::fs::write(paths[1].join("x"), "y").unwrap();
+        std::fs::write(paths[0].join("x"), "y").unwrap();
+        assert_eq!(watches.take().unwrap(), Changed::These(vec![ids[0]]));
+        for path in paths {
+            std::fs::remove_dir_all(path).unwrap();
+        }
+        watches.remove(ids[0]).unwrap();
     }
 }
