@@ -97,6 +97,7 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
         turns: crate::images::Turns::default(),
         networks,
         volumes,
+        log_watches: crate::forward::Watches::default(),
         events: Events::default(),
         program: Program::own()?,
         current: std::sync::RwLock::new(std::sync::Arc::new(config.clone())),

@@ -42,6 +42,8 @@ pub struct Parts {
     pub networks: Networks,
     /// Volumes.
     pub volumes: Volumes,
+    /// Where logs are noticed to have changed that are sent elsewhere.
+    pub(crate) log_watches: crate::forward::Watches,
     /// What happened.
     pub events: Events,
     /// Our own binary.

@@ -199,7 +199,7 @@ fn plugins() -> PluginsInfo {
     PluginsInfo {
         volume: list(&["local"]),
         network: list(&["bridge", "host", "null"]),
-        log: list(&["json-file", "none"]),
+        log: crate::container::logging::names(),
         ..PluginsInfo::default()
     }
 }

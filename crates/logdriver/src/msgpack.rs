@@ -54,15 +54,15 @@ pub(crate) fn event_time(seconds: i64, nanoseconds: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&nanoseconds.to_be_bytes());
 }
 
-/// The string under a key of a map of strings at the beginning of `bytes`, and how long the map is; `None` when it is not
-/// all there. The rest is what a collector's acknowledgement may hold.
+/// A value of a map of strings, and how long the map is.
+pub(crate) type Found = (Option<Vec<u8>>, usize);
+
+/// The string under a key of a map of strings at the beginning of `bytes`; `None` when the map is not all there. That is
+/// what a collector's acknowledgement may be.
 ///
 /// # Errors
 /// What is no map of strings.
-pub(crate) fn read_map(
-    bytes: &[u8],
-    wanted: &[u8],
-) -> Result<Option<(Option<Vec<u8>>, usize)>, &'static str> {
+pub(crate) fn read_map(bytes: &[u8], wanted: &[u8]) -> Result<Option<Found>, &'static str> {
     let Some(first) = bytes.first() else { return Ok(None) };
     if first & 0xf0 != 0x80 {
         return Err("it is no map");
@@ -70,9 +70,8 @@ pub(crate) fn read_map(
     let (mut at, mut found) = (1, None);
     for _ in 0..first & 0x0f {
         let Some(key) = read_string(bytes, &mut at)? else { return Ok(None) };
-        let key = key == wanted;
         let Some(value) = read_string(bytes, &mut at)? else { return Ok(None) };
-        if key {
+        if key == wanted {
             found = Some(value.to_vec());
         }
     }

@@ -341,7 +341,7 @@ pub const FLAGS: &[Flag] = &[
         "log-driver",
         Text,
         Yes,
-        "Log driver of containers that do not say: json-file or none",
+        "Log driver of containers that do not say: json-file, local, none, syslog, journald, gelf, fluentd or splunk",
     ),
     flag("log-format", "", "log-format", Text, Yes, "text or json (default text)"),
     flag("log-level", "l", "log-level", Text, Yes, "trace, debug, info, warn, error or fatal (default info)"),

@@ -96,6 +96,7 @@ fn make(
     let facts = facts(engine, &current, &container_id, &host, image.root.clone(), count)?;
     let mac = mac_address(&config.mac_address, &endpoints);
     let (spec, mut warnings) = resolve::resolve(&config, &host, &mac, &facts)?;
+    super::logging::check_socket(&spec.log)?;
     warnings.extend(engine.networks.publish_warnings(&spec.network.ports));
     resolve::policy(&host)?;
     let name = reserve_name(engine, name, &container_id)?;

@@ -1,63 +1,108 @@
 //! What the options of a container's log mean: files and their sizes, and what is repeated with each line.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use logdriver::{Driver, Target};
 use regex::Regex;
 
+use super::launch::Places;
 use super::record::Record;
 use super::spec::LogSpec;
+use crate::engine::Engine;
 use crate::{Error, Result, id};
 
-/// Name of the log file in a container's directory.
+/// Name of the log file in a container's directory. Remote drivers are fed from one in the format of `local`.
 pub(crate) fn file_name(container_id: &str, driver: &str) -> String {
-    format!("{container_id}-{}.log", if driver == "local" { "local" } else { "json" })
+    format!("{container_id}-{}.log", if driver == "json-file" { "json" } else { "local" })
+}
+
+/// A container's directory.
+pub(crate) fn directory(engine: &Engine, container_id: &str) -> PathBuf {
+    Places::of(engine, container_id).data_dir
 }
 
 /// Sizes that hold when nobody says: bytes of one file, files, whether old ones are compressed.
 ///
-/// For `json-file` a limit that few programs reach, but no disk is filled; for `local` Docker's.
+/// For `json-file` a limit that few programs reach, but no disk is filled; for `local` and remote drivers Docker's.
 fn defaults(driver: &str) -> (u64, u32, bool) {
-    if driver == "local" { (20 << 20, 5, true) } else { (256 << 20, 4, false) }
+    if driver == "json-file" { (256 << 20, 4, false) } else { (20 << 20, 5, true) }
 }
 
 /// Options that every driver takes.
-const COMMON: &[&str] = &["mode", "max-buffer-size"];
+const COMMON: &[&str] =
+    &["mode", "max-buffer-size", "cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"];
 
-/// The options that a driver takes; `None` for a driver that is not there.
+/// The options that a driver of ours takes; `None` for others.
 fn known(driver: &str) -> Option<&'static [&'static str]> {
     Some(match driver {
         "json-file" => {
             &["max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag"]
         }
         "local" => &["max-size", "max-file", "compress"],
-        "none" => &[],
         _ => return None,
     })
 }
 
-/// Drivers of Docker's that send elsewhere.
-const REMOTE: &[&str] =
-    &["awslogs", "fluentd", "gcplogs", "gelf", "journald", "splunk", "syslog", "etwlogs", "logentries"];
+/// Drivers of Docker's that are not here.
+const ELSEWHERE: &[&str] = &["awslogs", "gcplogs", "etwlogs", "logentries"];
+
+/// Names of all drivers, as the system information lists them.
+pub(crate) fn names() -> Vec<String> {
+    let mut names: Vec<String> =
+        logdriver::NAMES.into_iter().chain(["json-file", "local", "none"]).map(str::to_owned).collect();
+    names.sort();
+    names
+}
 
 /// Refuses a driver that is not there, options that it does not take, and modes that are none.
 pub(crate) fn validate(log: &LogSpec) -> Result<()> {
     let LogSpec { driver, options } = log;
-    let known = known(driver).ok_or_else(|| {
-        let words = format!("logger: no log driver named '{driver}' is registered");
-        if REMOTE.contains(&driver.as_str()) {
-            return Error::invalid(format!("{words}: this engine has json-file, local and none"));
-        }
-        Error::invalid(words)
-    })?;
     if driver == "none" {
         return Ok(());
     }
-    let foreign =
-        options.keys().find(|key| !known.contains(&key.as_str()) && !COMMON.contains(&key.as_str()));
-    if let Some(key) = foreign {
-        return Err(Error::invalid(format!("unknown log opt '{key}' for {driver} log driver")));
+    check_mode(options)?;
+    check_cache(options)?;
+    if let Some(known) = known(driver) {
+        let is_known = |key: &str| known.contains(&key) || COMMON.contains(&key);
+        return match options.keys().find(|key| !is_known(key)) {
+            Some(key) => Err(Error::invalid(format!("unknown log opt '{key}' for {driver} log driver"))),
+            None => Ok(()),
+        };
     }
+    if remote(log)?.is_none() {
+        let words = format!("logger: no log driver named '{driver}' is registered");
+        if ELSEWHERE.contains(&driver.as_str()) {
+            let names = names().join(", ");
+            return Err(Error::invalid(format!(
+                "{words}: this engine has {names}; send the json-file logs with a collector of the provider's"
+            )));
+        }
+        return Err(Error::invalid(words));
+    }
+    Ok(())
+}
+
+/// Refuses a socket of this machine that is not there, as Docker does when the container is made.
+pub(crate) fn check_socket(log: &LogSpec) -> Result<()> {
+    if !log.options.contains_key("syslog-address") {
+        return Ok(());
+    }
+    for target in remote(log)?.iter().flat_map(Driver::targets) {
+        if let Target::Unix(path) | Target::UnixDatagram(path) = target
+            && let Err(error) = std::fs::metadata(&path)
+        {
+            let words = match error.kind() {
+                std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+                _ => error.to_string(),
+            };
+            return Err(Error::invalid(format!("stat {}: {words}", path.display())));
+        }
+    }
+    Ok(())
+}
+
+fn check_mode(options: &BTreeMap<String, String>) -> Result<()> {
     let mode = options.get("mode").map_or("blocking", String::as_str);
     if !matches!(mode, "" | "blocking" | "non-blocking") {
         return Err(Error::invalid(format!("logger: logging mode not supported: {mode}")));
@@ -73,6 +118,41 @@ pub(crate) fn validate(log: &LogSpec) -> Result<()> {
     Ok(())
 }
 
+fn check_cache(options: &BTreeMap<String, String>) -> Result<()> {
+    is_cache_disabled(options)?;
+    files(options, "cache-", defaults("local")).map(drop)
+}
+
+fn is_cache_disabled(options: &BTreeMap<String, String>) -> Result<bool> {
+    match options.get("cache-disabled").map(String::as_str) {
+        None | Some("" | "0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        Some(other) => Err(Error::invalid(format!("invalid value for option cache-disabled: {other}"))),
+    }
+}
+
+/// The driver that sends the log elsewhere; `None` when it is kept here alone.
+pub(crate) fn remote(log: &LogSpec) -> Result<Option<Driver>> {
+    let is_own = |key: &str| !COMMON.contains(&key);
+    let options = log.options.iter().filter(|(key, _)| is_own(key));
+    let options = options.map(|(key, value)| (key.clone(), value.clone())).collect();
+    Driver::parse(&log.driver, &options).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// Whether the log can be read here.
+pub(crate) fn is_readable(log: &LogSpec) -> bool {
+    let is_remote = logdriver::NAMES.contains(&log.driver.as_str());
+    log.driver != "none" && !(is_remote && is_cache_disabled(&log.options).unwrap_or(false))
+}
+
+/// In the mode `non-blocking`: bytes that wait for a collector at most.
+pub(crate) fn buffer(log: &LogSpec) -> Option<u64> {
+    const USUAL: u64 = 1 << 20;
+    let is_bounded = log.options.get("mode").is_some_and(|mode| mode == "non-blocking");
+    let given = log.options.get("max-buffer-size").and_then(|size| parse_size(size).ok());
+    is_bounded.then(|| given.unwrap_or(USUAL))
+}
+
 /// What the shim is told about the log.
 ///
 /// `mode` needs nothing: the shim writes to its own file and waits for nobody, so that no mode ever blocks the program.
@@ -80,12 +160,31 @@ pub(crate) fn config(record: &Record, log: &LogSpec, data_dir: &Path) -> Result<
     use shim::protocol::LogDriver;
     let driver = match log.driver.as_str() {
         "none" => LogDriver::None,
-        "local" => LogDriver::Local,
-        _ => LogDriver::JsonFile,
+        "json-file" => LogDriver::JsonFile,
+        _ => LogDriver::Local,
     };
-    let (usual_size, usual_files, usual_compress) = defaults(&log.driver);
-    let is_local = log.driver == "local";
-    let option = |key: &str| log.options.get(key).map(String::as_str);
+    let is_remote = logdriver::NAMES.contains(&log.driver.as_str());
+    let prefix = if is_remote { "cache-" } else { "" };
+    let Files { max_size, max_file, compress } = files(&log.options, prefix, defaults(&log.driver))?;
+    let path = data_dir.join(file_name(&record.id, &log.driver));
+    // What goes elsewhere has its attributes added there.
+    let attrs = if driver == LogDriver::JsonFile { attributes(record, log)? } else { BTreeMap::new() };
+    let attrs = attrs.into_iter().collect();
+    Ok(shim::protocol::Log { driver, path, max_size, max_file, compress, attrs })
+}
+
+/// How much of a log is kept.
+struct Files {
+    max_size: Option<u64>,
+    max_file: u32,
+    compress: bool,
+}
+
+/// What the options say whose names begin with `prefix`.
+fn files(options: &BTreeMap<String, String>, prefix: &str, usual: (u64, u32, bool)) -> Result<Files> {
+    let (usual_size, usual_files, usual_compress) = usual;
+    let is_local = usual_compress;
+    let option = |key: &str| options.get(&format!("{prefix}{key}")).map(String::as_str);
     let max_size = match option("max-size") {
         // `max-size=-1` takes the limit away.
         Some("-1") => None,
@@ -97,7 +196,7 @@ pub(crate) fn config(record: &Record, log: &LogSpec, data_dir: &Path) -> Result<
         None => 1,
         Some(text) => text.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
             Error::invalid(format!(
-                "invalid value for max-file: \"{text}\": it must be a number of at least 1"
+                "invalid value for {prefix}max-file: \"{text}\": it must be a number of at least 1"
             ))
         })?,
     };
@@ -105,19 +204,31 @@ pub(crate) fn config(record: &Record, log: &LogSpec, data_dir: &Path) -> Result<
         None => usual_compress && max_file > 1 && max_size.is_some(),
         Some("false") => false,
         Some("true") => true,
-        Some(text) => return Err(Error::invalid(format!("invalid value for compress: \"{text}\""))),
+        Some(text) => {
+            return Err(Error::invalid(format!("invalid value for {prefix}compress: \"{text}\"")));
+        }
     };
     if compress && (max_file < 2 || max_size.is_none()) {
         return Err(Error::invalid(
             "compress cannot be true when max-file is less than 2 or max-size is not set",
         ));
     }
-    let path = data_dir.join(file_name(&record.id, &log.driver));
-    Ok(shim::protocol::Log { driver, path, max_size, max_file, compress, attrs: attributes(record, log)? })
+    Ok(Files { max_size, max_file, compress })
+}
+
+/// What lines are sent with: the tag, and chosen labels and variables.
+pub(crate) fn description(record: &Record) -> Result<(String, BTreeMap<String, String>)> {
+    let log = &record.spec.log;
+    let given = log.options.get("tag").map(String::as_str);
+    let template = given.filter(|tag| !tag.is_empty());
+    let template = template.unwrap_or_else(|| Driver::default_tag(&log.options, &log.driver));
+    let mut attributes = attributes(record, log)?;
+    attributes.remove("tag");
+    Ok((expand_tag(template, record)?, attributes))
 }
 
 /// Labels, environment and tag that are repeated with every line.
-fn attributes(record: &Record, log: &LogSpec) -> Result<Vec<(String, String)>> {
+fn attributes(record: &Record, log: &LogSpec) -> Result<BTreeMap<String, String>> {
     let labels = record.config.labels.clone().unwrap_or_default();
     // The last of two variables of one name is the program's.
     let env: BTreeMap<String, String> = record
@@ -143,7 +254,7 @@ fn attributes(record: &Record, log: &LogSpec) -> Result<Vec<(String, String)>> {
     if let Some(tag) = log.options.get("tag").filter(|tag| !tag.is_empty()) {
         attributes.insert("tag".to_owned(), expand_tag(tag, record)?);
     }
-    Ok(attributes.into_iter().collect())
+    Ok(attributes)
 }
 
 fn matching<'a>(
@@ -234,10 +345,25 @@ mod tests {
                 "error parsing option max-buffer-size: invalid size: 'much'",
             ),
             (
-                "splunk",
+                "awslogs",
                 &[],
-                "logger: no log driver named 'splunk' is registered: this engine has json-file, local and none",
+                "logger: no log driver named 'awslogs' is registered: this engine has fluentd, gelf, journald, \
+                 json-file, local, none, splunk, syslog; send the json-file logs with a collector of the provider's",
             ),
+            ("splunk", &[], "splunk: splunk-url is expected"),
+            ("gelf", &[("mode", "fast")], "logger: logging mode not supported: fast"),
+            ("syslog", &[("max-size", "1m")], "unknown log opt 'max-size' for syslog log driver"),
+            ("syslog", &[("cache-disabled", "maybe")], "invalid value for option cache-disabled: maybe"),
+            ("syslog", &[("cache-max-size", "much")], "invalid size: 'much'"),
+            (
+                "syslog",
+                &[("cache-max-file", "0")],
+                "invalid value for cache-max-file: \"0\": it must be a number of at least 1",
+            ),
+            ("syslog", &[("cache-foo", "1")], "unknown log opt 'cache-foo' for syslog log driver"),
+            ("syslog", &[("cache-disabled", "true"), ("cache-compress", "false")], ""),
+            ("journald", &[("mode", "non-blocking"), ("max-buffer-size", "4k"), ("tag", "x")], ""),
+            ("json-file", &[("cache-disabled", "true")], ""),
             ("asdf", &[], "logger: no log driver named 'asdf' is registered"),
         ];
         for (driver, options, words) in cases {
@@ -245,6 +371,8 @@ mod tests {
                 validate(&spec(driver, options)).map_or_else(|error| error.message, |()| String::new());
             assert_eq!(said, *words, "{driver} {options:?}");
         }
+        let missing = check_socket(&spec("syslog", &[("syslog-address", "unix:///nope")]));
+        assert_eq!(missing.unwrap_err().message, "stat /nope: no such file or directory");
     }
 
     #[test]

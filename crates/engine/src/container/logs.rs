@@ -78,7 +78,7 @@ pub async fn logs(engine: &Engine, reference: &str, options: LogOptions) -> Resu
     }
     let handle = engine.containers.find(reference)?;
     let record = handle.view().record.clone();
-    if record.spec.log.driver == "none" {
+    if !super::logging::is_readable(&record.spec.log) {
         return Err(Error::not_implemented("configured logging driver does not support reading"));
     }
     let path = Places::of(engine, &record.id)

@@ -19,7 +19,7 @@ pub mod kill;
 mod launch;
 pub mod links;
 pub mod list;
-mod logging;
+pub(crate) mod logging;
 pub mod logs;
 mod merged;
 pub(crate) mod net_files;

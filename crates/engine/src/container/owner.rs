@@ -19,6 +19,7 @@ use super::step::step;
 use super::view::{Live, View};
 use super::{erase, resolve, teardown, vigil};
 use crate::engine::Engine;
+use crate::forward::{self, Forwarder};
 use crate::network::connect::announce_all;
 use crate::shim_link::{Attach, Notice};
 use crate::{Error, Outcome, Result, id};
@@ -83,6 +84,8 @@ struct Owner {
     mailbox: mpsc::WeakSender<Command>,
     publish: watch::Sender<Arc<View>>,
     monitor: Option<Monitor>,
+    /// What sends its log elsewhere.
+    forwarder: Option<Forwarder>,
 }
 
 /// What an owner starts with after recovery: a shim that was found alive.
@@ -112,6 +115,7 @@ pub(crate) fn spawn_with(
     let (publish, watch) = watch::channel(Arc::new(view));
     let handle = Handle::new(&record.id, sender.clone(), watch);
     engine.containers.insert(handle.clone());
+    let forwarder = forward::spawn(engine, &record, handle.watch());
     let owner = Owner {
         engine: engine.clone(),
         handle: handle.clone(),
@@ -126,6 +130,7 @@ pub(crate) fn spawn_with(
         mailbox: sender.downgrade(),
         publish,
         monitor: None,
+        forwarder,
     };
     let (taken, settled) = oneshot::channel();
     tokio::spawn(owner.run(mailbox, first, taken));
@@ -426,11 +431,15 @@ impl Owner {
         }
     }
 
-    fn erase(&self) {
+    fn erase(&mut self) {
         let Some(sender) = self.sender() else { return };
         let (engine, record) = (self.engine.clone(), self.record.clone());
         let is_known = must_survive(&self.record.state, record.host_config.auto_remove) && !self.is_behind;
+        let forwarder = self.forwarder.take();
         tokio::spawn(async move {
+            if let Some(forwarder) = forwarder {
+                forwarder.let_go().await;
+            }
             let answer = crate::blocking(move || erase::erase(&engine, &record, is_known)).await;
             let input = match answer {
                 Ok(()) => Input::Erased,

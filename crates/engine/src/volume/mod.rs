@@ -16,7 +16,7 @@ mod list;
 mod local;
 mod options;
 mod place;
-mod plugin;
+pub(crate) mod plugin;
 mod remove;
 mod uses;
 

@@ -36,7 +36,7 @@ pub(super) async fn post(socket: &Path, method: &str, body: &[u8]) -> io::Result
 }
 
 /// Status and body once all of an answer is there; `ended` says that nothing more will come.
-fn parse(bytes: &[u8], ended: bool) -> Result<Option<(u16, Vec<u8>)>, &'static str> {
+pub(crate) fn parse(bytes: &[u8], ended: bool) -> Result<Option<(u16, Vec<u8>)>, &'static str> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "its answer is no HTTP")?;
     let mut lines = head.split("\r\n");

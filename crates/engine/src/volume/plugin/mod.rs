@@ -12,7 +12,7 @@
 //! that others need is held meanwhile.
 
 mod discover;
-mod http;
+pub(crate) mod http;
 mod protocol;
 
 use std::collections::BTreeMap;
