@@ -3,6 +3,7 @@
 mod attach;
 mod bundles;
 mod cdi;
+mod collectors;
 mod commit;
 mod content;
 mod credentials;
@@ -60,6 +61,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         run::checks,
         lifecycle::checks,
         logs::checks,
+        collectors::checks,
         exec::checks,
         files::checks,
         commit::checks,
@@ -97,6 +99,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         areas.extend([forgeries::checks as fn() -> Vec<Check>, policies::checks]);
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
         areas.push(doors::checks);
+        areas.push(collectors::ours);
         areas.push(content::checks);
         areas.extend([volume_content::checks as fn() -> Vec<Check>, remodel::checks]);
     }

@@ -6,6 +6,7 @@
 mod answers;
 mod areas;
 mod check;
+mod collector;
 mod command_line;
 mod daemon;
 mod engine;
