@@ -216,6 +216,15 @@ pub fn set_affinity(cpus: impl IntoIterator<Item = usize>) -> Result<()> {
     check(done, || "sched_setaffinity(0)".to_owned())
 }
 
+/// The CPUs below 64 that the caller may run on, one bit for each.
+pub fn affinity() -> Result<u64> {
+    let mut mask = [0_u64; 128];
+    // SAFETY: length in bytes and pointer are of the same array, which the kernel writes.
+    let done =
+        unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&mask), mask.as_mut_ptr()) };
+    check(done, || "sched_getaffinity(0)".to_owned()).map(|()| mask[0])
+}
+
 /// Sets the NUMA memory policy in the kernel's numbers; `nodes` one bit for each node.
 pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<()> {
     // SAFETY: the kernel reads as many bits as are said.

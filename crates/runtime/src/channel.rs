@@ -19,7 +19,8 @@
 //!                           ◀────────── Executing
 //!                           ◀── end of file: execve closed the socket
 //!
-//!  and at any time          ◀── Failed: a kind and words; the process then ends
+//!  and at any time          ◀── Report: a step, when steps are asked for
+//!                           ◀── Failed: a kind and words; the process then ends
 //! ```
 //!
 //! A message is a byte that says what it is, the length of its text (u32, little-endian), and the text.
@@ -53,6 +54,8 @@ pub(crate) enum Message {
     Created(Option<OwnedFd>),
     /// Somebody else made the process: its number and a handle on it.
     Made(u32, OwnedFd),
+    /// A step that was taken, for who asked for steps.
+    Report(String),
     /// The next thing is execve.
     Executing,
     /// It did not work.
@@ -91,13 +94,18 @@ impl Channel {
         self.send(b'x', b"", None)
     }
 
+    pub(crate) fn report(&self, words: &str) -> Result<()> {
+        self.send(b'd', &words.as_bytes()[..words.len().min(LONGEST)], None)
+    }
+
     /// Waits until the program runs: execve has closed the other end. Gives the terminal, if one is handed over.
-    pub(crate) fn until_executed(&self) -> Result<Option<OwnedFd>> {
+    pub(crate) fn until_executed(&self, mut told: Option<&mut String>) -> Result<Option<OwnedFd>> {
         let (mut console, mut executing) = (None, false);
         loop {
             match self.receive()? {
                 Some(Message::Created(terminal)) => console = terminal,
                 Some(Message::Executing) => executing = true,
+                Some(Message::Report(words)) => note(told.as_deref_mut(), &words),
                 Some(Message::Failed(error)) => return Err(error),
                 Some(_) => return Err(unexpected()),
                 None if executing => return Ok(console),
@@ -116,7 +124,8 @@ impl Channel {
 
     pub(crate) fn failed(&self, error: &Error) -> Result<()> {
         let words = error.message().as_bytes();
-        let mut text = vec![error.kind().letter()];
+        let letter = error.kind().letter();
+        let mut text = vec![if error.is_of_execve() { letter.to_ascii_uppercase() } else { letter }];
         text.extend_from_slice(&words[..words.len().min(LONGEST - 1)]);
         self.send(b'f', &text, None)
     }
@@ -164,6 +173,7 @@ impl Channel {
             b'g' => Ok(Some(Message::Go)),
             b'h' => Ok(Some(Message::Hooks)),
             b'x' => Ok(Some(Message::Executing)),
+            b'd' => Ok(Some(Message::Report(String::from_utf8_lossy(&text).into_owned()))),
             b'i' => match (fds.pop(), fds.pop(), text.as_slice()) {
                 (Some(users), Some(mount), [below]) => {
                     Ok(Some(Message::MapIds { mount, users, below: *below != 0 }))
@@ -176,9 +186,11 @@ impl Channel {
                 _ => Err(unexpected()),
             },
             b'f' => {
-                let kind = Kind::from_letter(text.first().copied().unwrap_or_default());
+                let letter = text.first().copied().unwrap_or_default();
+                let kind = Kind::from_letter(letter.to_ascii_lowercase());
                 let words = String::from_utf8_lossy(text.get(1..).unwrap_or_default()).into_owned();
-                Ok(Some(Message::Failed(Error::new(kind, words))))
+                let error = Error::new(kind, words);
+                Ok(Some(Message::Failed(if letter.is_ascii_uppercase() { error.at_execve() } else { error })))
             }
             other => Err(Error::new(Kind::System, format!("message {other} from the container's process"))),
         }
@@ -195,6 +207,14 @@ impl Channel {
             }
         }
         Ok(true)
+    }
+}
+
+/// Adds a line for who asked for steps.
+pub(crate) fn note(told: Option<&mut String>, words: &str) {
+    if let Some(told) = told {
+        told.push_str(words);
+        told.push('\n');
     }
 }
 

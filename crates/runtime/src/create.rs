@@ -49,7 +49,8 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
         credentials::set_dumpable(false)?;
     }
     let filter = filter(request.spec)?;
-    if let Some(told) = request.told.take() {
+    let mut told = request.told.take();
+    if let Some(told) = told.as_deref_mut() {
         *told = plan.to_string();
         if let Some(filter) = &filter {
             told.push_str(&format!("seccomp filter flags: {}\n", filter.flags.bits()));
@@ -69,7 +70,7 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
         id_maps,
         root_mount: root_mount(&plan)?,
         listener_metadata: crate::notify::metadata(request.spec),
-        filter_listener: filter_listener(request.spec, filter.as_ref())?,
+        agents: agents(request.spec, filter.as_ref(), true)?,
         own_binary: if request.init { Some(exe::read_only()?) } else { None },
         gate: Some(request.gate),
         stdio: duplicate(&request.stdio)?,
@@ -79,12 +80,13 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
         makes_working_dir: true,
         entrance: entrance(request.cgroup)?,
         host_end: Some(&here),
+        reports: told.is_some(),
         ..Inside::new(there, process(request.spec)?, state.clone())
     };
     let child = make_process(&plan, joins, &procfs, request.cgroup, inside)?;
     let here = here.take().ok_or_else(channel::unexpected)?;
-    let finished =
-        host_side(&plan, &procfs, &here, &child, request.spec.hooks.as_ref(), state).and_then(|console| {
+    let finished = host_side(&plan, &procfs, &here, &child, request.spec.hooks.as_ref(), state, told)
+        .and_then(|console| {
             let start_time_ticks = procfs.start_time_ticks(child.pid)?;
             let separate =
                 (plan.new | plan.joins.iter().fold(0, |all, join| all | join.kind)) & namespace::NETWORK;
@@ -136,7 +138,7 @@ fn detach_from_host((path, before): (&Path, u64)) -> linux::Result<()> {
 pub fn start(gate: StartGate) -> Result<()> {
     let channel = Channel(gate.0);
     channel.go()?;
-    channel.until_executed().map(drop)
+    channel.until_executed(None).map(drop)
 }
 
 /// The same for a container that listens: connects to its socket first.
@@ -170,13 +172,19 @@ pub(crate) fn entrance(cgroup: Option<&cgroup::Cgroup>) -> Result<Option<cgroup:
     Ok(cgroup.map(cgroup::Cgroup::entrance).transpose()?.flatten())
 }
 
-pub(crate) fn filter_listener(spec: &Spec, filter: Option<&seccomp::Program>) -> Result<Option<OwnedFd>> {
-    let path =
-        spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()).map(|config| &config.listener_path);
-    match (filter, path) {
-        (Some(filter), Some(path)) if filter.flags.listener => notify::connect(path).map(Some),
-        _ => Ok(None),
-    }
+/// Connections to the agent of a filter's listener: one for each `startContainer` hook, which is under a filter of its own
+/// and comes before the program, and one for the program. Agents close theirs once they have a listener.
+pub(crate) fn agents(
+    spec: &Spec,
+    filter: Option<&seccomp::Program>,
+    with_hooks: bool,
+) -> Result<Vec<OwnedFd>> {
+    let config = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    let (Some(config), true) = (config, filter.is_some_and(|filter| filter.flags.listener)) else {
+        return Ok(Vec::new());
+    };
+    let hooks = spec.hooks.as_ref().filter(|_| with_hooks).map_or(0, |hooks| hooks.start_container.len());
+    (0..=hooks).map(|_| notify::connect(&config.listener_path)).collect()
 }
 
 pub(crate) fn duplicate(stdio: &crate::Stdio<'_>) -> Result<[Option<OwnedFd>; 3]> {
@@ -335,6 +343,7 @@ fn host_side(
     child: &Child,
     hooks: Option<&Hooks>,
     mut state: State,
+    mut told: Option<&mut String>,
 ) -> Result<Option<OwnedFd>> {
     state.pid = i32::try_from(child.pid).unwrap_or_default();
     if let Some(maps) = &plan.user_maps {
@@ -352,6 +361,7 @@ fn host_side(
         match channel.receive()? {
             Some(Message::Created(console)) => return Ok(console),
             Some(Message::Failed(error)) => return Err(error),
+            Some(Message::Report(words)) => channel::note(told.as_deref_mut(), &words),
             Some(Message::Hooks) => {
                 let hooks = hooks.ok_or_else(|| Error::new(Kind::System, "hooks without hooks"))?;
                 hooks::run("prestart", &hooks.prestart, &state)?;

@@ -10,6 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Error {
     kind: Kind,
     message: String,
+    of_execve: bool,
 }
 
 /// Kinds of failures.
@@ -69,12 +70,23 @@ impl Error {
     /// A failure with its words.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), of_execve: false }
     }
 
     /// Something the configuration says that cannot be done.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(Kind::Invalid, message)
+    }
+
+    /// The same, as one of execve(2): everything was there, and only the program could not be run.
+    pub(crate) fn at_execve(self) -> Self {
+        Self { of_execve: true, ..self }
+    }
+
+    /// Whether everything was there, and only the program could not be run.
+    #[must_use]
+    pub fn is_of_execve(&self) -> bool {
+        self.of_execve
     }
 
     /// Its kind.
@@ -120,7 +132,7 @@ impl<T, E: Into<Error>> While<T> for std::result::Result<T, E> {
     fn during<S: fmt::Display>(self, what: impl FnOnce() -> S) -> Result<T> {
         self.map_err(|error| {
             let error = error.into();
-            Error { kind: error.kind, message: format!("{}: {}", what(), error.message) }
+            Error { message: format!("{}: {}", what(), error.message), ..error }
         })
     }
 }

@@ -11,7 +11,7 @@ use linux::root::Root;
 
 use crate::apply::Inside;
 use crate::channel::{self, Channel};
-use crate::create::{duplicate, end, entrance, filter, filter_listener, state, through_another};
+use crate::create::{agents, duplicate, end, entrance, filter, state, through_another};
 use crate::error::While;
 use crate::plan::{Manner, Op, Plan, bit, domain, list, plan_process};
 use crate::request::{Exec, Executed};
@@ -23,7 +23,8 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
     let procfs = Procfs::open()?;
     let facts = Facts::gather(&procfs, request.hierarchy)?;
     let plan = plan_exec(&request, &facts)?;
-    if let Some(told) = request.told.take() {
+    let mut told = request.told.take();
+    if let Some(told) = told.as_deref_mut() {
         *told = plan.to_string();
     }
     if facts.mounts {
@@ -42,12 +43,13 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
     let inside = Inside {
         procfs: Some(procfs.try_clone()?),
         listener_metadata: crate::notify::metadata(request.spec),
-        filter_listener: filter_listener(request.spec, filter.as_ref())?,
+        agents: agents(request.spec, filter.as_ref(), false)?,
         stdio: duplicate(&request.stdio)?,
         plain_newlines: request.stdio.plain_newlines,
         filter: filter.as_ref(),
         entrance: entrance(request.cgroup)?,
         host_end: Some(&here),
+        reports: told.is_some(),
         ..Inside::new(there, request.process, state(request.id, request.spec, Path::new("")))
     };
     let container = request.container;
@@ -67,7 +69,7 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
     };
     let here = here.take().ok_or_else(channel::unexpected)?;
     let adjustment = plan.oom_score_adj.filter(|_| facts.mounts);
-    match host_side(&procfs, &here, child.pid, adjustment) {
+    match host_side(&procfs, &here, child.pid, adjustment, told) {
         Ok(console) => Ok(Executed { pid: child.pid, pidfd: child.pidfd, console }),
         Err(error) => {
             end(child)?;
@@ -178,6 +180,7 @@ fn host_side(
     channel: &Channel,
     pid: u32,
     oom_score_adj: Option<i32>,
+    told: Option<&mut String>,
 ) -> Result<Option<OwnedFd>> {
     if let Some(adjustment) = oom_score_adj {
         procfs
@@ -185,7 +188,7 @@ fn host_side(
             .during(|| "oomScoreAdj")?;
     }
     channel.go()?;
-    channel.until_executed()
+    channel.until_executed(told)
 }
 
 impl Inside<'_> {

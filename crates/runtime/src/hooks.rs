@@ -18,7 +18,7 @@ const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs hooks in order until one fails; `name` is their kind.
 pub fn run(name: &str, hooks: &[Hook], state: &State) -> Result<()> {
-    each(name, hooks, state, |hook, text| {
+    each(name, hooks, state, |_, hook, text| {
         let mut command = command(hook)?;
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("{:?}: {error}", hook.path))?;
@@ -30,15 +30,15 @@ pub fn run(name: &str, hooks: &[Hook], state: &State) -> Result<()> {
     })
 }
 
-/// The same, but each hook calls `confine` in its own process before its program runs. Only for a process with one
+/// The same, but each hook calls `confine` with its number in its own process before its program runs. Only for a process with one
 /// thread.
 pub(crate) fn run_confined(
     name: &str,
     hooks: &[Hook],
     state: &State,
-    mut confine: impl FnMut() -> Result<()>,
+    mut confine: impl FnMut(usize) -> Result<()>,
 ) -> Result<()> {
-    each(name, hooks, state, |hook, text| {
+    each(name, hooks, state, |number, hook, text| {
         let failed = |error: std::io::Error| error.to_string();
         let ((input, to_input), (from_errors, errors)) =
             (std::io::pipe().map_err(failed)?, std::io::pipe().map_err(failed)?);
@@ -50,7 +50,7 @@ pub(crate) fn run_confined(
                 Err(_) => return 1,
             };
             command.stdin(input).stderr(stderr);
-            let error = match confine() {
+            let error = match confine(number) {
                 Ok(()) => command.exec().to_string(),
                 Err(error) => error.to_string(),
             };
@@ -83,12 +83,12 @@ fn each(
     name: &str,
     hooks: &[Hook],
     state: &State,
-    mut run_one: impl FnMut(&Hook, &[u8]) -> Result<(), String>,
+    mut run_one: impl FnMut(usize, &Hook, &[u8]) -> Result<(), String>,
 ) -> Result<()> {
     let text = serde_json::to_vec(state)
         .map_err(|error| Error::new(Kind::System, format!("writing the container's state: {error}")))?;
     for (number, hook) in hooks.iter().enumerate() {
-        run_one(hook, &text).map_err(|words| {
+        run_one(number, hook, &text).map_err(|words| {
             Error::new(Kind::System, format!("error running {name} hook #{number}: {words}"))
         })?;
     }

@@ -55,7 +55,7 @@ pub(crate) fn refused(path: &str, error: &linux::Error) -> Error {
         std::io::ErrorKind::IsADirectory => Kind::IsDirectory,
         _ => Kind::System,
     };
-    Error::new(kind, format!("exec {path}: {}", words(error.errno())))
+    Error::new(kind, format!("exec {path}: {}", words(error.errno()))).at_execve()
 }
 
 /// The kernel's words as Go prints them: in lower case.

@@ -248,6 +248,9 @@ fn processors_of_an_exec_are_those_asked_for_and_otherwise_all() {
     bundle.start();
     let list = "grep Cpus_allowed_list /proc/self/status";
     assert_eq!(bundle.exec(list).out, "Cpus_allowed_list:\t0");
+    // What the process itself found is among the steps that are told.
+    let told = bundle.runc(&["--debug", "exec", &bundle.id, "true"]).err;
+    assert!(told.contains(": affinity: 0x1\"") && told.contains("about to exec"), "{told}");
     // The caller's own binding does not reach the container.
     let all = host("grep", &["Cpus_allowed_list", "/proc/self/status"]);
     let bundle = Bundle::new().script(list);

@@ -103,3 +103,32 @@ fn a_deadline_needs_every_processor() {
     let words = "process scheduler can't be used together with AllowedCPUs";
     assert!(got.code == 1 && got.err.contains(words), "{got:?}");
 }
+
+#[test]
+fn every_hook_under_a_filter_has_a_listener_of_its_own() {
+    if unable() {
+        return;
+    }
+    let bundle = Bundle::new();
+    let path = bundle.directory.join("agent.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("bind");
+    // An agent that hangs up once it has what it was sent.
+    let agent = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let (mut connection, _) = listener.accept().expect("accept");
+            let mut bytes = [0; 4096];
+            assert!(std::io::Read::read(&mut connection, &mut bytes).expect("read") > 0);
+        }
+    });
+    let bundle = bundle.script("echo ran").with(|config| {
+        let hook = json!({ "path": "/bin/true", "args": ["true"] });
+        config["hooks"] = json!({ "startContainer": [hook, hook] });
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path,
+            "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }]
+        });
+    });
+    let got = bundle.run();
+    assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (0, "ran", ""));
+    agent.join().expect("the agent");
+}

@@ -63,7 +63,9 @@ pub(crate) struct Inside<'a> {
     /// The filter of system calls.
     pub(crate) filter: Option<&'a Program>,
     /// Where the filter's listener is sent.
-    pub(crate) filter_listener: Option<OwnedFd>,
+    pub(crate) agents: Vec<OwnedFd>,
+    /// Which of them is next.
+    pub(crate) next_agent: usize,
     /// What the agent at the other end is told besides.
     pub(crate) listener_metadata: String,
     /// Our own binary, for `init`.
@@ -80,6 +82,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) variables: Option<kernel::Strings>,
     /// Whether a missing working directory is made.
     pub(crate) makes_working_dir: bool,
+    /// Whether the steps are told that others look for in a runtime's log.
+    pub(crate) reports: bool,
     /// The way into the control group, where the process is not made inside it.
     pub(crate) entrance: Option<cgroup::Entrance>,
 }
@@ -105,7 +109,8 @@ impl<'a> Inside<'a> {
             hooks: None,
             state,
             filter: None,
-            filter_listener: None,
+            agents: Vec::new(),
+            next_agent: 0,
             listener_metadata: String::new(),
             own_binary: None,
             empty: None,
@@ -114,6 +119,7 @@ impl<'a> Inside<'a> {
             program: None,
             variables: None,
             makes_working_dir: false,
+            reports: false,
             entrance: None,
         }
     }
@@ -123,7 +129,9 @@ impl Inside<'_> {
     /// Takes all steps; returns only when one failed, after the host's side was told.
     pub(crate) fn run(mut self, plan: &Plan) -> i32 {
         credentials::set_umask(0);
-        if let Err(error) = self.enter().and_then(|()| plan.ops.iter().try_for_each(|op| self.apply(op))) {
+        let begun = self.enter().and_then(|()| self.report("=> nsexec container setup"));
+        let begun = begun.and_then(|()| self.report("child process in init()"));
+        if let Err(error) = begun.and_then(|()| plan.ops.iter().try_for_each(|op| self.apply(op))) {
             // With the host's side gone there is nobody to tell; the exit code says the same.
             let _ = self.channel.failed(&error);
         }
@@ -133,10 +141,18 @@ impl Inside<'_> {
     /// Enters the control group, before anything else is done in its name.
     pub(crate) fn enter(&mut self) -> Result<()> {
         drop(self.host_end.take().map(Cell::take));
-        if self.hooks.is_some() || self.filter_listener.is_some() {
+        if self.hooks.is_some() || !self.agents.is_empty() {
             self.state.pid = self.pid_outside()?;
         }
         self.entrance.take().map_or(Ok(()), |entrance| Ok(entrance.enter()?))
+    }
+
+    /// Tells a step, in the words that runc's log has for it: that is what programs which read such logs look for.
+    pub(crate) fn report(&self, words: &str) -> Result<()> {
+        if !self.reports {
+            return Ok(());
+        }
+        self.channel.report(&format!("nsexec[{}]: {words}", self.pid_outside()?))
     }
 
     /// Our number where the runtime is: its procfs shows it.

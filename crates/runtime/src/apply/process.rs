@@ -27,7 +27,13 @@ impl Inside<'_> {
             }
             Op::Scheduler(scheduling) => set_scheduler(scheduling),
             Op::IoPriority(class, level) => Ok(credentials::set_io_priority(*class, *level)?),
-            Op::Affinity(cpus) => Ok(credentials::set_affinity(cpus.iter().copied())?),
+            Op::Affinity(cpus) => {
+                credentials::set_affinity(cpus.iter().copied())?;
+                if self.reports {
+                    self.report(&format!("affinity: {:#x}", credentials::affinity()?))?;
+                }
+                Ok(())
+            }
             Op::AnyCpu => Ok(credentials::set_affinity(0..8192)?),
             Op::MemoryPolicy(mode, nodes) => Ok(credentials::set_memory_policy(*mode, nodes)?),
             Op::Personality(domain) => Ok(credentials::set_personality(*domain)?),
@@ -90,7 +96,7 @@ impl Inside<'_> {
     fn load_filter(&mut self) -> Result<()> {
         let filter = self.filter.ok_or_else(|| missing("filter"))?;
         let listener = linux::seccomp::load(&filter.instructions, filter.flags)?;
-        if let (Some(listener), Some(socket)) = (listener, &self.filter_listener) {
+        if let (Some(listener), Some(socket)) = (listener, self.agents.get(self.next_agent)) {
             let state = crate::notify::announcement(&self.state, &self.listener_metadata);
             crate::notify::hand_over(socket, &state, listener.as_fd())?;
         }
@@ -119,6 +125,9 @@ impl Inside<'_> {
     }
 
     fn await_start(&mut self, preserve_fds: u32) -> Result<()> {
+        self.report("init: closing the pipe to signal completion")?;
+        // Who starts it asks for no steps.
+        self.reports = false;
         // Nothing of the host's stays open while others of the container may already be looking.
         self.procfs = None;
         self.sources.clear();
@@ -163,14 +172,20 @@ impl Inside<'_> {
         if confinement.is_empty() {
             return hooks::run("startContainer", &hooks, &state);
         }
-        let confine = || confinement.iter().try_for_each(|op| self.apply_process(op));
-        hooks::run_confined("startContainer", &hooks, &state, confine)
+        let last = hooks.len();
+        let confine = |number: usize| {
+            self.next_agent = number;
+            confinement.iter().try_for_each(|op| self.apply_process(op))
+        };
+        hooks::run_confined("startContainer", &hooks, &state, confine)?;
+        self.next_agent = last;
+        Ok(())
     }
 
     fn close_all_else(&self, terminal: Option<&linux::pty::Pair>, preserve_fds: u32) -> Result<()> {
         let mut keep = vec![self.channel.as_fd(), self.root()?.as_fd()];
         keep.extend(terminal.iter().flat_map(|pair| [pair.controller.as_fd(), pair.terminal.as_fd()]));
-        keep.extend([&self.own_binary, &self.filter_listener].into_iter().flatten().map(AsFd::as_fd));
+        keep.extend(self.own_binary.iter().chain(&self.agents).map(AsFd::as_fd));
         if let Some(Gate::Listener(listener)) = &self.gate {
             keep.push(listener.as_fd());
         }
@@ -186,6 +201,7 @@ impl Inside<'_> {
         self.variables = Some(Strings::new(environment.iter().map(String::as_str)).ok_or_else(zero)?);
         kernel::close_on_exec_from(3 + preserve_fds)?;
         kernel::reset_signals()?;
+        self.report("setns_init: about to exec")?;
         self.channel.executing()
     }
 

@@ -143,7 +143,8 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
         hierarchy = for_rootless(hierarchy, &place, &mut limits)?;
     }
     let mut group = group(globals, &place, &hierarchy, id, &limits, cgroups_path)?;
-    for words in warnings(&spec) {
+    let alone = group.is_none() && !own_pids(&spec);
+    for words in warnings(&spec).into_iter().chain(alone.then(|| ALONE.to_owned())) {
         globals.log.warning(&words);
     }
     let mut plan = String::new();
@@ -240,6 +241,15 @@ fn group(
              unable to apply cgroup configuration: permission denied"
         }),
     }
+}
+
+/// What runc says of such a container.
+const ALONE: &str = "Creating a rootless container with no cgroup and no private pid namespace. Such configuration is \
+                     strongly discouraged (as it is impossible to properly kill all container's processes)";
+
+fn own_pids(spec: &Spec) -> bool {
+    let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    namespaces.into_iter().any(|namespace| namespace.kind == oci::runtime::NamespaceKind::Pid)
 }
 
 /// What is asked for, cannot be, and is no reason to give up.

@@ -124,6 +124,11 @@ pub fn main(arguments: Vec<OsString>) -> i32 {
     };
     match run(&globals, rest) {
         Ok(code) => code,
+        // The container was there: what runc's own process says then is the whole message.
+        Err((name, error)) if name == "run" && error.is_of_execve() => {
+            globals.log.error(&error.to_string());
+            exit_code(&name, &error)
+        }
         Err((name, error)) => {
             globals.log.error(&format!("runc {name} failed: {}{error}", what_failed(&name, &error)));
             exit_code(&name, &error)

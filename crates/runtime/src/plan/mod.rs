@@ -205,7 +205,8 @@ fn plan_unprivileged(plan: &mut Plan, facts: &Facts) {
         plan.new &= !namespace::TIME;
         plan.ops.push(Op::NewTimeNamespace(std::mem::take(&mut plan.time_offsets)));
     }
-    plan.ops.push(Op::NotDumpable);
+    // In a container of its own nobody is there yet to look into it; and its user must be able to join it.
+    plan.ops.extend((!plan.joins.is_empty()).then_some(Op::NotDumpable));
 }
 
 /// Interfaces to move, each under its own name or another (config-linux, "Network Devices").

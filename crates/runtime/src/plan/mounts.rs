@@ -362,7 +362,8 @@ fn plan_devices(plan: &mut Plan, linux: &Linux) -> Result<()> {
             nodes.push(Node { path, kind: 'c', major: *major, minor: *minor, mode, uid: 0, gid: 0 });
         }
     }
-    for device in &linux.devices {
+    // The multiplexer is always that of the container's own terminals, and linked.
+    for device in linux.devices.iter().filter(|device| device.path != "/dev/ptmx") {
         nodes.push(node(device)?);
     }
     let mapped = super::in_user_namespace(plan);
