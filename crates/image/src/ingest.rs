@@ -12,18 +12,20 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use oci::digest::Algorithm;
 
+use crate::ahead::Ahead;
 use crate::content::{Blob, Content, sync_dir};
 use crate::error::stream;
 use crate::hash::Hasher;
+use crate::layers::Layers;
 use crate::pins::Pin;
 use crate::ranges::Ranges;
+use crate::trail::Trail;
 use crate::{Error, Result};
 
-/// How many bytes are written before the disk is asked to start on them.
-const WRITE_BACK: u64 = 8 << 20;
 /// How many bytes of parts are written before a record of them is.
 const NOTE: u64 = 1 << 20;
 /// Bytes of a record.
@@ -40,8 +42,10 @@ pub(crate) struct Ingest<'a> {
     hasher: Hasher,
     /// How much is here and hashed, from the beginning on.
     hashed: u64,
-    started: u64,
     parts: Option<Parts>,
+    /// Unpacks what arrives from the beginning on.
+    ahead: Option<Ahead>,
+    trail: Trail,
     resumable: bool,
     settled: bool,
 }
@@ -61,7 +65,8 @@ impl<'a> Ingest<'a> {
     pub(crate) fn new(content: &'a Content, file: File, path: PathBuf, algorithm: Algorithm) -> Self {
         let hasher = Hasher::new(algorithm);
         let (resumable, settled) = (false, false);
-        Self { content, file, path, hasher, hashed: 0, started: 0, parts: None, resumable, settled }
+        let (parts, ahead, trail) = (None, None, Trail::default());
+        Self { content, file, path, hasher, hashed: 0, parts, ahead, trail, resumable, settled }
     }
 
     /// Content of which `file` may have a part already, and that stays for the next attempt.
@@ -71,7 +76,7 @@ impl<'a> Ingest<'a> {
         let length = linux::file::stat(&ingest.file)?.size;
         if length <= blob.size {
             ingest.hash_up_to(length)?;
-            ingest.started = length;
+            ingest.trail = Trail::from(length);
             return Ok(ingest);
         }
         let here = ingest.read_records(blob.size, length)?;
@@ -143,6 +148,9 @@ impl<'a> Ingest<'a> {
         if position == self.hashed {
             self.hasher.update(bytes);
             self.hashed = end;
+            if let Some(ahead) = &mut self.ahead {
+                ahead.feed(bytes);
+            }
         }
         let Some(parts) = &mut self.parts else { return self.write_back() };
         parts.here.add(position..end);
@@ -157,13 +165,20 @@ impl<'a> Ingest<'a> {
         self.hash_up_to(prefix)
     }
 
-    /// The disk works while more arrives; whether it can do so early makes no difference to what is right.
-    fn write_back(&mut self) -> Result<()> {
-        if self.hashed - self.started >= WRITE_BACK {
-            linux::file::start_write_back(&self.file, self.started, self.hashed - self.started)?;
-            self.started = self.hashed;
+    /// Unpacks what arrives while it arrives, when it may be a layer and comes from the beginning on.
+    pub(crate) fn unpack_ahead(&mut self, layers: &Arc<Layers>) {
+        if self.hashed == 0 && self.parts.is_none() {
+            self.ahead = Some(Ahead::start(layers));
         }
-        Ok(())
+    }
+
+    /// The disk works while more arrives; what is read once more, to be unpacked, stays in memory until then.
+    fn write_back(&mut self) -> Result<()> {
+        if self.ahead.is_some() {
+            self.trail.written(&self.file, self.hashed)
+        } else {
+            self.trail.kept(&self.file, self.hashed)
+        }
     }
 
     /// Hashes what is on the disk already.
@@ -178,6 +193,9 @@ impl<'a> Ingest<'a> {
                 .read_exact_at(&mut buffer[..length], self.hashed)
                 .map_err(stream("read content that is here"))?;
             self.hasher.update(&buffer[..length]);
+            if let Some(ahead) = &mut self.ahead {
+                ahead.feed(&buffer[..length]);
+            }
             self.hashed += length as u64;
         }
         Ok(())
@@ -187,19 +205,34 @@ impl<'a> Ingest<'a> {
     pub(crate) fn restart(&mut self) -> Result<()> {
         linux::file::set_length(&self.file, 0)?;
         self.hasher = self.hasher.anew();
-        (self.hashed, self.started, self.parts) = (0, 0, None);
+        (self.hashed, self.parts, self.ahead, self.trail) = (0, None, None, Trail::default());
         Ok(())
+    }
+
+    /// What came so far: its digest and its length.
+    pub(crate) fn found(&self) -> Blob {
+        Blob { digest: self.hasher.clone().finish(), size: self.hashed }
+    }
+
+    /// Commits the content, and publishes the layer that was unpacked from it meanwhile.
+    pub(crate) fn commit_layer(mut self, expected: Option<&Blob>, pin: &Pin) -> Result<Blob> {
+        let ahead = self.ahead.take();
+        let blob = self.commit_pinned(expected, pin)?;
+        if let Some(ahead) = ahead {
+            ahead.publish(&blob.digest, pin)?;
+        }
+        Ok(blob)
     }
 
     /// Verifies the content, makes it durable and gives it its name. When it is not what was expected it is removed.
     pub(crate) fn commit(self, expected: Option<&Blob>) -> Result<Blob> {
-        let found = Blob { digest: self.hasher.clone().finish(), size: self.hashed };
+        let found = self.found();
         self.finish(expected, found)
     }
 
     /// The same for an operation that keeps the content pinned from before it has its name.
     pub(crate) fn commit_pinned(self, expected: Option<&Blob>, pin: &Pin) -> Result<Blob> {
-        let found = Blob { digest: self.hasher.clone().finish(), size: self.hashed };
+        let found = self.found();
         pin.add(&found.digest);
         self.finish(expected, found)
     }

@@ -141,6 +141,10 @@ impl Layers {
         for name in ["tmp", "sha256", "chain-sha256"] {
             make_private(&root.join(name))?;
         }
+        // Layers are made here, and stay where their directory was made. ext4 would put all of them beside each other, and
+        // search long for inodes where much was removed lately: it takes none again for minutes.
+        let made_in = File::open(root.join("tmp")).map_err(stream("open the layers"))?;
+        linux::inode::spread_children(&made_in)?;
         Ok(Self {
             root,
             store,

@@ -1,5 +1,6 @@
 //! Images: content store, layers, snapshots, import, load and save.
 
+mod ahead;
 pub mod archive;
 mod attestation;
 pub mod change;
@@ -43,6 +44,7 @@ mod tar;
 #[cfg(test)]
 mod testing;
 mod time;
+mod trail;
 mod tree;
 mod unpack;
 mod usage;

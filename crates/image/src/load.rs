@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use oci::image::{
     ANNOTATION_IMAGE_NAME, ANNOTATION_REF_NAME, Descriptor, Document, ImageConfig, Index, Manifest,
@@ -14,9 +15,11 @@ use oci::image::{
 use oci::{Digest, Platform, Reference};
 use serde::Deserialize;
 
+use crate::ahead::Ahead;
 use crate::compression::Compression;
 use crate::content::Blob;
 use crate::images::Images;
+use crate::ingest::Ingest;
 use crate::names::Found;
 use crate::pins::Pin;
 use crate::pipeline::{self, Pump};
@@ -63,7 +66,15 @@ struct ArchiveImage {
     layers: Option<Vec<String>>,
 }
 
+/// A file of the archive that has been read, and what its name says that it is.
+struct Arrived<'a> {
+    ingest: Ingest<'a>,
+    expected: Option<Blob>,
+}
+
 const NAME: &str = "image archive";
+/// Files that may wait for the disk.
+const COMMITS: usize = 4;
 /// Bytes of `index.json` and `manifest.json`.
 const MAX_LIST: u64 = 16 << 20;
 /// Images of one archive.
@@ -103,8 +114,32 @@ impl Images {
         Ok(loaded)
     }
 
-    /// Takes the files of the tar into the store.
+    /// Takes the files of the tar into the store. While one is read, the one before it gets onto the disk.
     fn take_in(&self, reader: &mut Reader<impl Read>, pin: &Pin, progress: &dyn Progress) -> Result<Archive> {
+        std::thread::scope(|scope| {
+            let (commits, waiting) = sync_channel::<Arrived<'_>>(COMMITS);
+            let committer = scope.spawn(move || {
+                waiting.iter().try_for_each(|Arrived { ingest, expected }| {
+                    ingest.commit_layer(expected.as_ref(), pin).map(drop)
+                })
+            });
+            let archive = self.take_files(reader, pin, &commits, progress);
+            drop(commits);
+            match committer.join() {
+                // Why there is nobody who commits any more comes first.
+                Ok(committed) => committed.and(archive),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    fn take_files<'a>(
+        &'a self,
+        reader: &mut Reader<impl Read>,
+        pin: &Pin,
+        commits: &SyncSender<Arrived<'a>>,
+        progress: &dyn Progress,
+    ) -> Result<Archive> {
         let mut archive = Archive::default();
         while let Some(entry) = reader.next()? {
             let show = String::from_utf8_lossy(&entry.path).into_owned();
@@ -116,7 +151,25 @@ impl Images {
                     return Err(Error::archive(NAME, format!("the file {show:?} has holes")));
                 }
                 EntryKind::File { sparse: None } => {
-                    self.take_file(path, entry.size, reader, &mut archive, pin, progress)?;
+                    let list = match path.as_slice() {
+                        b"index.json" => &mut archive.index,
+                        b"manifest.json" => &mut archive.manifest,
+                        b"oci-layout" | b"repositories" => continue,
+                        path if path.ends_with(b"/VERSION") || path.ends_with(b"/json") => continue,
+                        _ => {
+                            let expected =
+                                blob_of_path(&path).map(|digest| Blob { digest, size: entry.size });
+                            let arrival = self.take_blob(expected, entry.size, reader, pin, progress)?;
+                            let (blob, arrived) = arrival;
+                            archive.files.insert(path, blob);
+                            // Nobody commits any more: the committer knows why.
+                            if arrived.is_some_and(|arrived| commits.send(arrived).is_err()) {
+                                break;
+                            }
+                            continue;
+                        }
+                    };
+                    *list = Some(reader.read_all(MAX_LIST)?);
                 }
                 EntryKind::Symlink(target) => {
                     let directory = path.rsplitn(2, |byte| *byte == b'/').nth(1).unwrap_or_default();
@@ -136,54 +189,35 @@ impl Images {
         Ok(archive)
     }
 
-    fn take_file(
-        &self,
-        path: Vec<u8>,
-        size: u64,
-        reader: &mut Reader<impl Read>,
-        archive: &mut Archive,
-        pin: &Pin,
-        progress: &dyn Progress,
-    ) -> Result<()> {
-        match path.as_slice() {
-            b"index.json" => archive.index = Some(reader.read_all(MAX_LIST)?),
-            b"manifest.json" => archive.manifest = Some(reader.read_all(MAX_LIST)?),
-            b"oci-layout" | b"repositories" => {}
-            path if path.ends_with(b"/VERSION") || path.ends_with(b"/json") => {}
-            _ => {
-                let expected = blob_of_path(&path).map(|digest| Blob { digest, size });
-                let blob = self.take_blob(expected.as_ref(), size, reader, pin, progress)?;
-                archive.files.insert(path, blob);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes in one file; what is there already is skipped.
-    fn take_blob(
-        &self,
-        expected: Option<&Blob>,
+    /// Takes in one file; what is there already is skipped. What may be a layer is unpacked while it is read.
+    fn take_blob<'a>(
+        &'a self,
+        expected: Option<Blob>,
         size: u64,
         reader: &mut Reader<impl Read>,
         pin: &Pin,
         progress: &dyn Progress,
-    ) -> Result<Blob> {
-        if let Some(expected) = expected {
+    ) -> Result<(Blob, Option<Arrived<'a>>)> {
+        if let Some(expected) = &expected {
             pin.add(&expected.digest);
             if self.content.size(&expected.digest)? == Some(expected.size) {
-                return Ok(expected.clone());
+                return Ok((expected.clone(), None));
             }
         }
-        let mut ingest = match expected {
+        let mut ingest = match &expected {
             Some(expected) => self.content.ingest_as(expected.digest.algorithm())?,
             None => self.content.ingest_new()?,
         };
-        let id = expected.map_or("", |blob| blob.digest.short());
-        let mut meter = Meter::new(progress, id, "Loading layer", Some(size));
+        let id = expected.as_ref().map_or("", |blob| blob.digest.short()).to_owned();
+        let mut meter = Meter::new(progress, &id, "Loading layer", Some(size));
+        let mut is_begun = false;
         loop {
             let bytes = reader.take(usize::MAX)?;
             if bytes.is_empty() {
                 break;
+            }
+            if !std::mem::replace(&mut is_begun, true) && Ahead::is_for(bytes) {
+                ingest.unpack_ahead(&self.layers);
             }
             meter.add(bytes.len())?;
             ingest.write(bytes)?;
@@ -191,7 +225,9 @@ impl Images {
         if size > self.options.limits.max_document {
             meter.report();
         }
-        ingest.commit_pinned(expected, pin)
+        let found = ingest.found();
+        pin.add(&found.digest);
+        Ok((found, Some(Arrived { ingest, expected })))
     }
 
     /// Loads the images that an OCI layout's index names.

@@ -31,6 +31,7 @@ pub struct Hold {
 pub struct Incoming<'a> {
     ingest: Ingest<'a>,
     expected: Blob,
+    pin: &'a Pin,
 }
 
 impl Images {
@@ -61,14 +62,27 @@ impl Images {
     ///
     /// # Errors
     /// `Conflict` while another operation receives the same content.
-    pub fn receive(&self, hold: &Hold, descriptor: &Descriptor) -> Result<Option<Incoming<'_>>> {
+    pub fn receive<'a>(&'a self, hold: &'a Hold, descriptor: &Descriptor) -> Result<Option<Incoming<'a>>> {
         hold.pin.add(&descriptor.digest);
         if self.content.size(&descriptor.digest)? == Some(descriptor.size) {
             return Ok(None);
         }
         let expected = Blob { digest: descriptor.digest.clone(), size: descriptor.size };
         let ingest = self.content.ingest_known(&expected)?;
-        Ok(Some(Incoming { ingest, expected }))
+        Ok(Some(Incoming { ingest, expected, pin: &hold.pin }))
+    }
+
+    /// The same for a layer, which is unpacked while it arrives. Nothing of it is visible before [`Incoming::finish`] has
+    /// verified its digest; [`Images::unpack_layer`] does what could not be done so, and checks the diff ID.
+    ///
+    /// # Errors
+    /// As [`Images::receive`].
+    pub fn receive_layer<'a>(&'a self, hold: &'a Hold, blob: &Descriptor) -> Result<Option<Incoming<'a>>> {
+        let mut incoming = self.receive(hold, blob)?;
+        if let Some(incoming) = &mut incoming {
+            incoming.ingest.unpack_ahead(&self.layers);
+        }
+        Ok(incoming)
     }
 
     /// Whether a layer is unpacked and can be used as it is.
@@ -176,6 +190,6 @@ impl Incoming<'_> {
     /// # Errors
     /// When it is not what was announced, or the disk fails.
     pub fn finish(self) -> Result<()> {
-        self.ingest.commit(Some(&self.expected)).map(drop)
+        self.ingest.commit_layer(Some(&self.expected), self.pin).map(drop)
     }
 }

@@ -120,6 +120,16 @@ pub fn effective_gid() -> u32 {
     unsafe { libc::getegid() }
 }
 
+/// The file mode mask of the calling thread (proc_pid_status(5)); asking by umask(2) would change it for a moment.
+pub fn umask() -> Result<u32> {
+    let failed =
+        |errno: Option<i32>| Error::new("read(/proc/thread-self/status)", errno.unwrap_or(libc::EIO));
+    let text =
+        std::fs::read_to_string("/proc/thread-self/status").map_err(|error| failed(error.raw_os_error()))?;
+    let mask = text.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).ok_or_else(|| failed(None))
+}
+
 /// Sets the file mode mask.
 pub fn set_umask(mask: u32) {
     // SAFETY: takes a number and cannot fail.

@@ -14,6 +14,7 @@ pub mod exe;
 pub mod fd;
 pub mod file;
 pub mod heap;
+pub mod inode;
 pub mod interface;
 pub mod memfd;
 pub mod mntns;

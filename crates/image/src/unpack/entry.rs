@@ -15,6 +15,7 @@ use super::xattrs::{Policy, policy};
 use super::{Base, DISK_BLOCK, Extractor, RootAttributes};
 use crate::error::stream;
 use crate::tar::{Entry, EntryKind, Reader, Sparse};
+use crate::trail::Trail;
 use crate::{Error, Result};
 
 impl Extractor<'_> {
@@ -66,6 +67,7 @@ impl Extractor<'_> {
             return Ok(());
         }
         let root = linux::at::open_dir(&self.root, b".")?;
+        self.note_heritage(entry);
         self.set_attributes(&root, entry)?;
         self.done.root = Some(RootAttributes { mode: entry.mode, uid: entry.uid, gid: entry.gid });
         self.times.insert(Vec::new(), entry.modified);
@@ -138,17 +140,24 @@ impl Extractor<'_> {
         name: &[u8],
         reader: &mut Reader<impl Read>,
     ) -> Result<()> {
-        let file = File::from(self.replacing(dir, name, || linux::at::create(dir, name, 0o600))?);
+        let born = self.is_born_right(entry);
+        let mode = if born { entry.mode } else { 0o600 };
+        let file = File::from(self.replacing(dir, name, || linux::at::create(dir, name, mode))?);
         match sparse {
             None => self.write_plain(&file, entry.size, reader)?,
             Some(sparse) => self.write_sparse(&file, sparse, reader)?,
         }
-        self.set_attributes(&file, entry)?;
+        if born {
+            self.set_xattrs(&file, entry)?;
+        } else {
+            self.set_attributes(&file, entry)?;
+        }
         Ok(linux::file::set_times(&file, entry.modified, entry.modified)?)
     }
 
     fn write_plain(&mut self, mut file: &File, size: u64, reader: &mut Reader<impl Read>) -> Result<()> {
         let mut pending = 0;
+        let (mut trail, mut written) = (Trail::default(), 0);
         loop {
             let bytes = reader.take(usize::MAX)?;
             if bytes.is_empty() {
@@ -156,6 +165,8 @@ impl Extractor<'_> {
             }
             file.write_all(bytes).map_err(stream("write a file of the layer"))?;
             pending += bytes.len() as u64;
+            written += bytes.len() as u64;
+            trail.written(file, written)?;
             if pending >= DISK_BLOCK * 1024 {
                 self.account(pending)?;
                 pending = 0;
@@ -180,7 +191,9 @@ impl Extractor<'_> {
 
     fn make_dir(&mut self, entry: &Entry, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<()> {
         let mut hides = false;
-        if !linux::at::make_dir(dir, name, 0o700)? {
+        let born = self.is_born_right(entry);
+        let fresh = linux::at::make_dir(dir, name, if born { entry.mode } else { 0o700 })?;
+        if !fresh {
             let kind = linux::at::stat(dir, name)?.map(|stat| stat.kind);
             if kind != Some(Kind::Dir) {
                 // Whatever had the name, a removal's mark or something else, hid what is below; so must the directory.
@@ -191,8 +204,10 @@ impl Extractor<'_> {
                 }
             }
         }
-        let handle = linux::at::open_dir(dir, name)?;
-        self.set_attributes(&handle, entry)?;
+        self.note_heritage(entry);
+        if !(fresh && born && entry.xattrs.is_empty()) {
+            self.set_attributes(&linux::at::open_dir(dir, name)?, entry)?;
+        }
         if hides {
             self.make_opaque(dir, name, path)?;
         }
@@ -203,7 +218,9 @@ impl Extractor<'_> {
 
     fn make_symlink(&mut self, entry: &Entry, target: &[u8], dir: &OwnedFd, name: &[u8]) -> Result<()> {
         self.replacing(dir, name, || linux::at::symlink(target, dir, name))?;
-        linux::at::set_owner(dir, name, self.owner(entry).0, self.owner(entry).1)?;
+        if !self.owns_new_files(entry) {
+            linux::at::set_owner(dir, name, self.owner(entry).0, self.owner(entry).1)?;
+        }
         linux::at::set_times(dir, name, entry.modified, entry.modified)?;
         self.account(0)
     }
@@ -260,6 +277,28 @@ impl Extractor<'_> {
     fn set_attributes(&self, file: impl std::os::fd::AsFd, entry: &Entry) -> Result<()> {
         linux::file::set_owner(&file, self.owner(entry).0, self.owner(entry).1)?;
         linux::file::set_mode(&file, entry.mode)?;
+        self.set_xattrs(&file, entry)
+    }
+
+    /// Whether what this process makes for `entry` has the right owner, owner's group and mode from its first moment on.
+    /// Only in a directory that nobody else can enter, where nobody sees a file before all of it is there.
+    fn is_born_right(&self, entry: &Entry) -> bool {
+        self.owns_new_files(entry) && entry.mode & (0o7000 | self.masked) == 0
+    }
+
+    fn owns_new_files(&self, entry: &Entry) -> bool {
+        self.is_plain && (entry.uid, entry.gid) == (0, 0)
+    }
+
+    /// A directory that hands its group or its access list on to what is made in it ends the short way for all that
+    /// follows.
+    pub(super) fn note_heritage(&mut self, entry: &Entry) {
+        let hands_on = entry.mode & 0o2000 != 0
+            || entry.xattrs.iter().any(|(name, _)| name == b"system.posix_acl_default");
+        self.is_plain &= !hands_on;
+    }
+
+    fn set_xattrs(&self, file: impl std::os::fd::AsFd, entry: &Entry) -> Result<()> {
         for (name, value) in &entry.xattrs {
             let policy = policy(name);
             if policy == Policy::Refused {

@@ -114,6 +114,8 @@ pub(crate) fn unpack(
     archive: &str,
 ) -> Result<Unpacked> {
     let mut extractor = Extractor::new(root, base, limits, archive);
+    extractor.is_plain = base == Base::Alone && makes_plain_files(&extractor.root)?;
+    extractor.masked = linux::credentials::umask()?;
     while let Some(entry) = reader.next()? {
         if extractor.done.needs.parents {
             continue;
@@ -123,9 +125,20 @@ pub(crate) fn unpack(
     extractor.finish()
 }
 
+/// Whether what this process makes in its new directory `root` belongs to root:root and has the mode that is asked for.
+fn makes_plain_files(root: &OwnedFd) -> Result<bool> {
+    let stat = linux::file::stat(root)?;
+    let plain = (stat.uid, stat.gid) == (0, 0) && stat.mode & 0o2000 == 0;
+    Ok(plain && !linux::xattr::list(root)?.iter().any(|name| name == b"system.posix_acl_default"))
+}
+
 struct Extractor<'a> {
     root: OwnedFd,
     base: Base,
+    /// New files belong to root:root and nothing is handed on to them by the directories they are made in.
+    is_plain: bool,
+    /// The bits of modes that the process's umask takes away.
+    masked: u32,
     place: Place,
     limits: &'a Limits,
     archive: &'a str,
@@ -146,6 +159,8 @@ impl<'a> Extractor<'a> {
         Self {
             root,
             base,
+            is_plain: false,
+            masked: 0o777,
             place: Place::default(),
             limits,
             archive,
@@ -190,17 +205,26 @@ impl<'a> Extractor<'a> {
             return Ok(self.done);
         }
         self.drop_redundant_whiteouts()?;
-        for (path, modified) in std::mem::take(&mut self.times) {
+        // Sorted, directories of one parent follow each other, and the parent is opened once for them.
+        let mut times: Vec<_> = std::mem::take(&mut self.times).into_iter().collect();
+        times.sort_unstable_by(|(one, _), (other, _)| path::split(one).cmp(&path::split(other)));
+        let mut last: Option<(&[u8], OwnedFd)> = None;
+        for (path, modified) in &times {
+            let modified = *modified;
             if path.is_empty() {
                 // The handle may be one that allows no calls on the file itself.
                 linux::at::set_times(&self.root, b".", modified, modified)?;
                 continue;
             }
-            let (dir, name) = path::split(&path);
-            let Ok(parent) = linux::resolve::dir(&self.root, path::or_dot(dir)) else { continue };
+            let (dir, name) = path::split(path);
+            if last.as_ref().is_none_or(|(path, _)| *path != dir) {
+                let Ok(parent) = linux::resolve::dir(&self.root, path::or_dot(dir)) else { continue };
+                last = Some((dir, parent));
+            }
+            let Some((_, parent)) = &last else { continue };
             // A directory that a later entry replaced has another kind, or is gone.
-            if linux::at::stat(&parent, name)?.is_some_and(|stat| stat.kind == linux::file::Kind::Dir) {
-                linux::at::set_times(&parent, name, modified, modified)?;
+            if linux::at::stat(parent, name)?.is_some_and(|stat| stat.kind == linux::file::Kind::Dir) {
+                linux::at::set_times(parent, name, modified, modified)?;
             }
         }
         self.done.needs.implied = sorted(self.implied);

@@ -22,6 +22,17 @@ use crate::{Error, Result};
 /// How many bytes pass between two lines of progress.
 const STEP: u64 = 512 << 10;
 
+/// What a blob is fetched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// A layer of an image: told to the client, and unpacked while it arrives.
+    Layer,
+    /// Told to the client.
+    Shown,
+    /// Not worth a line.
+    Quiet,
+}
+
 /// Fetches the parts of one pull.
 pub(super) struct Fetcher {
     pub(super) engine: Engine,
@@ -62,16 +73,22 @@ impl Fetcher {
     /// Fetches a layer and unpacks it as soon as it is verified.
     pub(super) async fn layer(self: Arc<Self>, layer: Descriptor, diff_id: Option<Digest>) -> Result<()> {
         let id = layer.digest.short().to_owned();
-        Arc::clone(&self).blob(layer.clone(), true).await?;
+        let purpose = match &diff_id {
+            Some(diff_id) if !self.is_unpacked(diff_id).await? => Use::Layer,
+            _ => Use::Shown,
+        };
+        Arc::clone(&self).blob(layer.clone(), purpose).await?;
         self.lines.say(&id, "Download complete").await;
         if let Some(diff_id) = diff_id {
             let _permit = self.unpacking.acquire().await.map_err(closed)?;
             let owned = Arc::clone(&self);
+            let size = layer.size;
             crate::blocking(move || {
                 let watcher = Watcher { lines: &owned.lines, end: &owned.end };
                 owned.engine.images.unpack_layer(&owned.hold, &diff_id, &layer, &watcher).map_err(error)
             })
             .await?;
+            self.lines.count(&id, "Extracting", size, size);
         }
         self.lines.say(&id, "Pull complete").await;
         Ok(())
@@ -79,7 +96,7 @@ impl Fetcher {
 
     /// Fetches what is not a layer and not worth a line.
     pub(super) async fn quietly(self: Arc<Self>, part: Descriptor) -> Result<()> {
-        self.blob(part, false).await
+        self.blob(part, Use::Quiet).await
     }
 
     /// Stores a manifest or an index that was fetched already.
@@ -95,8 +112,14 @@ impl Fetcher {
         .await
     }
 
-    async fn blob(self: Arc<Self>, blob: Descriptor, shown: bool) -> Result<()> {
+    async fn is_unpacked(&self, diff_id: &Digest) -> Result<bool> {
+        let (engine, hold, diff_id) = (self.engine.clone(), Arc::clone(&self.hold), diff_id.clone());
+        crate::blocking(move || engine.images.is_unpacked(&hold, &diff_id).map_err(error)).await
+    }
+
+    async fn blob(self: Arc<Self>, blob: Descriptor, purpose: Use) -> Result<()> {
         let id = blob.digest.short().to_owned();
+        let shown = purpose != Use::Quiet;
         let turn = match self.engine.turns.try_take(&blob.digest) {
             Some(turn) => turn,
             None => {
@@ -120,7 +143,7 @@ impl Fetcher {
         let arrival = crate::blocking(move || {
             // The turn ends with the thread, also when nobody waits for it any more.
             let _turn = turn;
-            owned.receive(&runtime, &blob, shown)
+            owned.receive(&runtime, &blob, purpose)
         })
         .await?;
         drop(permit);
@@ -129,9 +152,13 @@ impl Fetcher {
     }
 
     /// Receives a blob in this thread. When what an earlier attempt left turns out to be wrong, all of it is fetched anew.
-    fn receive(&self, runtime: &Handle, blob: &Descriptor, shown: bool) -> Result<Arrival> {
-        let images = &self.engine.images;
-        let Some(incoming) = images.receive(&self.hold, blob).map_err(error)? else {
+    fn receive(&self, runtime: &Handle, blob: &Descriptor, purpose: Use) -> Result<Arrival> {
+        let (images, shown) = (&self.engine.images, purpose != Use::Quiet);
+        let begun = match purpose {
+            Use::Layer => images.receive_layer(&self.hold, blob),
+            Use::Shown | Use::Quiet => images.receive(&self.hold, blob),
+        };
+        let Some(incoming) = begun.map_err(error)? else {
             return Ok(Arrival::WasHere);
         };
         // What an earlier attempt left may be what is wrong.
