@@ -56,6 +56,8 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// Mirrors of docker.io; shown in the system information.
     pub registry_mirrors: Vec<String>,
+    /// Bytes of the disk that a container's own layer may take when it does not say; 0 is without limit.
+    pub default_size_limit: u64,
     /// Proxies on the way to registries.
     pub proxies: Proxies,
     /// `private` or `shareable`, when a container does not say.
@@ -287,6 +289,7 @@ impl Default for Config {
             debug: false,
             insecure_registries: Vec::new(),
             registry_mirrors: Vec::new(),
+            default_size_limit: 0,
             proxies: Proxies::default(),
             default_ipc_mode: "private".to_owned(),
             default_cgroupns_mode: None,

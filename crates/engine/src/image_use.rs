@@ -57,12 +57,26 @@ pub(crate) fn for_container(engine: &Engine, name: &str, wanted: Option<&str>) -
 }
 
 /// Prepares a container's own layer, above its image or above nothing of ours.
-pub(crate) fn prepare(engine: &Engine, id: &str, runnable: Option<&Runnable>) -> Result<()> {
+pub(crate) fn prepare(engine: &Engine, record: &Record, runnable: Option<&Runnable>) -> Result<()> {
+    let id = &record.id;
     let prepared = match runnable {
         Some(runnable) => engine.images.prepare_snapshot(id, runnable, &Silent),
         None => engine.images.prepare_bare_snapshot(id),
     };
-    mark(&prepared.map_err(error)?)
+    let prepared = prepared.map_err(error)?;
+    limit(engine, record).and_then(|()| mark(&prepared)).inspect_err(|_| {
+        if let Err(again) = engine.images.remove_snapshot(id) {
+            tracing::error!(error = %again, "cannot undo the layer of a failed creation");
+        }
+    })
+}
+
+/// Limits what a container may write, before it has written anything.
+fn limit(engine: &Engine, record: &Record) -> Result<()> {
+    match record.spec.root.size_limit {
+        0 => Ok(()),
+        bytes => engine.images.limit_snapshot(&record.id, bytes).map_err(error),
+    }
 }
 
 /// The mark by which programs know that they are in a container.
@@ -89,6 +103,7 @@ pub(crate) fn snapshot(engine: &Engine, record: &Record) -> Result<image::Snapsh
         engine.images.prepare_bare_snapshot(&record.id)
     };
     let snapshot = made.map_err(error)?;
+    limit(engine, record)?;
     mark(&snapshot)?;
     Ok(snapshot)
 }

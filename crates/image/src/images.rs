@@ -12,6 +12,7 @@ use crate::content::Content;
 use crate::layers::Layers;
 use crate::limits::Limits;
 use crate::pins::Pins;
+use crate::quota::Quotas;
 use crate::recover::{self, Recovery};
 use crate::steps::Steps;
 use crate::{Error, Result};
@@ -57,6 +58,7 @@ pub struct Images {
     pub(crate) content: Content,
     pub(crate) layers: Arc<Layers>,
     pub(crate) pins: Pins,
+    quotas: Quotas,
     settler: Option<Settler>,
 }
 
@@ -74,7 +76,8 @@ impl Images {
         let recovery = recover::apply(&recover::plan(&facts), &store)?;
         let layers = Arc::new(layers);
         let settler = Some(Settler::start(Arc::clone(&layers)));
-        let images = Self { options, store, content, layers, pins: Pins::default(), settler };
+        let (pins, quotas) = (Pins::default(), Quotas::new(&options.data_root));
+        let images = Self { options, store, content, layers, pins, quotas, settler };
         images.complete_uses()?;
         Ok((images, recovery))
     }
@@ -92,6 +95,12 @@ impl Images {
     /// When the disk or the database fails.
     pub fn settle(&self) -> Result<()> {
         self.layers.settle()
+    }
+
+    /// Limits on what containers and volumes may take of the disk.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// The directory that holds everything.

@@ -145,6 +145,16 @@ impl Images {
         Snapshot { upper: path.join("upper"), work: path.join("work"), lower }
     }
 
+    /// Lets the changes of a container whose snapshot is new take so many bytes of the disk.
+    ///
+    /// # Errors
+    /// When the file system cannot limit it.
+    pub fn limit_snapshot(&self, id: &str, bytes: u64) -> Result<()> {
+        check_id(id)?;
+        let path = self.snapshot_path(id);
+        self.quotas().limit(&[&path, &path.join("upper"), &path.join("work")], bytes)
+    }
+
     /// The snapshot of a container; `None` when it has none. Layers that a loss of power took are unpacked again.
     ///
     /// # Errors
@@ -198,6 +208,7 @@ impl Images {
             Ok::<_, Error>(transaction.delete(&SNAPSHOTS, &id.to_owned())?)
         })?;
         self.options.steps.reached("snapshot forgotten");
+        self.quotas().forget(&self.snapshot_path(id))?;
         remove_path(&self.snapshot_path(id))?;
         Ok(there)
     }

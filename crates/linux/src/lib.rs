@@ -28,6 +28,7 @@ pub mod port;
 pub mod process;
 pub mod procfs;
 pub mod pty;
+pub mod quota;
 mod random;
 pub mod resolve;
 pub mod root;

@@ -44,6 +44,9 @@ const CRATES: &[&str] = &["linux", "cgroup", "runtime", "shim"];
 /// The tests of crate network that depend on what kinds of links the kernel knows.
 const NETWORK: &[&str] = &["kernel_attach", "kernel_networks"];
 
+/// The tests of crate image that need a kernel with quotas.
+const IMAGE: &[&str] = &["kernel_quota"];
+
 /// The tests that are run in the guest and whose step has one of the words in its name.
 pub(crate) fn tests(packages: &[Package], words: &[String]) -> Vec<Chosen> {
     let mut tests = Vec::new();
@@ -51,7 +54,8 @@ pub(crate) fn tests(packages: &[Package], words: &[String]) -> Vec<Chosen> {
         for target in package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "test")) {
             let of_links = package.name == "network" && NETWORK.contains(&target.name.as_str());
             let Some(boot) = boot_of(&target.name) else { continue };
-            let is_ours = of_links || CRATES.contains(&package.name.as_str());
+            let of_disks = package.name == "image" && IMAGE.contains(&target.name.as_str());
+            let is_ours = of_links || of_disks || CRATES.contains(&package.name.as_str());
             if is_ours && is_wanted(&name(boot, &package.name, &target.name), words) {
                 tests.push(Chosen { package: package.name.clone(), name: target.name.clone() });
             }

@@ -8,7 +8,7 @@ use engine::SeccompProfile;
 use serde_json::Value;
 
 use super::settings::Settings;
-use super::words::{absolute, addresses, bytes, number, one_of, pairs, positive, refused};
+use super::words::{absolute, addresses, bytes, number, one_of, pairs, positive, refused, size};
 use super::{ConfigError, network_part, resolve, runtimes_part};
 
 /// Reads a file; `None` when there is none.
@@ -52,6 +52,7 @@ pub(super) fn resolve(
         debug,
         insecure_registries: settings.all("insecure-registry").to_vec(),
         registry_mirrors: settings.all("registry-mirror").to_vec(),
+        default_size_limit: size_limit(settings)?,
         default_ipc_mode: one_of(settings, "default-ipc-mode", &["private", "shareable"])?
             .unwrap_or(default.default_ipc_mode),
         default_cgroupns_mode: one_of(settings, "default-cgroupns-mode", &["private", "host"])?,
@@ -118,6 +119,20 @@ fn seccomp_profile(settings: &Settings, read: Read<'_>) -> Result<SeccompProfile
     let text = String::from_utf8(content).map_err(|_| failed("it is not UTF-8".into()))?;
     serde_json::from_str::<Value>(&text).map_err(|error| failed(format!("it is not JSON: {error}")))?;
     Ok(SeccompProfile::Custom { path: Path::new(path).into(), text })
+}
+
+/// What a container may write to its own layer when it does not say.
+fn size_limit(settings: &Settings) -> Result<u64, ConfigError> {
+    let mut limit = 0;
+    for (name, value) in pairs(settings, "storage-opt")? {
+        let bytes = match name.as_str() {
+            // The second is what daemon.json files for Docker have.
+            "size" | "overlay2.size" => size(&value).and_then(|bytes| u64::try_from(bytes).ok()),
+            _ => return Err(refused("storage-opt", &format!("{name}={value}"), "there is only size")),
+        };
+        limit = bytes.ok_or_else(|| refused("storage-opt", &value, "it must be a size such as 10g"))?;
+    }
+    Ok(limit)
 }
 
 fn features(settings: &Settings) -> Result<BTreeMap<String, bool>, ConfigError> {

@@ -416,7 +416,14 @@ pub const FLAGS: &[Flag] = &[
         "Seconds to wait for requests under way when stopping (default 15)",
     ),
     flag("storage-driver", "s", "storage-driver", Text, Only("overlayfs"), ""),
-    flag("storage-opt", "", "storage-opts", List, No("the storage driver has no options"), ""),
+    flag(
+        "storage-opt",
+        "",
+        "storage-opts",
+        List,
+        Yes,
+        "size=10G: what a container may write to its own layer when it does not say (needs project quotas)",
+    ),
     flag("swarm-default-advertise-addr", "", "swarm-default-advertise-addr", Text, SWARM, ""),
     flag(
         "tls",

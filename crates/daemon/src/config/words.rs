@@ -80,7 +80,7 @@ pub(super) fn refused(name: &str, word: &str, why: &str) -> ConfigError {
 }
 
 /// `64m`, `1g`, `65536`: bytes in powers of 1024.
-fn size(word: &str) -> Option<i64> {
+pub(super) fn size(word: &str) -> Option<i64> {
     let lower = word.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale = match lower[digits.len()..].trim_end_matches('b').trim_end_matches('i') {

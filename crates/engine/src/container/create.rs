@@ -144,6 +144,8 @@ pub(super) fn facts<'a>(
         existing_paths: existing_paths(host),
         mounted_images: mounted_images(engine, host)?,
         lent_mounts: lent_mounts(engine, host)?,
+        has_quotas: (!host.storage_opt.is_empty() || current.default_size_limit > 0)
+            && engine.images.quotas().are_supported(),
         volume_names: (0..anonymous_volumes).map(|_| id::new_id()).collect::<Result<_>>()?,
     })
 }
@@ -151,7 +153,7 @@ pub(super) fn facts<'a>(
 /// Prepares what the record names, then writes it; undoes the preparation when that fails.
 fn commit(engine: &Engine, mut record: Record, runnable: Option<&image::Runnable>) -> Result<Record> {
     if !matches!(record.spec.root.source, RootSource::Directory(_)) {
-        image_use::prepare(engine, &record.id, runnable)?;
+        image_use::prepare(engine, &record, runnable)?;
     }
     let mut made = Vec::new();
     let written = volumes(engine, &mut record, &mut made).and_then(|()| engine.records.save(&record, true));
@@ -174,7 +176,7 @@ fn commit(engine: &Engine, mut record: Record, runnable: Option<&image::Runnable
 pub(super) fn volumes(engine: &Engine, record: &mut Record, made: &mut Vec<String>) -> Result<()> {
     for mount in &record.spec.mounts {
         let MountSource::Volume { name, anonymous, copy, .. } = &mount.source else { continue };
-        let wanted = volume_of(&record.host_config, mount, name, *anonymous)?;
+        let wanted = volume_of(engine, &record.host_config, mount, name, *anonymous)?;
         // Noted first: what is reserved for this container is what its record names.
         record.volume_paths.insert(name.clone(), String::new());
         if volume::ensure(engine, wanted, Some(&record.id))? {
@@ -202,6 +204,7 @@ fn fill(engine: &Engine, record: &Record, name: &str, destination: &str) -> Resu
 
 /// The volume that a mount makes where there is none: with the labels, driver and options that the request gives it.
 fn volume_of(
+    engine: &Engine,
     host: &HostConfig,
     mount: &MountSpec,
     name: &str,
@@ -212,7 +215,7 @@ fn volume_of(
     let driver = options.as_ref().and_then(|options| options.driver_config.clone()).unwrap_or_default();
     // `--volume-driver` is for what `--volume` asks for.
     let kind = if asked.is_some() { driver.name } else { host.volume_driver.clone() };
-    let made = volume::record_of(name, anonymous, &kind, driver.options);
+    let made = volume::record_of(engine, name, anonymous, &kind, driver.options);
     let mut record = made.map_err(|error| error.context(format!("create {name}")))?;
     record.labels.extend(options.map(|options| options.labels).unwrap_or_default());
     Ok(record)

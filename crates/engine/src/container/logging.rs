@@ -299,7 +299,7 @@ fn expand_tag(template: &str, record: &Record) -> Result<String> {
 }
 
 /// `10m`, `512k`, `1g` or bytes, in powers of 1024.
-fn parse_size(text: &str) -> Result<u64> {
+pub(crate) fn parse_size(text: &str) -> Result<u64> {
     let lower = text.trim().to_ascii_lowercase();
     let number = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale: u64 = match lower[number.len()..].trim_end_matches('b').trim_end_matches('i') {

@@ -51,3 +51,5 @@ mod user;
 pub mod view;
 mod vigil;
 pub mod wait;
+
+pub(crate) use logging::parse_size;

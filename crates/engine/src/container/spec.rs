@@ -115,6 +115,14 @@ pub struct RootSpec {
     pub source: RootSource,
     /// Mounted read-only.
     pub readonly: bool,
+    /// Bytes of the disk that the container's own layer may take; 0 is without limit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub size_limit: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What is below a container's root.

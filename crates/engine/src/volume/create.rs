@@ -16,7 +16,7 @@ pub async fn create(engine: &Engine, request: CreateRequest) -> Result<Volume> {
     let anonymous = request.name.is_empty();
     let name = if anonymous { id::new_id()? } else { request.name };
     let options = request.driver_opts.unwrap_or_default();
-    let mut record = record_of(&name, anonymous, &request.driver, options)
+    let mut record = record_of(engine, &name, anonymous, &request.driver, options)
         .map_err(|error| error.context(format!("create {name}")))?;
     record.labels.extend(request.labels.unwrap_or_default());
     let engine = engine.clone();
@@ -32,6 +32,7 @@ const MAX_FOREIGN_NAME: usize = 1024;
 
 /// The record of a volume that is to be made, checked: its name, its driver, the driver's options.
 pub(crate) fn record_of(
+    engine: &Engine,
     name: &str,
     anonymous: bool,
     driver: &str,
@@ -40,7 +41,7 @@ pub(crate) fn record_of(
     let mut record = new_record(name, anonymous);
     if matches!(driver, "" | LOCAL) {
         refuse_name(name)?;
-        options::validate(&options)?;
+        options::validate(&options, || engine.images.quotas().are_supported())?;
     } else {
         driver.clone_into(&mut record.driver);
         refuse_foreign_name(name)?;
@@ -95,7 +96,10 @@ pub(crate) fn ensure(engine: &Engine, mut wanted: VolumeRecord, for_container: O
         if found.is_none() {
             match &plugin {
                 Some(plugin) => plugin.create(&name, &wanted.options)?,
-                None => make_directory(engine, &name)?,
+                None => {
+                    make_directory(engine, &name)?;
+                    limit(engine, &wanted)?;
+                }
             }
             keep(engine, wanted)?;
         }
@@ -104,6 +108,18 @@ pub(crate) fn ensure(engine: &Engine, mut wanted: VolumeRecord, for_container: O
         }
         Ok(found.is_none())
     })
+}
+
+/// Limits what may be written into a new volume of the local driver.
+fn limit(engine: &Engine, wanted: &VolumeRecord) -> Result<()> {
+    let bytes = options::size_limit(&wanted.options)?;
+    let path = engine.volumes.path(&wanted.name);
+    match path.parent() {
+        Some(top) if bytes > 0 => {
+            engine.images.quotas().limit(&[top, &path], bytes).map_err(crate::image_use::error)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn keep(engine: &Engine, wanted: VolumeRecord) -> Result<()> {

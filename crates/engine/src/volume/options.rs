@@ -26,14 +26,14 @@ pub(super) struct LocalMount {
 }
 
 /// Refuses options that cannot be meant, in the words of Docker's driver.
-pub(super) fn validate(options: &BTreeMap<String, String>) -> Result<()> {
+pub(super) fn validate(options: &BTreeMap<String, String>, has_quotas: impl FnOnce() -> bool) -> Result<()> {
     if let Some(unknown) = options.keys().find(|key| !KNOWN.contains(&key.as_str())) {
         return Err(Error::invalid(format!("invalid option: \"{unknown}\"")));
     }
     if options.get("type").is_some_and(|kind| kind == "cifs") && has_port(options) {
         return Err(Error::invalid("port not allowed in CIFS device URL, include 'port' in 'o='"));
     }
-    if options.contains_key("size") {
+    if size_limit(options)? > 0 && !has_quotas() {
         return Err(Error::invalid("quota size requested but no quota support"));
     }
     for (option, needed) in NEEDS.iter().filter(|(option, _)| options.contains_key(*option)) {
@@ -46,6 +46,14 @@ pub(super) fn validate(options: &BTreeMap<String, String>) -> Result<()> {
         return Err(Error::invalid("an option contains a zero byte"));
     }
     Ok(())
+}
+
+/// Bytes that the content of a volume may take; 0 is without limit.
+pub(super) fn size_limit(options: &BTreeMap<String, String>) -> Result<u64> {
+    match options.get("size").map(String::as_str) {
+        None | Some("0") => Ok(0),
+        Some(word) => crate::container::parse_size(word),
+    }
 }
 
 /// `//server:445/share` or `smb://server:445/share`.
@@ -114,6 +122,8 @@ mod tests {
             ("o=bind", "missing required option: \"device\""),
             ("o=bind device=/srv", "missing required option: \"type\""),
             ("size=1G", "quota size requested but no quota support"),
+            ("size=0", ""),
+            ("size=much", "invalid size: 'much'"),
             ("type=cifs device=//nas/share o=port=445", ""),
             (
                 "type=cifs device=//nas:445/share",
@@ -122,7 +132,8 @@ mod tests {
             ("type=cifs device=//[fe80::1]/share", ""),
         ];
         for (given, expected) in cases {
-            let words = validate(&options(given)).err().map(|error| error.message).unwrap_or_default();
+            let words =
+                validate(&options(given), || false).err().map(|error| error.message).unwrap_or_default();
             assert_eq!(words, expected, "{given}");
         }
     }

@@ -80,6 +80,9 @@ fn take_away(engine: &Engine, record: &VolumeRecord, why: Why) -> Result<Option<
         };
     }
     local::unmount(&engine.volumes.path(&record.name))?;
+    if let Some(top) = engine.volumes.path(&record.name).parent() {
+        engine.images.quotas().forget(top).map_err(crate::image_use::error)?;
+    }
     place::take_away(&engine.volumes, &record.name).map(Some)
 }
 

@@ -41,6 +41,7 @@ fn plan(request: &str) -> String {
         root: RootSource::Image,
         existing_paths: vec!["/srv".to_owned()],
         mounted_images: BTreeMap::new(),
+        has_quotas: true,
         lent_mounts: Vec::new(),
         volume_names: vec!["v1".to_owned(), "v2".to_owned()],
     };

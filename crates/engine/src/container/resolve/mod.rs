@@ -49,6 +49,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) mounted_images: BTreeMap<String, String>,
     /// Mounts that other containers lend (`--volumes-from`).
     pub(crate) lent_mounts: Vec<MountSpec>,
+    /// The file system of the containers' layers holds projects to their limits; only looked at where there is a limit.
+    pub(crate) has_quotas: bool,
     /// Names for anonymous volumes, as many as [`anonymous_volumes`] says.
     pub(crate) volume_names: Vec<String>,
 }
@@ -78,7 +80,7 @@ pub(crate) fn resolve(
     let spec = ContainerSpec {
         hostname: namespaces::hostname(config, host, facts)?,
         domainname: config.domainname.clone(),
-        root: RootSpec { source: facts.root.clone(), readonly: host.readonly_rootfs },
+        root: root(host, facts)?,
         mounts: mounts::resolve(config, host, facts)?,
         shm_size: shm_size(host, facts)?,
         privileged,
@@ -122,16 +124,26 @@ fn refuse_unsupported(host: &HostConfig, facts: &Facts<'_>) -> Result<()> {
     if let Some(unknown) = host.storage_opt.keys().find(|key| !key.eq_ignore_ascii_case("size")) {
         return Err(Error::invalid(format!("Unknown option {unknown}")));
     }
-    if !host.storage_opt.is_empty() {
-        // No file system is asked: this engine sets no project quota on any of them.
-        return Err(Error::invalid(
-            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
-        ));
-    }
     if !host.userns_mode.is_empty() && host.userns_mode != "host" {
         return Err(Error::invalid(format!("invalid user namespace mode: {}", host.userns_mode)));
     }
     Ok(())
+}
+
+/// What is below the root, and how much of the disk may come on top of it.
+fn root(host: &HostConfig, facts: &Facts<'_>) -> Result<RootSpec> {
+    let asked = host.storage_opt.values().next().map(|word| super::logging::parse_size(word)).transpose()?;
+    let size_limit = match &facts.root {
+        // What is written goes to the host's directory itself.
+        RootSource::Directory(_) => 0,
+        _ => asked.unwrap_or(facts.config.default_size_limit),
+    };
+    if (size_limit > 0 || asked.is_some()) && !facts.has_quotas {
+        return Err(Error::invalid(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        ));
+    }
+    Ok(RootSpec { source: facts.root.clone(), readonly: host.readonly_rootfs, size_limit })
 }
 
 fn shm_size(host: &HostConfig, facts: &Facts<'_>) -> Result<i64> {
