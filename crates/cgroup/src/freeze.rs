@@ -10,7 +10,7 @@ use crate::wait::wait_for_event;
 use crate::{Cgroup, Controller, Error, Result, Version};
 
 /// How long a group is given to come to rest.
-const FREEZE_WITHIN: Duration = Duration::from_secs(2);
+const FREEZE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest pause between two looks at a v1 group that is coming to rest.
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);

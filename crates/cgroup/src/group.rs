@@ -14,7 +14,7 @@ use crate::{CgroupPath, Controller, Error, Hierarchy, Result, Version};
 pub(crate) const MAX_FILE: usize = 16 << 20;
 
 /// How long [`Cgroup::remove`] waits for processes that are already dying.
-const REMOVE_WITHIN: Duration = Duration::from_secs(2);
+const REMOVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A group that exists, held open in every tree.
 #[derive(Debug)]

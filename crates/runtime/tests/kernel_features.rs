@@ -211,7 +211,7 @@ fn the_listener_of_a_filter_goes_to_its_agent() {
     let mut command = bundle.command(&["run", &bundle.id]);
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.expect("runc");
-    watch::wait(&[(listener.as_fd(), Interest::Readable)], Duration::from_secs(20)).expect("wait");
+    watch::wait(&[(listener.as_fd(), Interest::Readable)], Duration::from_secs(120)).expect("wait");
     let connection = linux::socket::accept(&listener).expect("accept").expect("a connection");
     let (mut text, mut fds) = (Vec::new(), Vec::new());
     loop {

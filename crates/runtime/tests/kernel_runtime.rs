@@ -278,7 +278,7 @@ fn a_container_lives_through_create_start_exec_kill_delete() {
     let process = linux::pidfd::PidFd::open(pid).expect("pidfd").expect("alive");
     assert_eq!(bundle.runc(&["kill", id]).code, 0);
     let ended = [(std::os::fd::AsFd::as_fd(&process), linux::watch::Interest::Readable)];
-    linux::watch::wait(&ended, std::time::Duration::from_secs(20)).expect("wait");
+    linux::watch::wait(&ended, std::time::Duration::from_secs(120)).expect("wait");
     assert_eq!(status()["status"], "stopped");
     assert!(bundle.runc(&["exec", id, "true"]).err.contains("stopped container"));
     assert_eq!(bundle.runc(&["delete", id]).code, 0);

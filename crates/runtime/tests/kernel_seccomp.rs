@@ -140,7 +140,7 @@ fn a_listener_answers_for_the_kernel() {
         errno(native("getpriority"), &["3", "4"])
     });
     let listener = take.recv().unwrap();
-    assert_eq!(wait(&[(listener.as_fd(), Interest::Readable)], Duration::from_secs(20)).unwrap(), [true]);
+    assert_eq!(wait(&[(listener.as_fd(), Interest::Readable)], Duration::from_secs(120)).unwrap(), [true]);
     let notification = receive(&listener).unwrap();
     assert_eq!(notification.number.cast_unsigned(), native("getpriority"));
     assert_eq!(notification.architecture, Architecture::NATIVE.audit());
