@@ -119,7 +119,7 @@ fn a_user_alone_is_root_inside_and_nobody_else_outside() {
         return;
     }
     let words = "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; echo $$; hostname; \
-                 echo kept >/tmp/file; test -r /proc/kcore || echo masked; (echo x >/proc/sys/kernel/domainname) 2>/dev/null || \
+                 echo kept >/tmp/file; test -s /proc/kcore || echo masked; (echo x >/proc/sys/kernel/domainname) 2>/dev/null || \
                  echo read-only; echo given >/dev/null; cat /volume/file";
     let rootless = Rootless::new(|config| {
         script(words)(config);
