@@ -269,7 +269,7 @@ fn warnings(spec: &Spec) -> Vec<String> {
 
 fn bundle(given: &Given) -> Result<PathBuf> {
     let path = Path::new(given.get("bundle").unwrap_or("."));
-    path.canonicalize().map_err(|error| Error::invalid(format!("bundle {path:?}: {error}")))
+    path.canonicalize().map_err(|error| Error::invalid(format!("bundle: realpath({path:?}): {error}")))
 }
 
 fn console_socket(given: &Given, terminal: bool, detached: bool) -> Result<Option<OwnedFd>> {
@@ -315,7 +315,7 @@ pub(super) fn hand_over(socket: &OwnedFd, text: &[u8], fd: &OwnedFd) -> Result<(
 pub(super) fn write_pid(path: &Path, pid: u32) -> Result<()> {
     let name = path.file_name().ok_or_else(|| Error::invalid(format!("pid file {path:?} has no name")))?;
     let new = path.with_file_name(format!(".{}", name.to_string_lossy()));
-    std::fs::write(&new, pid.to_string())
-        .and_then(|()| std::fs::rename(&new, path))
-        .map_err(|error| Error::new(Kind::System, format!("pid file {path:?}: {error}")))
+    let failed = |call: String| move |error| Error::new(Kind::System, format!("pid file: {call}: {error}"));
+    std::fs::write(&new, pid.to_string()).map_err(failed(format!("write({new:?})")))?;
+    std::fs::rename(&new, path).map_err(failed(format!("rename({new:?}, {path:?})")))
 }

@@ -19,9 +19,12 @@ pub(super) fn spec(_: &Globals, given: &Given) -> Result<i32> {
     let path = Path::new(given.get("bundle").unwrap_or(".")).join("config.json");
     let version_2 = Hierarchy::detect().is_ok_and(|hierarchy| hierarchy.version() == Version::V2);
     let text = format!("{:#}\n", configuration(given.on("rootless"), version_2));
-    let failed = |error: std::io::Error| Error::new(Kind::System, format!("{}: {error}", path.display()));
-    let mut file = std::fs::File::create_new(&path).map_err(failed)?;
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
+    let failed = |call: &'static str| {
+        let path = path.clone();
+        move |error: std::io::Error| Error::new(Kind::System, format!("{call}({path:?}): {error}"))
+    };
+    let mut file = std::fs::File::create_new(&path).map_err(failed("open"))?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed("write"))?;
     Ok(0)
 }
 

@@ -72,9 +72,10 @@ pub(super) fn list(globals: &Globals, given: &Given) -> Result<i32> {
     let mut found = Vec::new();
     let entries = match std::fs::read_dir(&globals.root) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        other => {
-            Some(other.map_err(|error| Error::new(Kind::System, format!("{:?}: {error}", globals.root)))?)
-        }
+        other => Some(
+            other
+                .map_err(|error| Error::new(Kind::System, format!("readdir({:?}): {error}", globals.root)))?,
+        ),
     };
     for entry in entries.into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
