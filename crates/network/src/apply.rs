@@ -39,6 +39,10 @@ fn apply_on_host(route: &mut Connection, op: &NetOp, netns: Option<BorrowedFd<'_
             let (name, peer) = (host_interface.as_str(), interface.as_str());
             create(route, NewLink::Veth { name, bridge, peer, mac: *mac, mtu: *mtu, netns })
         }
+        NetOp::JoinBridge { host_interface, bridge } => {
+            let (index, bridge) = (index(route, host_interface)?, index(route, bridge)?);
+            Ok(route.request(&rtnetlink::set_master(index, bridge))?)
+        }
         NetOp::SetPort { host_interface, isolated, reflecting } => {
             let index = index(route, host_interface)?;
             Ok(route.request(&rtnetlink::set_port(index, *isolated, *reflecting))?)

@@ -35,6 +35,6 @@ pub use interface::{InterfaceName, InvalidName};
 pub use network::{Error, Network, Result};
 pub use ports::{PortAllocator, PortError, PortLease, PortRequest};
 pub use resolver::{RESOLVER_ADDRESS, ResolverSockets};
-pub use rtnetlink::{IpvlanFlag, IpvlanMode, Link, MacvlanMode};
+pub use rtnetlink::{IpvlanFlag, IpvlanMode, Link, LinkChanges, LinkWatch, MacvlanMode};
 pub use shape::{InvalidShape, Shape, Shaping};
 pub use sysctl::{EndpointSysctl, InvalidSysctl, Sysctl};

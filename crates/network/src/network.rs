@@ -13,10 +13,10 @@ use crate::firewall::{self, Batch, FirewallWatch, ForwardDrop, HostInput, Observ
 use crate::interface::InterfaceName;
 use crate::netlink::{self, Connection};
 use crate::plan::{
-    Invalid, NetOp, plan_attach, plan_bridge, plan_detach, plan_loopback, plan_release, plan_remove_bridge,
-    plan_sweep,
+    Invalid, NetOp, plan_attach, plan_bridge, plan_detach, plan_loopback, plan_mend_port, plan_release,
+    plan_remove_bridge, plan_sweep,
 };
-use crate::rtnetlink::{self, Link};
+use crate::rtnetlink::{self, Link, LinkWatch};
 use crate::sysctl;
 
 const BRIDGE_FILTERING_IPV4: &str = "net/bridge/bridge-nf-call-iptables";
@@ -229,6 +229,28 @@ impl Network {
     /// When the socket cannot be opened.
     pub fn watch_firewall(&self) -> Result<FirewallWatch> {
         Ok(FirewallWatch::open()?)
+    }
+
+    /// Watches links and addresses for what takes a network apart, from now on.
+    ///
+    /// # Errors
+    /// When the socket cannot be opened.
+    pub fn watch_links(&self) -> Result<LinkWatch> {
+        Ok(LinkWatch::open()?)
+    }
+
+    /// Puts the host's end of an endpoint back into its bridge; what was wrong with it. `None` for the plan when the
+    /// end is gone: the endpoint has to be [attached](Self::attach) anew.
+    ///
+    /// # Errors
+    /// The request that failed.
+    pub fn mend_port(&mut self, endpoint: &Endpoint) -> Result<Option<Vec<NetOp>>> {
+        let facts = self.gather_endpoint_facts(endpoint)?;
+        let Some(name) = endpoint.attachment.host_interface() else { return Ok(Some(Vec::new())) };
+        let Some(link) = find(&mut self.route, name)? else { return Ok(None) };
+        let plan = plan_mend_port(endpoint, &link, &facts)?;
+        self.apply(&plan, None)?;
+        Ok(Some(plan))
     }
 
     /// Makes the kernel forget connections that it has translated, so that the next packet of each is looked at anew;

@@ -1,12 +1,15 @@
-//! The firewall stays what it should be: whoever changes it, it is put right within a second.
+//! The firewall, bridges and links stay what they should be: whoever changes them, they are put right within a second.
 
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use network::LinkChanges;
 use tokio::sync::mpsc;
 
 use super::failed;
 use crate::engine::Engine;
-use crate::{Error, Result};
+use crate::{Error, Result, id};
 
 /// How long others may go on with their changes before ours are looked at: a burst is one change.
 const BURST: Duration = Duration::from_millis(100);
@@ -45,6 +48,69 @@ pub(crate) async fn keep_firewall(engine: Engine) {
             Err(error) => tracing::error!(%error, "the firewall cannot be compared with what it should be"),
         }
     }
+}
+
+/// Puts bridges and links right whenever somebody else has taken them apart. Ends with the daemon.
+pub(crate) async fn keep_links(engine: Engine) {
+    let changes = match watch_links(&engine) {
+        Ok(changes) => changes,
+        Err(error) => {
+            return tracing::error!(%error, "links cannot be watched: what is taken apart stays so until its container starts");
+        }
+    };
+    loop {
+        changes.told.notified().await;
+        tokio::time::sleep(BURST).await;
+        let found = std::mem::take(&mut *changes.lock());
+        let owned = engine.clone();
+        if let Err(error) = crate::blocking(move || mend(&owned, &found)).await {
+            tracing::error!(%error, "what was taken apart cannot be put right");
+        }
+    }
+}
+
+/// What has changed since it was looked at last.
+#[derive(Debug, Default)]
+struct Gathered {
+    changes: Mutex<LinkChanges>,
+    told: tokio::sync::Notify,
+}
+
+impl Gathered {
+    fn lock(&self) -> MutexGuard<'_, LinkChanges> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn watch_links(engine: &Engine) -> Result<Arc<Gathered>> {
+    let watch = engine.networks.lock().kernel.watch_links().map_err(failed)?;
+    let gathered = Arc::<Gathered>::default();
+    let shared = Arc::clone(&gathered);
+    let watching = move || {
+        loop {
+            match watch.wait() {
+                Ok(changes) => shared.lock().extend(changes),
+                Err(error) => return tracing::error!(%error, "watching the links"),
+            }
+            shared.told.notify_one();
+        }
+    };
+    let started = std::thread::Builder::new().name("links".into()).stack_size(256 * 1024).spawn(watching);
+    started.map(|_| gathered).map_err(|error| Error::system(format!("watch the links: {error}")))
+}
+
+/// Puts right what can be from the host, and plugs in again what has to be from inside a container.
+fn mend(engine: &Engine, changes: &LinkChanges) -> Result<()> {
+    for unplugged in engine.networks.mend(changes)? {
+        let Ok(handle) = engine.containers.find(&unplugged.container) else { continue };
+        let view = handle.view();
+        let Some(netns) = view.live.as_ref().and_then(|live| live.netns.clone()) else { continue };
+        if let Err(error) = engine.networks.plug(&unplugged, netns.as_fd()) {
+            let container = id::short(&unplugged.container);
+            tracing::error!(container, %error, "it cannot be plugged in again");
+        }
+    }
+    Ok(())
 }
 
 /// One message for some changes by others. The channel ends when changes cannot be watched any more.

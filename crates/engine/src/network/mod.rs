@@ -17,6 +17,7 @@ mod guard;
 mod host_firewall;
 mod keep;
 pub mod list;
+mod mend;
 mod names;
 mod plan;
 mod publish;
@@ -43,7 +44,7 @@ use crate::{Error, Result};
 
 pub(crate) use attachment::names as names_of;
 pub(crate) use files::Files;
-pub(crate) use keep::keep_firewall;
+pub(crate) use keep::{keep_firewall, keep_links};
 pub(crate) use plan::attributes;
 pub(crate) use wishes::endpoints;
 

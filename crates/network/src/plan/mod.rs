@@ -2,6 +2,7 @@
 
 mod bridge;
 mod endpoint;
+mod mend;
 mod parent;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::sysctl::Sysctl;
 
 pub use bridge::{plan_bridge, plan_remove_bridge, plan_sweep};
 pub use endpoint::{plan_attach, plan_default_route, plan_detach, plan_loopback, plan_release, plan_shape};
+pub use mend::{plan_mend_port, what_is_wrong};
 pub use parent::plan_parent;
 
 /// One operation; prints as one line.
@@ -41,6 +43,13 @@ pub enum NetOp {
         mac: MacAddress,
         /// The MTU of both ends in bytes.
         mtu: Option<u32>,
+    },
+    /// On the host: makes a link a port of a bridge.
+    JoinBridge {
+        /// The link.
+        host_interface: InterfaceName,
+        /// The bridge.
+        bridge: InterfaceName,
     },
     /// On the host: sets what a bridge port does.
     SetPort {
@@ -212,6 +221,7 @@ impl fmt::Display for NetOp {
                     mtu(size)
                 )
             }
+            Self::JoinBridge { host_interface, bridge } => write!(f, "host: {host_interface} -> {bridge}"),
             Self::SetPort { host_interface, isolated, reflecting } => {
                 let isolated = if *isolated { " isolated" } else { "" };
                 let reflecting = if *reflecting { " reflecting" } else { "" };

@@ -6,7 +6,7 @@ use crate::netlink::{Dumped, Message, attributes, find, flag, u32_at};
 use std::net::IpAddr;
 
 const RTM_NEWADDR: u16 = 20;
-const RTM_DELADDR: u16 = 21;
+pub(super) const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 
 const IFA_ADDRESS: u16 = 1;

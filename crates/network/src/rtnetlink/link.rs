@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::address::MacAddress;
 use crate::netlink::{Attributes, Dumped, Message, attributes, find, flag, text, u32_at};
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
+pub(super) const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
 
@@ -210,6 +210,15 @@ pub(crate) fn set_mtu(index: u32, mtu: u32) -> Message {
     let header = header_with_change(0, index, 0, 0);
     let mut message = Message::new(RTM_NEWLINK, 0, &header, format!("RTM_NEWLINK(link {index} mtu {mtu})"));
     message.attributes().u32(IFLA_MTU, mtu);
+    message
+}
+
+/// Makes a link a port of the bridge with index `bridge`.
+pub(crate) fn set_master(index: u32, bridge: u32) -> Message {
+    let header = header_with_change(0, index, 0, 0);
+    let name = format!("RTM_NEWLINK(link {index} on bridge {bridge})");
+    let mut message = Message::new(RTM_NEWLINK, 0, &header, name);
+    message.attributes().u32(IFLA_MASTER, bridge);
     message
 }
 
