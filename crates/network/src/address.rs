@@ -203,6 +203,20 @@ impl MacAddress {
         bytes[0] = (bytes[0] & !0b01) | 0b10;
         Self(bytes)
     }
+
+    /// A unicast, locally administered address that belongs to an IP address: `02:42` and the four bytes of an IPv4
+    /// address; `02:46` and a hash of an IPv6 address (FNV-1a of its bytes, 32 bits).
+    #[must_use]
+    pub fn of_address(address: IpAddr) -> Self {
+        let (kind, [a, b, c, d]) = match address {
+            IpAddr::V4(address) => (0x42, address.octets()),
+            IpAddr::V6(address) => {
+                let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+                (0x46, address.octets().into_iter().fold(0x811c_9dc5, mix).to_be_bytes())
+            }
+        };
+        Self([0x02, kind, a, b, c, d])
+    }
 }
 
 impl fmt::Display for MacAddress {
@@ -298,5 +312,8 @@ mod tests {
             assert!(text.parse::<MacAddress>().is_err(), "{text}");
         }
         assert_eq!(MacAddress::from_random([0xff; 6]).to_string(), "fe:ff:ff:ff:ff:ff");
+        let of = |address: &str| MacAddress::of_address(address.parse().unwrap()).to_string();
+        assert_eq!(of("172.17.0.2"), "02:42:ac:11:00:02");
+        assert_ne!(of("fd00::2"), of("fd00::3"));
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "what cannot be made is refused in Docker's words", refused),
         Check::new(AREA, "containers find each other by name, alias and id", names),
         Check::new(AREA, "names follow a rename, and end with the container", renamed),
+        Check::new(AREA, "who comes after another with its address is reached at once", succession),
         Check::new(AREA, "other names are asked of --dns servers", forwarded),
         Check::new(AREA, "a running container is connected and disconnected", connected),
         Check::new(AREA, "a stopped container is connected and disconnected", connected_while_stopped),
@@ -249,6 +250,26 @@ fn answer_one(socket: &UdpSocket) -> Result<()> {
     answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 77]);
     socket.send_to(&answer, client)?;
     Ok(())
+}
+
+/// A neighbour remembers the hardware address of an address for longer than a connection waits.
+fn succession(scope: &Scope<'_>) -> Result<()> {
+    let net = network(scope, "net", &["--subnet", "10.209.0.0/24"])?;
+    let client = sleeper(scope, "client", &["--network", &net])?;
+    let first = sleeper(scope, "first", &["--network", &net, "--ip", "10.209.0.9"])?;
+    let known = |container: &str| -> Result<String> {
+        inside(scope, &client, "ping -c 1 -W 10 10.209.0.9")?;
+        let told = inside(scope, &client, "grep -w 10.209.0.9 /proc/net/arp")?;
+        let own = inside(scope, container, "cat /sys/class/net/eth0/address")?;
+        contains("what the neighbour knows", &told, &own)?;
+        Ok(own)
+    };
+    let address = known(&first)?;
+    scope.ok(&["rm", "-f", &first])?;
+    let second = sleeper(scope, "second", &["--network", &net, "--ip", "10.209.0.9"])?;
+    let told = inside(scope, &client, "grep -w 10.209.0.9 /proc/net/arp")?;
+    contains("what the neighbour still knows", &told, &address)?;
+    same("the successor's hardware address", known(&second)?, address)
 }
 
 fn forwarded(scope: &Scope<'_>) -> Result<()> {

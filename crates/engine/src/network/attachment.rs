@@ -20,6 +20,10 @@ const IFNAME: &str = "com.docker.network.endpoint.ifname";
 /// Option of an endpoint: kernel parameters of its interface.
 const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
+/// Keep an interface from announcing its addresses.
+const SILENCE_IPV4: &str = "net.ipv4.conf.IFNAME.arp_notify=0";
+const SILENCE_IPV6: &str = "net.ipv6.conf.IFNAME.ndisc_notify=0";
+
 /// Name of an auxiliary address that containers have as their way out instead of the gateway.
 pub(super) const WAY_OUT_IPV4: &str = "DefaultGatewayIPv4";
 /// The same by IPv6.
@@ -129,12 +133,6 @@ impl Known {
     /// Leases addresses for a container and says what its endpoint is. The interface's name is given afterwards.
     pub(super) fn reserve(&mut self, record: &Record, settings: &EndpointSettings) -> Result<Attachment> {
         let endpoint_id = id::new_id()?;
-        let mac = match settings.mac_address.as_str() {
-            "" => MacAddress::from_random(id::random()?),
-            given => {
-                given.parse().map_err(|_| Error::invalid(format!("{given} is not a valid mac address")))?
-            }
-        };
         let option = |key: &str| {
             settings
                 .driver_opts
@@ -143,12 +141,27 @@ impl Known {
                 .find(|(name, _)| *name == key)
                 .map(|(_, text)| text.as_str())
         };
-        let sysctls = EndpointSysctl::parse_list(option(SYSCTLS).unwrap_or_default())
-            .map_err(|error| Error::invalid(error.to_string()))?;
+        let parse =
+            |list: &str| EndpointSysctl::parse_list(list).map_err(|error| Error::invalid(error.to_string()));
+        let mut sysctls = if self.common.announce { Vec::new() } else { parse(SILENCE_IPV4)? };
+        if !self.common.announce && self.record.enable_ipv6 {
+            sysctls.extend(parse(SILENCE_IPV6)?);
+        }
+        sysctls.extend(parse(option(SYSCTLS).unwrap_or_default())?);
         let interface = option(IFNAME).map_or_else(|| Ok(InterfaceName::loopback()), str::parse);
         let interface = interface.map_err(|error: network::InvalidName| Error::invalid(error.to_string()))?;
         let attachment = self.kind(&endpoint_id)?;
+        let given = settings.mac_address.as_str();
+        let given = (!given.is_empty()).then(|| given.parse()).transpose();
+        let given = given
+            .map_err(|_| Error::invalid(format!("{} is not a valid mac address", settings.mac_address)))?;
         let addresses = self.lease(settings)?;
+        // Who comes after another with its address has its hardware address too: neighbours remember that one.
+        let mac = match (given, addresses.first()) {
+            (Some(given), _) => given,
+            (None, Some(first)) => MacAddress::of_address(first.address()),
+            (None, None) => MacAddress::from_random(id::random()?),
+        };
         let (gateways, routes) = self.ways_out();
         let endpoint = Endpoint {
             attachment,

@@ -130,9 +130,87 @@ fn what_is_asked_and_what_is_made() {
             };
         let _ = writeln!(table, "{request}\n  {}", outcome.replace('\n', "\n  "));
     }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/network/plan_table.txt");
+    check_golden("plan_table.txt", &table);
+}
+
+/// Compares with a file beside the tests; BLESS=1 writes it.
+fn check_golden(name: &str, table: &str) {
+    let file = format!("{}/src/network/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(file, &table).expect("write the table");
+        std::fs::write(&file, table).expect("write the table");
     }
-    assert_eq!(table, std::fs::read_to_string(file).expect("run with BLESS=1 to write plan_table.txt"));
+    assert_eq!(table, std::fs::read_to_string(&file).expect("run with BLESS=1 to write it"), "{file}");
+}
+
+/// Every option of a network that Docker documents, and ours: with what may be said, and with what may not.
+const OPTIONS: &[(&str, &str, &[&str])] = &[
+    ("bridge", "com.docker.network.bridge.name", &["lan0", "a/b"]),
+    ("bridge", "com.docker.network.bridge.enable_icc", &["true", "false", "0", "no", "x"]),
+    ("bridge", "com.docker.network.bridge.enable_ip_masquerade", &["true", "false", "x"]),
+    ("bridge", "com.docker.network.bridge.host_binding_ipv4", &["127.0.0.1", "localhost"]),
+    (
+        "bridge",
+        "com.docker.network.bridge.gateway_mode_ipv4",
+        &["nat", "nat-unprotected", "routed", "isolated", "x"],
+    ),
+    (
+        "bridge",
+        "com.docker.network.bridge.gateway_mode_ipv6",
+        &["nat", "nat-unprotected", "routed", "isolated", "x"],
+    ),
+    ("bridge", "com.docker.network.bridge.inhibit_ipv4", &["true", "x"]),
+    ("bridge", "com.docker.network.bridge.trusted_host_interfaces", &["eth0:eth1", "a b"]),
+    ("bridge", "com.docker.network.bridge.default_bridge", &["true"]),
+    ("bridge", "com.docker.network.driver.mtu", &["1400", "0", "67", "65536", "x"]),
+    ("bridge", "com.docker.network.enable_ipv4", &["false"]),
+    ("bridge", "com.docker.network.enable_ipv6", &["true"]),
+    ("bridge", "com.docker.network.host_ipv4", &["192.0.2.7", "::1", "x"]),
+    ("bridge", "com.docker.network.host_ipv6", &["2001:db8::7", "192.0.2.7"]),
+    ("bridge", "com.docker.network.container_iface_prefix", &["lan", "much-too-long"]),
+    ("bridge", "com.docker.network.advertise_addr_nmsgs", &["0", "3", "4", "x"]),
+    ("bridge", "com.docker.network.advertise_addr_ms", &["100", "2000", "99", "x"]),
+    ("bridge", "berth.network.guard", &["auto", "sources", "announcements", "off", "x"]),
+    ("bridge", "no.such.option", &["x"]),
+    ("macvlan", "parent", &["eth0", "eth0.7", "a/b"]),
+    ("macvlan", "macvlan_mode", &["bridge", "private", "vepa", "passthru", "x"]),
+    ("macvlan", "com.docker.network.driver.mtu", &["1400"]),
+    ("ipvlan", "parent", &["eth0", "a/b"]),
+    ("ipvlan", "ipvlan_mode", &["l2", "l3", "l3s", "x"]),
+    ("ipvlan", "ipvlan_flag", &["bridge", "private", "vepa", "x"]),
+    ("overlay", "com.docker.network.driver.overlay.vxlanid_list", &["4097"]),
+    ("overlay", "encrypted", &["true"]),
+];
+
+#[test]
+fn every_option_has_a_meaning_or_is_refused() {
+    let mut table = String::new();
+    for (driver, key, values) in OPTIONS {
+        for internal in [false, true].into_iter().take(if key.contains("gateway_mode") { 2 } else { 1 }) {
+            let _ = writeln!(table, "{driver} {key}{}", if internal { " (internal)" } else { "" });
+            for value in *values {
+                let request = |options: Value| json!({"Name": "n", "Driver": driver, "Internal": internal, "Options": options});
+                let plain = plan(&request(json!({})), &facts()).map(|record| meaning(&record));
+                let outcome = match plan(&request(json!({*key: value})), &facts()) {
+                    Ok(record) => difference(&plain.unwrap_or_default(), &meaning(&record)),
+                    Err(error) => format!("{:?}: {error}", error.kind),
+                };
+                let _ = writeln!(table, "  {value}: {outcome}");
+            }
+        }
+    }
+    check_golden("option_table.txt", &table);
+}
+
+/// Everything that a record's options say, one thing per line.
+fn meaning(record: &NetworkRecord) -> Vec<String> {
+    let (driver, common) = (record.driver().expect("a driver"), record.common().expect("settings"));
+    let families = (("ipv4", record.enable_ipv4), ("ipv6", record.enable_ipv6));
+    let text = format!("{driver:#?}\n{common:#?}\n{families:?}").replace("(\n", "(").replace(",\n)", ")");
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.lines().map(|line| words(line).trim_end_matches(',').to_owned()).collect()
+}
+
+fn difference(plain: &[String], with: &[String]) -> String {
+    let new: Vec<&str> = with.iter().filter(|line| !plain.contains(line)).map(String::as_str).collect();
+    if new.is_empty() { "as without it".to_owned() } else { new.join(" ") }
 }

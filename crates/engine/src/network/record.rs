@@ -113,6 +113,8 @@ pub(crate) struct CommonSettings {
     pub mtu: Option<u32>,
     /// First part of the names of containers' interfaces.
     pub interface_prefix: String,
+    /// Whether an address that a container gets is announced to its neighbours. The kernel does it, once.
+    pub announce: bool,
     /// How closely frames of containers are looked at; `None`: of those who may not change their addresses.
     pub guard: Option<Guard>,
 }
@@ -170,7 +172,16 @@ impl NetworkRecord {
         format!("{interface_prefix}000")
             .parse::<InterfaceName>()
             .map_err(|error| bad(key, &interface_prefix, error))?;
-        Ok(CommonSettings { mtu, interface_prefix, guard: self.guard()? })
+        let announce = self.number("com.docker.network.advertise_addr_nmsgs", 0..=3)? != Some(0);
+        self.number("com.docker.network.advertise_addr_ms", 100..=2000)?;
+        Ok(CommonSettings { mtu, interface_prefix, announce, guard: self.guard()? })
+    }
+
+    fn number(&self, key: &str, range: std::ops::RangeInclusive<u32>) -> Result<Option<u32>> {
+        let Some(text) = self.option(key).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let why = || format!("it must be a number from {} to {}", range.start(), range.end());
+        number.map(Some).ok_or_else(|| bad(key, text, why()))
     }
 
     fn guard(&self) -> Result<Option<Guard>> {
