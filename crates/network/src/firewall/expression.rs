@@ -53,6 +53,10 @@ pub(super) fn push_match(list: &mut Attributes, condition: &Match) {
             payload(list, Header::Transport, 0, 1, 0);
             compare(list, true, &[echo]);
         }
+        Match::Tcp => {
+            meta(list, META_PROTOCOL, 0);
+            compare(list, true, &[6]);
+        }
         Match::TargetIn { ipv6, set } => {
             family(list, *ipv6);
             let next = load_address(list, Side::Destination, *ipv6);
@@ -128,6 +132,18 @@ pub(super) fn push_action(list: &mut Attributes, action: &Action) {
         Action::Drop => verdict(list, VERDICT_DROP, None),
         Action::Jump(chain) => verdict(list, VERDICT_JUMP, Some(chain)),
         Action::Masquerade => expression(list, "masq", |_| {}),
+        Action::MasqueradeFrom(first, last) => {
+            const PORTS_GIVEN: u32 = 2;
+            for (port, register) in [(first, REGISTER), (last, REGISTER + 1)] {
+                expression(list, "immediate", |data| {
+                    data.be32(1, register);
+                    push_value(data, 2, &port.to_be_bytes());
+                });
+            }
+            expression(list, "masq", |data| {
+                data.be32(1, PORTS_GIVEN).be32(2, REGISTER).be32(3, REGISTER + 1);
+            });
+        }
         Action::SourceNat(to) => {
             expression(list, "immediate", |data| {
                 data.be32(1, REGISTER);

@@ -48,6 +48,11 @@ const FAMILIES: [Names; 2] = [
     },
 ];
 
+/// Connections from localhost get ports that programs of the host do not get by themselves. A container's socket in
+/// TIME_WAIT of a connection from the bridge's own address would refuse their first packet: the timestamps of TCP are of
+/// another pair of addresses.
+const LOCALHOST_TCP: Action = Action::MasqueradeFrom(1024, 32767);
+
 const LOOPBACK_IPV4: Prefix = Prefix::v4(127, 0, 0, 0, 8);
 
 /// The table that does what the ruleset says.
@@ -337,12 +342,16 @@ fn postrouting() -> Chain {
     let into = Match::InterfaceIn(Direction::Out, BRIDGES);
     let localhost = Prefix::host(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]));
     let from = |prefix| vec![Match::Address(Side::Source, prefix), into.clone()];
-    let rules = vec![
-        rule(from(LOOPBACK_IPV4), Action::Masquerade, "localhost to a published port"),
-        rule(from(localhost), Action::Masquerade, "localhost to a published port"),
+    let mut rules = Vec::new();
+    for prefix in [LOOPBACK_IPV4, localhost] {
+        let matches = [from(prefix), vec![Match::Tcp]].concat();
+        rules.push(rule(matches, LOCALHOST_TCP, "localhost to a published port"));
+        rules.push(rule(from(prefix), Action::Masquerade, "localhost to a published port"));
+    }
+    rules.extend([
         rule(vec![], Action::InterfaceMap(Direction::Out, HAIRPIN), "back into the same network"),
         rule(vec![], Action::InterfaceMap(Direction::In, OUTWARD), "out of a network"),
-    ];
+    ]);
     base("postrouting", Kind::Nat, Hook::Postrouting, 100, false, rules)
 }
 

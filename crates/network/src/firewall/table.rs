@@ -144,6 +144,7 @@ pub(crate) enum Match {
     Established,
     Translated,
     IcmpEcho { ipv6: bool },
+    Tcp,
     TargetIn { ipv6: bool, set: &'static str },
     RefusedIn { ipv6: bool, set: &'static str },
     EtherType(EtherType),
@@ -191,9 +192,15 @@ pub(crate) enum Action {
     Drop,
     Jump(String),
     Masquerade,
+    /// The same with a port from a range. It wants a match of the transport before it.
+    MasqueradeFrom(u16, u16),
     SourceNat(IpAddr),
     InterfaceMap(Direction, &'static str),
-    DestinationNat { ipv6: bool, by_address: bool, map: &'static str },
+    DestinationNat {
+        ipv6: bool,
+        by_address: bool,
+        map: &'static str,
+    },
 }
 
 impl Table {
@@ -363,6 +370,7 @@ impl fmt::Display for Match {
             Self::Translated => f.write_str("ct status dnat"),
             Self::IcmpEcho { ipv6: false } => f.write_str("icmp type echo-request"),
             Self::IcmpEcho { ipv6: true } => f.write_str("icmpv6 type echo-request"),
+            Self::Tcp => f.write_str("meta l4proto tcp"),
             Self::TargetIn { ipv6, set } => {
                 write!(f, "{} . meta l4proto . th dport @{set}", end(Side::Destination, *ipv6))
             }
@@ -429,6 +437,7 @@ impl fmt::Display for Action {
             Self::Drop => f.write_str("drop"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Masquerade => f.write_str("masquerade"),
+            Self::MasqueradeFrom(first, last) => write!(f, "masquerade to :{first}-{last}"),
             Self::SourceNat(address @ IpAddr::V4(_)) => write!(f, "snat ip to {address}"),
             Self::SourceNat(address @ IpAddr::V6(_)) => write!(f, "snat ip6 to {address}"),
             Self::InterfaceMap(direction, map) => write!(f, "{direction} vmap @{map}"),
