@@ -31,6 +31,69 @@ pub(crate) fn archives() -> Result<Archives> {
     }
 }
 
+/// What real clients and servers come from.
+const SERVERS: &[&str] =
+    &["bind9-dnsutils", "curl", "iperf3", "nginx-light", "postgresql-15", "redis-server", "socat"];
+
+/// The Debian root with servers and their clients in it, beside the other archives; it takes a mirror once.
+pub(crate) fn with_servers(archives: Archives) -> Result<Archives> {
+    let servers = directory().join("servers.tar");
+    let Some(debian) = archives.debian.clone().filter(|_| !servers.exists()) else {
+        let found = servers.exists().then_some(servers);
+        return Ok(Archives { servers: found, ..archives });
+    };
+    match servers_root(&debian, &directory()).and_then(|root| archives.clone().pack_servers(&servers, &root))
+    {
+        Ok(archives) => Ok(archives),
+        Err(error) => {
+            eprintln!("no image with servers: {error:#}");
+            Ok(archives)
+        }
+    }
+}
+
+/// The Debian root with more packages: no documentation, no service started, no cluster of databases made.
+fn servers_root(debian: &Path, directory: &Path) -> Result<PathBuf> {
+    let root = directory.join("servers-root.partial");
+    if root.exists() {
+        fs::remove_dir_all(&root)?;
+    }
+    fs::create_dir_all(&root)?;
+    let target = root.display().to_string();
+    process::run("tar", &["-C", &target, "-xf", &debian.display().to_string()])?;
+    let write = |path: &str, text: &str| {
+        let path = root.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&path, text).with_context(|| path.display().to_string())
+    };
+    write(
+        "etc/dpkg/dpkg.cfg.d/small",
+        "path-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\npath-exclude=/usr/share/locale/*\nforce-unsafe-io\n",
+    )?;
+    write("etc/postgresql-common/createcluster.conf", "create_main_cluster = false\n")?;
+    write("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n")?;
+    fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf"))?;
+    process::run("chmod", &["755", &format!("{target}/usr/sbin/policy-rc.d")])?;
+    let apt = |words: &[&str]| {
+        let command =
+            ["env", "-u", "TMPDIR", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2", "--yes"];
+        process::run("chroot", &[&[&*target], &command[..], words].concat())
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "--no-install-recommends"], SERVERS].concat())?;
+    apt(&["clean"])?;
+    // The compiler of queries is a third of all the bytes, and the server does without it.
+    for unneeded in ["var/lib/apt/lists", "var/cache/apt", "usr/lib/postgresql/15/lib/llvmjit.so"] {
+        let path = root.join(unneeded);
+        if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }
+            .with_context(|| path.display().to_string())?;
+    }
+    process::run("sh", &["-c", &format!("rm -f '{target}'/usr/lib/x86_64-linux-gnu/libLLVM*")])?;
+    Ok(root)
+}
+
 /// The busybox image alone; it needs no mirror.
 pub(crate) fn busybox() -> Result<Archives> {
     packages::install(&["busybox-static"])?;

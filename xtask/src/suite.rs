@@ -71,14 +71,14 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     if request.flavour == Flavour::Berth {
         process::run("cargo", &["build", "--package", "berth"])?;
     }
-    fixtures::archives()?;
+    archives(&request)?;
     let mut inside = vec!["conformance"];
     inside.extend(words.iter().map(String::as_str));
     sandbox::enter(&inside)
 }
 
 fn against(socket: &Path, request: &Request) -> Result<()> {
-    let archives = fixtures::archives()?;
+    let archives = archives(request)?;
     let directory = std::env::temp_dir().join(sandbox::run_name());
     let engine = Engine::connect(socket, &request.client, &directory)?.with_uplink(true);
     let outcome = conformance::run(engine, &archives, &request.options);
@@ -103,6 +103,15 @@ pub(crate) fn run_inside(words: &[String], around: Around) -> Result<()> {
     }
 }
 
+/// The images that the checks want; made when they are not there.
+fn archives(request: &Request) -> Result<conformance::Archives> {
+    match request.busybox_only {
+        true => fixtures::busybox(),
+        false if request.options.want_servers() => fixtures::with_servers(fixtures::archives()?),
+        false => fixtures::archives(),
+    }
+}
+
 fn judge(failed: usize) -> Result<()> {
     if failed > 0 {
         bail!("conformance: {failed} checks failed");
@@ -124,7 +133,7 @@ fn own_daemon(request: &Request, sandbox: &Sandbox) -> Result<usize> {
         .with_uplink(sandbox.has_uplink())
         .watched(sandbox.directory())?
         .owned(daemon);
-    let archives = if request.busybox_only { fixtures::busybox()? } else { fixtures::archives()? };
+    let archives = archives(request)?;
     let (summary, engine) = conformance::run(engine, &archives, &request.options)?;
     let mut daemon = engine.into_daemon().context("the daemon that was started")?;
     let mut failed = summary.failed;

@@ -5,6 +5,7 @@ mod bundles;
 mod cdi;
 mod collectors;
 mod commit;
+mod components;
 mod content;
 mod credentials;
 mod doors;
@@ -12,6 +13,7 @@ mod exec;
 mod fields;
 mod files;
 mod forgeries;
+mod gateways;
 mod hangs;
 mod health;
 mod images;
@@ -20,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod links;
 mod logs;
+mod mending;
 mod misbehaving;
 mod network;
 mod networks;
@@ -52,6 +55,9 @@ mod measured;
 
 use crate::check::Check;
 use crate::engine::Engine;
+
+/// The area whose checks need the image with servers.
+pub(crate) const SERVERS_AREA: &str = components::AREA;
 
 /// All checks that are meant for this engine, in the order in which they are run.
 pub(crate) fn all(engine: &Engine) -> Vec<Check> {
@@ -94,10 +100,11 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
     ];
     areas.push(confinement::checks);
     areas.push(measured::checks);
-    areas.push(clients::checks);
+    areas.extend([clients::checks as fn() -> Vec<Check>, components::checks]);
     if engine.program.is_some() {
         areas.extend([forgeries::checks as fn() -> Vec<Check>, policies::checks]);
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
+        areas.extend([mending::checks as fn() -> Vec<Check>, gateways::checks]);
         areas.push(doors::checks);
         areas.push(collectors::ours);
         areas.push(content::checks);

@@ -51,6 +51,18 @@ impl Client {
         ]
     }
 
+    /// Makes an image of an archive, through a pipe of the shell, as people do; the file is too large to go through memory.
+    pub(crate) fn import(&self, archive: &Path, name: &str) -> Result<()> {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$1\" import --change 'CMD [\"bash\"]' - \"$2\" < \"$3\"", "import"]);
+        command.arg(&self.program).arg(name).arg(archive).envs(self.environment());
+        let output = run(command, b"")?;
+        if output.code != 0 {
+            bail!("import of {}: {}", archive.display(), output.stderr);
+        }
+        Ok(())
+    }
+
     pub(crate) fn call<S: AsRef<str>>(&self, arguments: &[S]) -> Result<Output> {
         self.call_with_input(arguments, b"")
     }

@@ -3,12 +3,37 @@
 use crate::answers::Tap;
 use crate::command_line::Client;
 use crate::daemon::{Daemon, Flavour};
+use crate::fixture::SERVERS;
 use crate::http::Request;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The image with servers, which is imported when the first check wants it.
+#[derive(Debug, Default)]
+pub(crate) struct ServersImage {
+    pub(crate) archive: Option<PathBuf>,
+    imported: Mutex<bool>,
+}
+
+impl ServersImage {
+    /// Imports it, once; `false` when there is none.
+    pub(crate) fn import(&self, client: &Client) -> Result<bool> {
+        let Some(archive) = &self.archive else { return Ok(false) };
+        let mut imported = self.imported.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*imported {
+            client.import(archive, SERVERS)?;
+            *imported = true;
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn is_imported(&self) -> bool {
+        *self.imported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A running engine that the checks talk to.
 #[derive(Debug)]
@@ -25,6 +50,7 @@ pub struct Engine {
     pub(crate) cgroup_version: u32,
     pub(crate) has_debian: bool,
     pub(crate) has_uplink: bool,
+    pub(crate) servers: ServersImage,
     /// berth's own program, when this engine is its daemon.
     pub(crate) program: Option<PathBuf>,
     /// The command line of the OCI runtime that belongs to the engine; empty when it is not known.
@@ -53,6 +79,7 @@ impl Engine {
             cgroup_version: if info["CgroupVersion"] == "2" { 2 } else { 1 },
             has_debian: false,
             has_uplink: false,
+            servers: ServersImage::default(),
             program: None,
             runtime: Vec::new(),
             busybox_program: None,

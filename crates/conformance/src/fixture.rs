@@ -11,6 +11,8 @@ use std::process::Command;
 
 /// The name of the busybox image: small, and has most programs that a check wants.
 pub const BUSYBOX: &str = "conformance/busybox:1";
+/// The name of the image with servers and their clients: Debian with nginx, redis, postgres, dig, curl, iperf3, socat.
+pub(crate) const SERVERS: &str = "conformance/servers:1";
 /// The name of the Debian image: a real system, with bash and apt.
 pub const DEBIAN: &str = "conformance/debian:1";
 
@@ -24,6 +26,8 @@ pub struct Archives {
     pub busybox: PathBuf,
     /// A root file system as a tar file, for `docker import`; absent when it could not be made.
     pub debian: Option<PathBuf>,
+    /// The same with servers in it; absent when it could not be made, or is not wanted.
+    pub servers: Option<PathBuf>,
     /// The static busybox itself, for roots that a check makes by hand.
     pub busybox_program: PathBuf,
 }
@@ -38,7 +42,12 @@ impl Archives {
             docker_archive(file, BUSYBOX, &json!({ "Cmd": ["sh"], "Env": [PATH] }), &layer)
         })?;
         let Some(root) = debian_root else {
-            return Ok(Self { busybox, debian: None, busybox_program: busybox_program.to_owned() });
+            return Ok(Self {
+                busybox,
+                debian: None,
+                servers: None,
+                busybox_program: busybox_program.to_owned(),
+            });
         };
         let debian = directory.join("debian.tar");
         write_once(&debian, |file| {
@@ -47,7 +56,20 @@ impl Archives {
             writer.finish()?;
             Ok(())
         })?;
-        Ok(Self { busybox, debian: Some(debian), busybox_program: busybox_program.to_owned() })
+        let busybox_program = busybox_program.to_owned();
+        Ok(Self { busybox, debian: Some(debian), servers: None, busybox_program })
+    }
+
+    /// Packs a root with servers in it, which is removed then.
+    pub fn pack_servers(self, archive: &Path, root: &Path) -> Result<Self> {
+        write_once(archive, |file| {
+            let mut writer = Writer::new(file);
+            writer.add_tree(root)?;
+            writer.finish()?;
+            Ok(())
+        })?;
+        fs::remove_dir_all(root).with_context(|| format!("remove {}", root.display()))?;
+        Ok(Self { servers: Some(archive.to_owned()), ..self })
     }
 }
 

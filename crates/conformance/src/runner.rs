@@ -2,13 +2,11 @@
 
 use crate::areas;
 use crate::check::{Check, Verdict};
-use crate::command_line::run as run_command;
 use crate::engine::Engine;
-use crate::fixture::{Archives, BUSYBOX, DEBIAN};
+use crate::fixture::{Archives, BUSYBOX, DEBIAN, SERVERS};
 use crate::scope::Scope;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::collections::VecDeque;
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -21,6 +19,14 @@ pub struct Options {
     pub jobs: usize,
     /// Whether a check that cannot run counts as failed, as on CI.
     pub strict: bool,
+}
+
+impl Options {
+    /// Whether checks are wanted that need the image with servers.
+    #[must_use]
+    pub fn want_servers(&self) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| areas::SERVERS_AREA.contains(word.as_str()))
+    }
 }
 
 /// How many checks ended in which way.
@@ -41,6 +47,7 @@ pub fn run(mut engine: Engine, archives: &Archives, options: &Options) -> Result
     let began = Instant::now();
     load(&mut engine, archives)?;
     engine.busybox_program = Some(archives.busybox_program.clone());
+    engine.servers.archive.clone_from(&archives.servers);
     let (alone, together): (Vec<Check>, Vec<Check>) = areas::all(&engine)
         .into_iter()
         .filter(|check| is_wanted(check, &options.words))
@@ -150,14 +157,7 @@ fn indent(text: &str) -> String {
 fn load(engine: &mut Engine, archives: &Archives) -> Result<()> {
     engine.client.expect(&["load", "-q", "-i", &archives.busybox.display().to_string()])?;
     if let Some(debian) = &archives.debian {
-        // Through a pipe of the shell, as people do; the file is too large to go through memory.
-        let mut command = Command::new("sh");
-        command.args(["-c", "exec \"$1\" import --change 'CMD [\"bash\"]' - \"$2\" < \"$3\"", "import"]);
-        command.arg(&engine.client.program).arg(DEBIAN).arg(debian).envs(engine.client.environment());
-        let output = run_command(command, b"")?;
-        if output.code != 0 {
-            bail!("import of {}: {}", debian.display(), output.stderr);
-        }
+        engine.client.import(debian, DEBIAN)?;
         engine.has_debian = true;
     }
     Ok(())
@@ -167,6 +167,9 @@ fn unload(engine: &Engine) -> Result<()> {
     let mut arguments = vec!["rmi", BUSYBOX];
     if engine.has_debian {
         arguments.push(DEBIAN);
+    }
+    if engine.servers.is_imported() {
+        arguments.push(SERVERS);
     }
     engine.client.expect(&arguments).map(drop)
 }

@@ -3,7 +3,7 @@
 use crate::check::{Aside, skip};
 use crate::command_line::{Client, Output};
 use crate::engine::Engine;
-use crate::fixture::{BUSYBOX, DEBIAN};
+use crate::fixture::{BUSYBOX, DEBIAN, SERVERS};
 use crate::http::{Request, Response};
 use crate::terminal::Terminal;
 use anyhow::{Context, Result, bail};
@@ -157,6 +157,14 @@ impl<'a> Scope<'a> {
             Ok(DEBIAN)
         } else {
             Err(skip("no Debian image: debootstrap had no mirror"))
+        }
+    }
+
+    /// The name of the image with servers, if it could be made.
+    pub(crate) fn servers(&self) -> Result<&'static str> {
+        match self.engine.servers.import(self.client())? {
+            true => Ok(SERVERS),
+            false => Err(skip("no image with servers: its packages had no mirror")),
         }
     }
 

@@ -1,16 +1,11 @@
 //! Published ports and the host's own firewall, with a second host that knocks: each policy on a daemon of its own.
 
 use crate::check::{Check, contains, same};
-use crate::command_line::{Client, Output};
-use crate::fixture::BUSYBOX;
-use crate::http::Request;
-use crate::scope::{Scope, eventually};
-use anyhow::{Context, Result, ensure};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use crate::hosts::{Hosts, call};
+use crate::scope::Scope;
+use anyhow::Result;
 
 const AREA: &str = "policies";
-const SERVER: &str = "while :; do echo hello | nc -l -p 80; done";
 /// A filter of the host that refuses what it does not name, as ufw's and firewalld's do.
 const FILTER: &str = "table inet host {
     chain input {
@@ -39,138 +34,6 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "an endpoint is shaped when it is made and while it runs", shaped),
         Check::new(AREA, "--default-gateway gives the containers another way out", default_gateway),
     ]
-}
-
-/// Two hosts on a wire, one of them with a daemon.
-struct Hosts {
-    host: String,
-    neighbour: String,
-    busybox: PathBuf,
-    daemon: Child,
-    client: Client,
-}
-
-impl Hosts {
-    fn new(scope: &Scope<'_>, flags: &[&str]) -> Result<Self> {
-        let (host, neighbour) = (scope.name("h"), scope.name("n"));
-        for (name, last) in [(&host, 1), (&neighbour, 2)] {
-            call("ip", &["netns", "add", name])?;
-            call("ip", &["-n", name, "link", "set", "lo", "up"])?;
-            if last == 1 {
-                continue;
-            }
-            let peer = ["peer", "name", "eth0", "netns", &host];
-            call("ip", &[&["-n", name, "link", "add", "eth0", "type", "veth"], &peer[..]].concat())?;
-        }
-        for (name, last) in [(&host, 1), (&neighbour, 2)] {
-            call("ip", &["-n", name, "address", "add", &format!("192.0.2.{last}/24"), "dev", "eth0"])?;
-            call("ip", &["-n", name, "link", "set", "eth0", "up"])?;
-        }
-        let directory = scope.directory()?.to_owned();
-        let socket = directory.join("s.sock");
-        let program = scope.engine.program.clone().context("the berth program")?;
-        let log = std::fs::File::create(directory.join("daemon.log"))?;
-        let at = |name: &str| directory.join(name).display().to_string();
-        let daemon = Command::new("nsenter")
-            .arg(format!("--net=/run/netns/{host}"))
-            .arg(program)
-            .args(["daemon", "-H", &format!("unix://{}", socket.display()), "--data-root", &at("data")])
-            .args(["--exec-root", &at("exec"), "--pidfile", &at("pid"), "--cgroup-parent"])
-            .arg(format!("/berth-test-{host}"))
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let client = Client { socket: socket.clone(), ..scope.client().clone() };
-        let busybox = scope.engine.busybox_program.clone().context("a busybox program")?;
-        let hosts = Self { host, neighbour, busybox, daemon, client };
-        eventually("an answer of the daemon", || {
-            Ok(Request::new("GET", "/_ping").send(&socket).ok().filter(|answer| answer.status == 200))
-        })?;
-        hosts.load(scope, &directory)?;
-        Ok(hosts)
-    }
-
-    fn load(&self, scope: &Scope<'_>, directory: &Path) -> Result<()> {
-        let archive = directory.join("busybox.tar").display().to_string();
-        scope.ok(&["save", "-o", &archive, BUSYBOX])?;
-        self.client.expect(&["load", "-q", "-i", &archive]).map(drop)
-    }
-
-    /// A web server in a container.
-    fn serve(&self, name: &str, flags: &[&str]) -> Result<Output> {
-        let command = ["run", "-d", "--name", name];
-        let words = [&command[..], flags, &[BUSYBOX, "sh", "-c", SERVER]].concat();
-        self.client.call(&words)?.expect_code(0)
-    }
-
-    /// Whether a host gets an answer from an address and port.
-    fn reaches(&self, from: &str, address: &str, port: &str) -> Result<bool> {
-        let busybox = self.busybox.display().to_string();
-        let words = ["netns", "exec", from, &busybox, "nc", "-w", "1", address, port];
-        let output = Command::new("ip").args(words).stdin(Stdio::null()).output()?;
-        Ok(output.stdout == b"hello\n")
-    }
-
-    /// Waits until the daemon's host gets an answer.
-    fn answers_its_host(&self, address: &str, port: &str) -> Result<()> {
-        eventually(&format!("an answer to the host from {address}:{port}"), || {
-            Ok(self.reaches(&self.host, address, port)?.then_some(()))
-        })
-    }
-
-    /// Waits until the neighbour does, or does not, get an answer.
-    fn becomes(&self, port: &str, open: bool) -> Result<()> {
-        eventually(&format!("port {port} open: {open}"), || {
-            Ok((self.reaches(&self.neighbour, "192.0.2.1", port)? == open).then_some(()))
-        })
-    }
-
-    fn nft(&self, script: &str) -> Result<()> {
-        call("ip", &["netns", "exec", &self.host, "nft", script])
-    }
-
-    fn address(&self, name: &str) -> Result<String> {
-        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        Ok(self.client.expect(&["inspect", "-f", format, name])?.trim().to_owned())
-    }
-
-    /// Removes the containers and ends the daemon; the hosts go with this value.
-    fn close(mut self) -> Result<()> {
-        let running = self.client.expect(&["ps", "-aq"])?;
-        for id in running.split_whitespace() {
-            self.client.expect(&["rm", "-f", id])?;
-        }
-        call("kill", &["-TERM", &self.daemon.id().to_string()])?;
-        let status = self.daemon.wait()?;
-        ensure!(status.success(), "the daemon: {status}");
-        Ok(())
-    }
-}
-
-/// A check that failed leaves no daemon, container or host behind either.
-impl Drop for Hosts {
-    fn drop(&mut self) {
-        if let Ok(None) = self.daemon.try_wait() {
-            let left = self.client.expect(&["ps", "-aq"]).unwrap_or_default();
-            for id in left.split_whitespace() {
-                drop(self.client.call(&["rm", "-f", id]));
-            }
-            drop(self.daemon.kill());
-            drop(self.daemon.wait());
-        }
-        for name in [&self.host, &self.neighbour] {
-            drop(call("ip", &["netns", "delete", name]));
-        }
-    }
-}
-
-fn call(program: &str, words: &[&str]) -> Result<()> {
-    let output = Command::new(program).args(words).output().with_context(|| program.to_owned())?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program} {words:?}: {errors}");
-    Ok(())
 }
 
 fn respect_host(scope: &Scope<'_>) -> Result<()> {
