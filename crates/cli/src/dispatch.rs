@@ -5,7 +5,10 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use crate::failure::Failure;
-use crate::grammar::{Command, Entry, Group, Node, Stop, Typed, command_help, group_help, parse, root_help};
+use crate::grammar::{
+    Absent, Command, Entry, Group, Node, Stop, Typed, Why, command_help, group_help, parse, question,
+    root_help,
+};
 use crate::session::{self, Session};
 use crate::tree::{COMMON, ROOT};
 
@@ -73,6 +76,7 @@ fn help(program: &str, words: &[String]) -> Result<i32, Failure> {
         match entry.node {
             Node::Group(inner) => group = inner,
             Node::Command(command) => return print(&command_help(&path, program, command, terminal_width())),
+            Node::Absent(absent) => return print(&absent.help(&path)),
         }
     }
     if words.is_empty() { root(program) } else { print(&group_help(&path, group)) }
@@ -98,8 +102,42 @@ fn walk(program: &str, global: &Typed, words: &[String]) -> Result<i32, Failure>
         match entry.node {
             Node::Group(inner) => group = inner,
             Node::Command(command) => return run(program, &path, global, command, rest),
+            Node::Absent(absent) => return explain(program, &path, global, absent, rest),
         }
     }
+}
+
+/// Says why a command does nothing here.
+fn explain(
+    program: &str,
+    path: &str,
+    global: &Typed,
+    absent: &Absent,
+    words: &[String],
+) -> Result<i32, Failure> {
+    if words.iter().any(|word| matches!(word.as_str(), "--help" | "-h")) {
+        return print(&absent.help(path));
+    }
+    match absent.why {
+        Why::Words(why) => Err(Failure::text(format!("{path}: {why}"))),
+        Why::Daemon(method, pattern) => {
+            let request = question(method, pattern, path, words)?;
+            let session = Session::open(program, path, global)?;
+            on_runtime(async { Ok(session.daemon().await?.call(request).await.map(|()| 0)?) })
+        }
+    }
+}
+
+/// Runs a command to its end.
+fn on_runtime(work: impl Future<Output = Result<i32, Failure>>) -> Result<i32, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::text(format!("cannot start the asynchronous runtime: {error}")))?;
+    let result = runtime.block_on(work);
+    // Threads that wait for input of the terminal must not keep the program.
+    runtime.shutdown_background();
+    result
 }
 
 fn find(program: &str, path: &str, group: &Group, word: &str) -> Result<&'static Entry, Failure> {
@@ -130,14 +168,7 @@ fn run(
         )));
     }
     let session = Session::open(program, path, global)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::text(format!("cannot start the asynchronous runtime: {error}")))?;
-    let result = runtime.block_on((command.run)(&session, &typed));
-    // Threads that wait for input of the terminal must not keep the program.
-    runtime.shutdown_background();
-    result
+    on_runtime((command.run)(&session, &typed))
 }
 
 fn misuse(why: &str, usage: &str, path: &str, code: i32) -> Failure {

@@ -17,6 +17,7 @@ mod settings;
 mod spawn;
 mod stream;
 mod tree;
+mod tree_absent;
 mod value;
 
 use std::ffi::OsString;

@@ -2,6 +2,7 @@
 
 use crate::command::*;
 use crate::grammar::{Entry, Group};
+use crate::tree_absent as absent;
 
 /// Shown first in the program's help, in this order.
 pub(crate) const COMMON: &[&str] = &["run", "exec", "ps", "pull", "push", "images", "version", "info"];
@@ -11,7 +12,13 @@ pub(crate) static ROOT: Group = Group {
     about: "A self-sufficient runtime for containers",
     entries: &[
         Entry::command("attach", &attach::COMMAND),
+        Entry::absent("bake", &absent::BAKE),
+        Entry::absent("build", &absent::BUILD_COMMAND),
+        Entry::group("builder", &absent::BUILDER),
+        Entry::group("buildx", &absent::BUILDX),
+        Entry::group("checkpoint", &absent::CHECKPOINT),
         Entry::command("commit", &image_names::COMMIT),
+        Entry::group("config", &absent::CONFIG),
         Entry::group("container", &CONTAINER),
         Entry::group("context", &CONTEXT),
         Entry::command("cp", &cp::COMMAND),
@@ -31,8 +38,11 @@ pub(crate) static ROOT: Group = Group {
         Entry::command("login", &login::LOGIN),
         Entry::command("logout", &login::LOGOUT),
         Entry::command("logs", &logs::COMMAND),
+        Entry::group("manifest", &absent::MANIFEST),
         Entry::group("network", &NETWORK),
+        Entry::group("node", &absent::NODE),
         Entry::command("pause", &lifecycle::PAUSE),
+        Entry::group("plugin", &absent::PLUGIN),
         Entry::command("port", &look::PORT),
         Entry::command("ps", &ps::COMMAND),
         Entry::command("pull", &pull::PULL),
@@ -44,12 +54,17 @@ pub(crate) static ROOT: Group = Group {
         Entry::command("run", &run::COMMAND),
         Entry::command("save", &image_files::SAVE),
         Entry::command("search", &search::COMMAND),
+        Entry::group("secret", &absent::SECRET),
+        Entry::group("service", &absent::SERVICE),
+        Entry::group("stack", &absent::STACK),
         Entry::command("start", &start::COMMAND),
         Entry::command("stats", &stats::COMMAND),
         Entry::command("stop", &lifecycle::STOP),
+        Entry::group("swarm", &absent::SWARM),
         Entry::group("system", &SYSTEM),
         Entry::command("tag", &image_names::TAG),
         Entry::command("top", &look::TOP),
+        Entry::absent("trust", &absent::TRUST),
         Entry::command("unpause", &lifecycle::UNPAUSE),
         Entry::command("update", &update::COMMAND),
         Entry::command("version", &version::COMMAND),
@@ -107,6 +122,7 @@ static CONTEXT: Group = Group {
 static IMAGE: Group = Group {
     about: "Manage images",
     entries: &[
+        Entry::absent("build", &absent::BUILD_COMMAND),
         Entry::command("history", &image_names::HISTORY),
         Entry::command("import", &image_files::IMPORT),
         Entry::command("inspect", &inspect::IMAGE),
@@ -160,5 +176,6 @@ static VOLUME: Group = Group {
         Entry::command("rename", &volume_content::RENAME),
         Entry::command("rm", &volume::RM).also(&["remove"]),
         Entry::command("snapshot", &volume_content::SNAPSHOT),
+        Entry::absent("update", &absent::VOLUME_UPDATE),
     ],
 };

@@ -23,6 +23,7 @@ pub(crate) mod logs;
 pub(crate) mod look;
 pub(crate) mod network;
 pub(crate) mod network_shape;
+pub(crate) mod plugin;
 pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod pull;

@@ -14,6 +14,8 @@ use crate::stream::terminal;
 
 const FLAGS: &[Flag] = &[
     Flag::switch("attach", "Attach STDOUT/STDERR and forward signals").short('a'),
+    Flag::text("checkpoint", "Restore from this checkpoint"),
+    Flag::text("checkpoint-dir", "Use a custom checkpoint storage directory"),
     Flag::text("detach-keys", "Override the key sequence for detaching a container"),
     Flag::switch("interactive", "Attach container's STDIN").short('i'),
 ];
@@ -31,8 +33,15 @@ pub(crate) static COMMAND: Command = Command {
 
 async fn run(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     let client = session.daemon().await?;
-    if !typed.switch("attach") && !typed.switch("interactive") {
-        return start_each(client, typed.operands()).await;
+    let query = Query::new()
+        .with_nonempty("checkpoint", typed.text("checkpoint"))
+        .with_nonempty("checkpoint-dir", typed.text("checkpoint-dir"));
+    if !typed.text("checkpoint").is_empty() && typed.operands().len() > 1 {
+        return Err(Failure::text("you cannot restore multiple containers at once"));
+    }
+    let restores = !typed.text("checkpoint").is_empty();
+    if restores || !typed.switch("attach") && !typed.switch("interactive") {
+        return start_each(client, typed.operands(), &query).await;
     }
     let [name] = typed.operands() else {
         return Err(Failure::text("you cannot start and attach multiple containers at once"));
@@ -51,10 +60,10 @@ async fn run(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     }
 }
 
-async fn start_each(client: &Client, names: &[String]) -> Result<i32, Failure> {
+async fn start_each(client: &Client, names: &[String], query: &Query) -> Result<i32, Failure> {
     let mut failed = Vec::new();
     for name in names {
-        match client.call(Request::post(format!("/containers/{name}/start"))).await {
+        match client.call(Request::post(format!("/containers/{name}/start")).query(query.clone())).await {
             Ok(()) => write(&format!("{name}\n"))?,
             Err(error) => {
                 note(&error.to_string());

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use super::{Flag, Typed};
+use super::{Absent, Flag, Typed};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -68,6 +68,8 @@ pub(crate) enum Node {
     Command(&'static Command),
     /// A group.
     Group(&'static Group),
+    /// A command that does nothing here.
+    Absent(&'static Absent),
 }
 
 impl Group {
@@ -75,6 +77,13 @@ impl Group {
     pub(crate) fn find(&self, name: &str) -> Option<&'static Entry> {
         let entries: &'static [Entry] = self.entries;
         entries.iter().find(|entry| entry.name == name || entry.aliases.contains(&name))
+    }
+}
+
+impl Group {
+    /// Whether nothing in it does anything here: help does not show it.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.entries.iter().all(|entry| matches!(entry.node, Node::Absent(_)))
     }
 }
 
@@ -96,6 +105,11 @@ impl Entry {
         Self { name, aliases: &[], node: Node::Group(group) }
     }
 
+    /// An entry for a command that does nothing here.
+    pub(crate) const fn absent(name: &'static str, absent: &'static Absent) -> Self {
+        Self { name, aliases: &[], node: Node::Absent(absent) }
+    }
+
     /// Gives the entry other names.
     pub(crate) const fn also(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
@@ -107,6 +121,7 @@ impl Entry {
         match self.node {
             Node::Command(command) => command.about,
             Node::Group(group) => group.about,
+            Node::Absent(absent) => absent.about,
         }
     }
 }

@@ -37,7 +37,8 @@ pub(crate) fn root_help(
     width: usize,
 ) -> String {
     let first = common.iter().filter_map(|name| root.find(name));
-    let groups = root.entries.iter().filter(|entry| matches!(entry.node, Node::Group(_)));
+    let groups =
+        root.entries.iter().filter(|entry| matches!(entry.node, Node::Group(group) if !group.is_absent()));
     let others = root
         .entries
         .iter()

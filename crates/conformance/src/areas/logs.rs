@@ -30,6 +30,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "following goes on across rotation", follow_rotation),
         Check::new(AREA, "--details shows chosen labels, variables and the tag", details),
         Check::new(AREA, "modes and buffer sizes are checked", modes),
+        Check::new(AREA, "the newest API gives entries as documents", documents),
     ]
 }
 
@@ -252,4 +253,25 @@ fn modes(scope: &Scope<'_>) -> Result<()> {
     let lonely = create(&[("max-buffer-size", "1m")])?;
     contains("size", &lonely, "max-buffer-size option is only supported with 'mode=non-blocking'")?;
     contains("option", &create(&[("colour", "red")])?, "unknown log opt 'colour' for json-file log driver")
+}
+
+fn documents(scope: &Scope<'_>) -> Result<()> {
+    if scope.engine.api < (1, 54) {
+        return scope.since_new_engines("it knows no format");
+    }
+    let name = finished(scope, "documents", &[], "echo out; echo err >&2")?;
+    let path = format!("/v1.54/containers/{name}/logs?stdout=1&stderr=1&format=");
+    let answer = Request::new("GET", &format!("{path}json")).send(&scope.engine.socket)?.expect(200)?;
+    same("Content-Type", answer.header("Content-Type"), Some("application/x-ndjson"))?;
+    let text = answer.text();
+    let documents: Vec<serde_json::Value> =
+        text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context("documents")?;
+    same("documents", documents.len(), 2)?;
+    let err = documents.iter().find(|document| document["Source"] == "stderr").context("stderr")?;
+    same("line", &err["Line"], "err\n")?;
+    let sequence = Request::new("GET", &path).header("Accept", "application/json-seq");
+    let answer = sequence.send(&scope.engine.socket)?.expect(200)?;
+    same("records", answer.body.iter().filter(|byte| **byte == 0x1e).count(), 2)?;
+    let wrong = Request::new("GET", &format!("{path}xml")).send(&scope.engine.socket)?.expect(400)?;
+    same("words", wrong.message(), "unsupported log format")
 }

@@ -34,6 +34,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::int("stop-timeout", "Timeout (in seconds) to stop a container"),
     Flag::text("runtime", "Runtime to use for this container"),
     Flag::text("isolation", "Container isolation technology"),
+    Flag::switch("use-api-socket", "Bind mount Docker API socket and required auth"),
     Flag::switch("rootfs", "Use the directory IMAGE (a path; PATH:O for a throw-away copy-on-write view of it) as the root of the container"),
     // Streams.
     Flag::list("attach", "Attach to STDIN, STDOUT or STDERR").short('a').checked(host::check_stream),

@@ -62,6 +62,11 @@ pub(crate) fn resolve_here(session: &Session, typed: &Typed) -> Result<Value, Fa
     let directory = std::env::current_dir().map_err(|error| Failure::file("getwd", ".", &error))?;
     let around = Surroundings { environment: &|name| std::env::var(name).ok(), directory };
     check_pull(typed.text("pull")).map_err(|failure| with_help(session, &failure))?;
+    if typed.switch("use-api-socket") {
+        let words = "--use-api-socket gives a container the machine and your credentials, and is not taken: mount the \
+                     socket with --volume /var/run/docker.sock:/var/run/docker.sock if that is what you mean";
+        return Err(with_help(session, &Failure::text(words)));
+    }
     let checked = resolve(typed, &around).and_then(|body| {
         if !typed.switch("rootfs") {
             reference::parse(typed.operand(0)).map_err(Failure::text)?;
