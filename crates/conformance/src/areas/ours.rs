@@ -17,6 +17,7 @@ pub(crate) fn checks() -> Vec<Check> {
             "--rootfs /:O runs the host's own root, and what is written is gone with it",
             host_root,
         ),
+        Check::new(AREA, "commands of Docker's that do nothing here say why", absent_commands),
         Check::new(AREA, "without a daemon, root gets one, and is told so in one line", own_daemon).alone(),
     ]
 }
@@ -26,6 +27,32 @@ pub(super) fn berth(scope: &Scope<'_>, words: &[&str]) -> Result<crate::command_
     let program = scope.engine.program.clone().context("the berth program")?;
     let client = crate::command_line::Client { program, ..scope.client().clone() };
     client.call(words)
+}
+
+fn absent_commands(scope: &Scope<'_>) -> Result<()> {
+    let plugins = berth(scope, &["plugin", "ls"])?.expect_code(0)?;
+    same("plugins", plugins.stdout.trim_end(), "ID        NAME      DESCRIPTION   ENABLED")?;
+    let not_here = "This node is not a swarm manager.";
+    let cases: &[(&[&str], &str)] = &[
+        (&["node", "ls"], not_here),
+        (&["service", "create", "--replicas", "2", "x"], not_here),
+        (&["secret", "inspect", "x"], not_here),
+        (&["swarm", "init", "--advertise-addr", "127.0.0.1"], "swarm mode"),
+        (&["plugin", "inspect", "x"], "plugin \"x\" not found"),
+        (&["plugin", "rm"], "'docker plugin rm' requires at least 1 argument"),
+        (&["build", "-t", "x", "."], "building images is not there yet"),
+        (&["buildx", "ls"], "building images is not there yet"),
+        (&["manifest", "inspect", "x"], "manifest lists are not made or shown here"),
+        (&["volume", "update", "x"], "updating a volume of a cluster"),
+        (&["checkpoint", "ls", "x"], "experimental feature is disabled"),
+    ];
+    for (words, reason) in cases {
+        let output = berth(scope, words)?;
+        same(&words.join(" "), output.code, 1)?;
+        contains(&words.join(" "), &output.stderr, &reason.replace("'docker ", "'berth "))?;
+    }
+    let help = berth(scope, &["--help"])?.expect_code(0)?.stdout;
+    same("help names no commands that do nothing", help.contains("swarm"), false)
 }
 
 fn hello_world(scope: &Scope<'_>) -> Result<()> {

@@ -17,10 +17,7 @@ pub fn parse(text: &[u8]) -> Result<Settings, String> {
     let unknown: Vec<&str> =
         keys.keys().map(String::as_str).filter(|key| flags::by_key(key).is_none()).collect();
     if !unknown.is_empty() {
-        return Err(format!(
-            "the following directives don't match any configuration option: {}",
-            unknown.join(", ")
-        ));
+        return Err(self::unknown(&unknown));
     }
     for (key, value) in &keys {
         if let Some(flag) = flags::by_key(key) {
@@ -28,6 +25,13 @@ pub fn parse(text: &[u8]) -> Result<Settings, String> {
         }
     }
     Ok(settings)
+}
+
+/// Keys that `proxies` holds; they mean the same outside of it.
+const PROXIES: [&str; 3] = ["http-proxy", "https-proxy", "no-proxy"];
+
+fn unknown(keys: &[&str]) -> String {
+    format!("the following directives don't match any configuration option: {}", keys.join(", "))
 }
 
 fn read_key(key: &str, flag: &'static Flag, value: &Value, settings: &mut Settings) -> Result<(), String> {
@@ -54,6 +58,13 @@ fn read_key(key: &str, flag: &'static Flag, value: &Value, settings: &mut Settin
             Value::String(text) => add(format!("{name}={text}")),
             other => add(format!("{name}={other}")),
         }),
+        (Kind::Object, Value::Object(proxies)) if key == "proxies" => {
+            proxies.iter().try_for_each(|(key, value)| {
+                let flag = flags::by_key(key).filter(|flag| PROXIES.contains(&flag.key));
+                let flag = flag.ok_or_else(|| unknown(&[key.as_str()]))?;
+                read_key(key, flag, value, settings)
+            })
+        }
         (Kind::Object, Value::Object(_)) => add(value.to_string()),
         (kind, _) => Err(format!("{key}: must be {}", expected(kind))),
     }

@@ -24,6 +24,8 @@ pub enum Support {
     Yes,
     /// It does what this value says and nothing else.
     Only(&'static str),
+    /// It is taken and there is nothing here that it could change: why.
+    Idle(&'static str),
     /// It does not, and this is what to know about it.
     No(&'static str),
 }
@@ -85,11 +87,11 @@ const fn flag(
 }
 
 use Kind::{List, Map, Number, Object, Switch, Text};
-use Support::{No, Only, Yes};
+use Support::{Idle, No, Only, Yes};
 
-const CONTAINERD: Support = No("there is no containerd behind this daemon");
-const SWARM: Support = No("swarm mode is not implemented yet");
-const REGISTRY: Support = No("registries are not implemented yet");
+const CONTAINERD: Support = Idle("there is no containerd behind this daemon");
+const SWARM: Support = Idle("outside of a swarm it changes nothing in dockerd either");
+const DEPRECATED: Support = Idle("dockerd takes it and ignores it as well");
 const FIREWALL: Support = No("packet filtering cannot be changed by flags yet");
 const PLUGINS: Support = No("plugins are not implemented yet");
 const REALTIME: Support = No("real-time scheduling is not implemented yet");
@@ -373,7 +375,7 @@ pub const FLAGS: &[Flag] = &[
     flag("metrics-addr", "", "metrics-addr", Text, Yes, "Where to serve figures to Prometheus, address:port"),
     flag("mtu", "", "mtu", Number, Yes, "MTU of the default network"),
     flag("network-control-plane-mtu", "", "network-control-plane-mtu", Number, SWARM, ""),
-    flag("network-diagnostic-port", "", "network-diagnostic-port", Number, SWARM, ""),
+    flag("network-diagnostic-port", "", "network-diagnostic-port", Number, Only("0"), ""),
     flag(
         "no-new-privileges",
         "",
@@ -464,10 +466,17 @@ pub const FLAGS: &[Flag] = &[
     flag("validate", "", "", Switch, Yes, "Check the configuration and exit"),
     flag("version", "v", "", Switch, Yes, "Print the version and exit"),
     flag("", "", "min-api-version", Text, Yes, ""),
-    flag("", "", "builder", Object, No("builds are not implemented yet"), ""),
-    flag("", "", "proxies", Object, REGISTRY, ""),
-    flag("", "", "allow-nondistributable-artifacts", List, REGISTRY, ""),
-    flag("", "", "deprecated-key-path", Text, No("the daemon has no key of this kind"), ""),
+    flag(
+        "",
+        "",
+        "builder",
+        Object,
+        Idle("nothing is built here yet, and nothing collected after builds"),
+        "",
+    ),
+    flag("", "", "proxies", Object, Yes, ""),
+    flag("", "", "allow-nondistributable-artifacts", List, DEPRECATED, ""),
+    flag("", "", "deprecated-key-path", Text, DEPRECATED, ""),
 ];
 
 /// The help page.

@@ -6,13 +6,16 @@
 //! daemon.json ──[file]───┘
 //! ```
 //!
-//! A flag that dockerd has and this daemon does not implement is refused with a reason, never ignored.
+//! A flag that dockerd has and this daemon does not implement is refused with a reason, unless there is nothing here that it could
+//! change.
 
 pub mod address;
 pub mod command_line;
 mod engine_part;
 pub mod file;
 pub mod flags;
+#[cfg(test)]
+mod flags_tests;
 mod network_part;
 pub mod reload;
 pub mod resolve;

@@ -6,7 +6,7 @@ use super::settings::Settings;
 use super::{Config, ConfigError, Environment, engine_part, resolve};
 
 /// Names of the settings that can change while the daemon runs; those of Docker's daemon that exist here.
-const RELOADABLE: &[&str] = &[
+pub(super) const RELOADABLE: &[&str] = &[
     "authorization-plugin",
     "debug",
     "default-cgroupns-mode",

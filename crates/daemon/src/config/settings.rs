@@ -65,7 +65,7 @@ impl Settings {
             let Some(flag) = flags::by_name(name) else { continue };
             let shown = if flag.long.is_empty() { format!("{name:?}") } else { format!("--{name}") };
             match flag.support {
-                Support::Yes => {}
+                Support::Yes | Support::Idle(_) => {}
                 Support::Only(only) if words.iter().all(|word| word == only) => {}
                 Support::Only(only) => {
                     return Err(format!("{shown}={} is not implemented: only {only} is", words.join(",")));

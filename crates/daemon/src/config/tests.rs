@@ -93,11 +93,7 @@ fn wrong_flags_are_refused() {
         "invalid argument \"maybe\" for \"--debug\" flag: invalid boolean value \"maybe\"\nSee 'berth daemon --help'.",
     );
     check(&["-l", "loud"], None, "invalid logging level: loud");
-    check(
-        &["--swarm-default-advertise-addr=x"],
-        None,
-        "--swarm-default-advertise-addr cannot be used: swarm mode is not implemented yet",
-    );
+    check(&["--init-path=/x"], None, "--init-path cannot be used: the init program is built in");
     check(&["--iptables=false"], None, "--iptables=false is not implemented: only true is");
     check(&["--iptables"], None, PLAIN);
     check(
