@@ -183,7 +183,14 @@ fn the_whole_life_of_a_container_is_its_users() {
         got.code == 255 && got.err.contains("cannot set any additional groups in a rootless container"),
         "{got:?}"
     );
-    rootless.check(&["delete", "--force", "c"], "");
+    rootless.check(&["kill", "c", "KILL"], "");
+    let began = std::time::Instant::now();
+    while state("status") != "stopped" {
+        assert!(began.elapsed() < std::time::Duration::from_secs(120), "it does not end");
+    }
+    assert!(rootless.run(&["kill", "c", "0"]).err.contains("container not running"));
+    rootless.check(&["kill", "--all", "c", "0"], "");
+    rootless.check(&["delete", "c"], "");
     assert_eq!(rootless.run(&["state", "c"]).code, 1);
 }
 
