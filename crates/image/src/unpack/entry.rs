@@ -70,8 +70,7 @@ impl Extractor<'_> {
         self.note_heritage(entry);
         self.set_attributes(&root, entry)?;
         self.done.root = Some(RootAttributes { mode: entry.mode, uid: entry.uid, gid: entry.gid });
-        self.times.insert(Vec::new(), entry.modified);
-        Ok(())
+        self.note_time(b"", entry.modified)
     }
 
     fn make(
@@ -212,7 +211,7 @@ impl Extractor<'_> {
             self.make_opaque(dir, name, path)?;
         }
         self.implied.remove(path);
-        self.times.insert(path.to_vec(), entry.modified);
+        self.note_time(path, entry.modified)?;
         self.account(DISK_BLOCK)
     }
 

@@ -9,6 +9,7 @@
 //! need something are unpacked again on top of the others ([`Base::Merged`]).
 
 mod entry;
+mod made;
 mod parents;
 mod path;
 mod removal;
@@ -26,6 +27,7 @@ use linux::file::Time;
 use crate::limits::Limits;
 use crate::tar::Reader;
 use crate::{Error, Result};
+use made::Made;
 
 /// What the directory that is unpacked into shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,13 @@ pub(crate) struct Unpacked {
 
 /// More implied or marked directories than this, and the layer is simply unpacked on top of the others.
 const MAX_NEEDED: usize = 1024;
+/// Bytes of the paths of directories whose times wait for what is still to be put into them. In any sensible order few
+/// directories are not complete; of an archive that has more, others get their times early.
+const MAX_WAITING: usize = 16 << 20;
+/// What a waiting time takes beside its path.
+const WAITING: usize = 64;
+/// Directories with marks in one layer: only a layer that is made to hurt has more.
+const MAX_MARKED: usize = 1 << 14;
 /// Bytes written between two looks at the free space.
 const SPACE_STEP: u64 = 64 << 20;
 /// What a name or a small file is taken to cost on the disk.
@@ -145,11 +154,13 @@ struct Extractor<'a> {
     parents: parents::Cache,
     /// The times that directories get once everything is in them.
     times: HashMap<Vec<u8>, Time>,
+    /// Bytes that they take.
+    waiting: usize,
     opaque: HashSet<Vec<u8>>,
     implied: HashSet<Vec<u8>>,
     marked: HashSet<Vec<u8>>,
     /// What this layer itself made, so that its whiteouts spare it. Only kept where lower layers are in the same tree.
-    made: HashSet<Vec<u8>>,
+    made: Made,
     unchecked: u64,
     done: Unpacked,
 }
@@ -166,10 +177,11 @@ impl<'a> Extractor<'a> {
             archive,
             parents: parents::Cache::default(),
             times: HashMap::new(),
+            waiting: 0,
             opaque: HashSet::new(),
             implied: HashSet::new(),
             marked: HashSet::new(),
-            made: HashSet::new(),
+            made: Made::default(),
             unchecked: SPACE_STEP,
             done: Unpacked::default(),
         }
@@ -205,6 +217,40 @@ impl<'a> Extractor<'a> {
             return Ok(self.done);
         }
         self.drop_redundant_whiteouts()?;
+        self.set_times()?;
+        self.done.needs.implied = sorted(self.implied);
+        self.done.needs.marked = sorted(self.marked);
+        // Records are text: the rare layer whose directories are not is simply unpacked on top of the others.
+        let needs = &self.done.needs;
+        let text = |path: &Vec<u8>| std::str::from_utf8(path).is_ok();
+        let few = needs.implied.len().max(needs.marked.len()) <= MAX_NEEDED;
+        self.done.needs.parents = !(few && needs.implied.iter().chain(&needs.marked).all(text));
+        Ok(self.done)
+    }
+
+    /// Notes the time that a directory gets once everything is in it.
+    fn note_time(&mut self, path: &[u8], modified: Time) -> Result<()> {
+        self.times.insert(path.to_vec(), modified);
+        self.waiting += path.len() + WAITING;
+        if self.waiting <= MAX_WAITING {
+            return Ok(());
+        }
+        let above = |other: &[u8]| other.is_empty() || path == other || path.starts_with(&join(other, b""));
+        let stay: HashMap<Vec<u8>, Time> = self
+            .times
+            .iter()
+            .filter(|(other, _)| above(other))
+            .map(|(other, time)| (other.clone(), *time))
+            .collect();
+        self.times.retain(|other, _| !stay.contains_key(other));
+        self.set_times()?;
+        self.waiting = stay.keys().map(|path| path.len() + WAITING).sum();
+        self.times = stay;
+        Ok(())
+    }
+
+    /// Gives the directories that wait for it their times.
+    fn set_times(&mut self) -> Result<()> {
         // Sorted, directories of one parent follow each other, and the parent is opened once for them.
         let mut times: Vec<_> = std::mem::take(&mut self.times).into_iter().collect();
         times.sort_unstable_by(|(one, _), (other, _)| path::split(one).cmp(&path::split(other)));
@@ -227,14 +273,7 @@ impl<'a> Extractor<'a> {
                 linux::at::set_times(parent, name, modified, modified)?;
             }
         }
-        self.done.needs.implied = sorted(self.implied);
-        self.done.needs.marked = sorted(self.marked);
-        // Records are text: the rare layer whose directories are not is simply unpacked on top of the others.
-        let needs = &self.done.needs;
-        let text = |path: &Vec<u8>| std::str::from_utf8(path).is_ok();
-        let few = needs.implied.len().max(needs.marked.len()) <= MAX_NEEDED;
-        self.done.needs.parents = !(few && needs.implied.iter().chain(&needs.marked).all(text));
-        Ok(self.done)
+        Ok(())
     }
 }
 

@@ -131,7 +131,7 @@ impl Extractor<'_> {
         linux::at::set_owner(dir, name, uid, gid)?;
         linux::at::set_mode(dir, name, 0o755)?;
         self.account(super::DISK_BLOCK)?;
-        self.times.insert(path.to_vec(), Time::default());
+        self.note_time(path, Time::default())?;
         self.note_made(path);
         // Inside an opaque directory there is nothing below that could differ.
         if self.base == Base::Alone && !self.is_covered(path) {
@@ -158,7 +158,7 @@ impl Extractor<'_> {
     /// Remembers what this layer has made, and the directories it lies in.
     pub(crate) fn note_made(&mut self, path: &[u8]) {
         let mut path = path;
-        while self.base == Base::Merged && !path.is_empty() && self.made.insert(path.to_vec()) {
+        while self.base == Base::Merged && !path.is_empty() && self.made.insert(path) {
             path = split(path).0;
         }
     }

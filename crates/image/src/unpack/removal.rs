@@ -7,7 +7,7 @@ use linux::at::Node;
 use linux::file::Kind;
 
 use super::path::{join, or_dot};
-use super::{Base, Extractor};
+use super::{Base, Extractor, MAX_MARKED};
 use crate::Result;
 
 /// The attribute by which overlayfs hides what lower directories have (kernel documentation, overlayfs).
@@ -33,12 +33,21 @@ impl Extractor<'_> {
             None => {
                 linux::at::make_node(dir, name, Node::CharDevice(0, 0), 0)?;
                 self.marked.insert(parent.to_vec());
+                self.refuse_too_many_marks()?;
                 self.account(0)
             }
             Some(Kind::Dir) => self.make_opaque(dir, name, &path),
             // A file of this layer hides the one below by itself.
             Some(_) => Ok(()),
         }
+    }
+
+    /// Where marks are is remembered until the end of the layer.
+    fn refuse_too_many_marks(&self) -> Result<()> {
+        if self.opaque.len().max(self.marked.len()) <= MAX_MARKED {
+            return Ok(());
+        }
+        Err(self.bad(format!("it marks something as removed in more than {MAX_MARKED} directories")))
     }
 
     /// Everything that the layers below have in the directory `path` is gone.
@@ -59,6 +68,7 @@ impl Extractor<'_> {
         let handle = linux::at::open_dir(dir, name)?;
         linux::xattr::set(&handle, OPAQUE_XATTR, b"y")?;
         self.opaque.insert(path.to_vec());
+        self.refuse_too_many_marks()?;
         // What is inside no longer mixes with anything.
         let inside = join(path, b"");
         self.implied.retain(|implied| !implied.starts_with(&inside));

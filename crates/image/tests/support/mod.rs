@@ -12,7 +12,11 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("berth-test-{}-{name}", std::process::id()));
+        Self::below(&std::env::temp_dir(), name)
+    }
+
+    pub(crate) fn below(directory: &Path, name: &str) -> Self {
+        let path = directory.join(format!("berth-test-{}-{name}", std::process::id()));
         std::fs::create_dir(&path).expect("the test directory does not exist yet");
         Self { path }
     }
