@@ -12,6 +12,8 @@ mod endpoint;
 mod facts;
 pub mod files;
 pub mod firewall;
+#[cfg(test)]
+mod fuzz;
 mod interface;
 pub mod ipam;
 pub mod netlink;

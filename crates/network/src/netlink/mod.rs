@@ -2,7 +2,7 @@
 
 mod connection;
 mod message;
-mod parse;
+pub(crate) mod parse;
 
 pub(crate) use connection::{Connection, Dumped};
 pub use connection::{Error, Result};
