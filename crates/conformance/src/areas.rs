@@ -24,6 +24,7 @@ mod links;
 mod logs;
 mod mending;
 mod misbehaving;
+mod mounts;
 mod network;
 mod networks;
 mod ours;
@@ -85,6 +86,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         network::checks,
         sharing::checks,
         volumes::checks,
+        mounts::checks,
         plugins::checks,
         networks::checks,
         fields::checks,

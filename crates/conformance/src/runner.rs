@@ -25,7 +25,8 @@ impl Options {
     /// Whether checks are wanted that need the image with servers.
     #[must_use]
     pub fn want_servers(&self) -> bool {
-        self.words.is_empty() || self.words.iter().any(|word| areas::SERVERS_AREA.contains(word.as_str()))
+        let area = areas::SERVERS_AREA;
+        self.words.is_empty() || self.words.iter().any(|word| word.contains(area) || area.contains(&**word))
     }
 }
 
@@ -164,12 +165,9 @@ fn load(engine: &mut Engine, archives: &Archives) -> Result<()> {
 }
 
 fn unload(engine: &Engine) -> Result<()> {
-    let mut arguments = vec!["rmi", BUSYBOX];
-    if engine.has_debian {
-        arguments.push(DEBIAN);
-    }
-    if engine.servers.is_imported() {
-        arguments.push(SERVERS);
-    }
-    engine.client.expect(&arguments).map(drop)
+    let mut names = vec![BUSYBOX];
+    names.extend(engine.has_debian.then_some(DEBIAN));
+    names.extend(engine.servers.is_imported().then_some(SERVERS));
+    // One at a time: each has as long as a command may take.
+    names.iter().try_for_each(|name| engine.client.expect(&["rmi", name]).map(drop))
 }

@@ -7,11 +7,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 pub(crate) const AREA: &str = "components";
+const POSTGRES: &str = "/usr/lib/postgresql/15/bin";
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         Check::new(AREA, "nginx answers curl by name and by published port, over IPv4 and IPv6", nginx),
         Check::new(AREA, "redis keeps its data in a volume when it is killed", redis),
+        Check::new(AREA, "postgres on a volume survives rm -f and restarts", postgres),
         Check::new(AREA, "dig asks the name server of a container everything that it may", dig),
         Check::new(AREA, "dig gets what other name servers say, and no forgery", dig_forwarded),
         Check::new(AREA, "socat talks UDP and TCP through published ports and by name", socat),
@@ -97,6 +99,44 @@ fn redis(scope: &Scope<'_>) -> Result<()> {
     start(scope, "redis2", &flags, &serve)?;
     same("of another container on the volume", ask("get answer")?.as_str(), "42")?;
     scope.ok(&["rm", "-f", &scope.name("redis2")])?;
+    scope.ok(&["volume", "rm", &volume]).map(drop)
+}
+
+fn postgres(scope: &Scope<'_>) -> Result<()> {
+    let (net, volume) = (network(scope, "net", &[])?, scope.name("data"));
+    // The volume gets the cluster that is in the image, with its owner.
+    let mount = format!("{volume}:/srv/postgres");
+    let flags = [
+        "--network",
+        &net,
+        "--network-alias",
+        "db",
+        "-v",
+        &mount,
+        "--stop-signal",
+        "SIGINT",
+        "-u",
+        "postgres",
+    ];
+    let program = format!("{POSTGRES}/postgres");
+    let serve = [&program, "-D", "/srv/postgres", "-c", "listen_addresses=*", "-c", "jit=off", "-k", "/tmp"];
+    let first = start(scope, "first", &flags, &serve)?;
+    let client = start(scope, "client", &["--network", &net], &["sleep", "300"])?;
+    let ask = |statement: &str| {
+        becomes(scope, &client, &format!("{POSTGRES}/psql -h db -U postgres -At -c \"{statement}\""))
+    };
+    scope.logged(&first, "ready to accept")?;
+    ask("create table if not exists t as select n from generate_series(1, 1000) n")?;
+    let count = "select count(*) from t";
+    same("at first", ask(count)?.as_str(), "1000")?;
+    scope.ok(&["rm", "-f", &first])?;
+    let second = start(scope, "second", &flags, &serve)?;
+    contains("it recovered", &scope.logged(&second, "ready to accept")?, "was not properly shut down")?;
+    same("of another container, after rm -f", ask(count)?.as_str(), "1000")?;
+    scope.ok(&["restart", "-t", "60", &second])?;
+    same("after a restart", ask(count)?.as_str(), "1000")?;
+    scope.logged(&second, "database system is shut down")?;
+    scope.ok(&["rm", "-f", &second])?;
     scope.ok(&["volume", "rm", &volume]).map(drop)
 }
 
