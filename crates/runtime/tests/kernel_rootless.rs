@@ -104,6 +104,13 @@ impl Rootless {
     }
 }
 
+/// Also after a test that failed: what runs would hold its control group.
+impl Drop for Rootless {
+    fn drop(&mut self) {
+        let _ = self.run(&["delete", "--force", "c"]);
+    }
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("stat").permissions().mode()
 }
