@@ -45,14 +45,18 @@ pub(crate) fn connect(exec_dir: &Path) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// What the shim recorded of its container's end; `None` when it recorded nothing.
-pub(crate) fn exit_record(data_dir: &Path) -> Result<Option<Input>> {
-    let record = shim::exit_record::read(data_dir).map_err(|error| Error::system(error.to_string()))?;
-    Ok(record.map(|record| Input::ProcessExited {
+/// What the shim recorded of its container's end; `None` when it recorded nothing, or nothing that can be read, as after a
+/// loss of power: a container whose exit code is lost is a container all the same.
+pub(crate) fn exit_record(data_dir: &Path) -> Option<Input> {
+    let record = shim::exit_record::read(data_dir).unwrap_or_else(|error| {
+        tracing::warn!(%error, "how its container ended is not known any more");
+        None
+    });
+    record.map(|record| Input::ProcessExited {
         code: record.exit.code,
         at: crate::shim_link::nanos(record.exit.at),
         oom_killed: record.exit.oom_killed,
-    }))
+    })
 }
 
 /// Whether a shim started its program, also when the shim is gone.

@@ -20,6 +20,7 @@ use std::process::Command;
 const KEPT: &[&str] = &[
     "create",
     "remove",
+    "remove by force",
     "volume create",
     "volume remove",
     "network create",

@@ -327,7 +327,7 @@ pub(crate) enum AfterLoss {
 pub(crate) async fn after_loss(engine: &Engine, record: &Record, live: Option<&Live>) -> AfterLoss {
     let places = Places::of(engine, &record.id);
     let data_dir = places.data_dir.clone();
-    if let Ok(Some(exit)) = crate::blocking(move || crate::shim_process::exit_record(&data_dir)).await {
+    if let Ok(Some(exit)) = crate::blocking(move || Ok(crate::shim_process::exit_record(&data_dir))).await {
         return AfterLoss::Ended(exit);
     }
     let exec_dir = places.exec_dir.clone();

@@ -96,7 +96,7 @@ async fn find(engine: &Engine, record: &Record, machine: Machine) -> Result<(Fou
     let data_dir = places.data_dir;
     let exec_dir = places.exec_dir;
     let found = crate::blocking(move || {
-        let exit = crate::shim_process::exit_record(&data_dir)?;
+        let exit = crate::shim_process::exit_record(&data_dir);
         // A start is recorded before it is made, and that it was made perhaps not: after a loss of power it counts as made.
         let has_run = || machine == Machine::StartedAgain || crate::shim_process::was_started(&exec_dir);
         let died = || if has_run() { Found::Died } else { Found::Nothing };
