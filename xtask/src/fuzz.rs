@@ -86,6 +86,14 @@ fn binaries() -> Result<Vec<Binary>> {
     #[derive(Deserialize)]
     struct Named {
         name: String,
+        kind: Vec<String>,
+    }
+    impl Named {
+        /// Only these are asked: an example or a test with a `main` of its own does its work whatever it is asked.
+        fn may_have_targets(&self) -> bool {
+            let is = |kind: &str| self.kind.iter().any(|one| one == kind);
+            is("lib") || (is("test") && self.name == "fuzz")
+        }
     }
     let packages = workspace::packages()?;
     let uses = |package: &&workspace::Package| package.dependencies.iter().any(|one| one.name == "fuzz");
@@ -98,6 +106,9 @@ fn binaries() -> Result<Vec<Binary>> {
         let Ok(Message { target: Some(target), executable: Some(path) }) = serde_json::from_str(line) else {
             continue;
         };
+        if !target.may_have_targets() {
+            continue;
+        }
         let list = process::output(&path.display().to_string(), &["--list", "--format", "terse"])?;
         let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
         let is_target = |name: &&str| target.name == "fuzz" || name.split("::").any(|part| part == "fuzz");
