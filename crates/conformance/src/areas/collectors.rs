@@ -238,23 +238,32 @@ fn cache(scope: &Scope<'_>) -> Result<()> {
 }
 
 /// A directory that only this run sees at a place of the machine's.
-struct Covered(&'static str);
+struct Covered {
+    path: &'static str,
+    /// Whether the directory was not there before.
+    made: bool,
+}
 
 impl Covered {
     fn new(path: &'static str) -> Result<Self> {
+        let made = !Path::new(path).exists();
         std::fs::create_dir_all(path)?;
+        let covered = Self { path, made };
         let done = Command::new("mount").args(["-t", "tmpfs", "berth-conformance", path]).status()?;
         if !done.success() {
             return Err(skip(format!("nothing can be mounted on {path}")));
         }
-        Ok(Self(path))
+        Ok(covered)
     }
 }
 
 impl Drop for Covered {
     fn drop(&mut self) {
         // What cannot be unmounted goes with the namespace.
-        let _ = Command::new("umount").args(["--lazy", self.0]).status();
+        let _ = Command::new("umount").args(["--lazy", self.path]).status();
+        if self.made {
+            let _ = std::fs::remove_dir(self.path);
+        }
     }
 }
 
