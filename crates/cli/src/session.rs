@@ -106,13 +106,13 @@ impl Session {
         Arc::clone(&self.client)
     }
 
-    /// The client of a daemon that answers. Starts one when the default socket has none and the user is root.
+    /// The client of a daemon that takes connections. Starts one when the default socket has none and the user is root.
     pub(crate) async fn daemon(&self) -> Result<&Client, Failure> {
-        match self.client.negotiate().await {
-            Ok(_) => Ok(&self.client),
+        match self.client.reach().await {
+            Ok(()) => Ok(&self.client),
             Err(error) if error.is_unreachable() && self.may_start && spawn::is_possible() => {
                 spawn::daemon(DEFAULT_SOCKET).await?;
-                self.client.negotiate().await?;
+                self.client.reach().await?;
                 Ok(&self.client)
             }
             Err(error) => Err(error.into()),

@@ -62,13 +62,24 @@ impl Client {
         &self.address
     }
 
-    /// The version in use: the negotiated one after [`Client::negotiate`], else the newest.
+    /// The version in use: the one that was settled with the daemon, else the newest.
     #[must_use]
     pub fn version(&self) -> ApiVersion {
         self.version.get().copied().unwrap_or(crate::NEWEST)
     }
 
-    /// Asks `/_ping` and settles the version, once. Docker's client does this before the first call.
+    /// Connects, unless a connection is there: whether the daemon can be reached.
+    pub async fn reach(&self) -> Result<()> {
+        if self.idle.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Ok(());
+        }
+        let sender = self.connect().await?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).replace(sender);
+        Ok(())
+    }
+
+    /// Asks `/_ping` and settles the version, once. Docker's client does this before the first call; ours only when a
+    /// request cannot be sent twice.
     pub async fn negotiate(&self) -> Result<Ping> {
         let mut response = self.exchange(Request::head("/_ping"), false).await?;
         if response.status() != StatusCode::OK {
@@ -85,10 +96,7 @@ impl Client {
 
     /// Sends a request and returns the answer; a status of 400 and above is the daemon's error.
     pub async fn send(&self, request: Request) -> Result<Response> {
-        if self.version.get().is_none() {
-            self.negotiate().await?;
-        }
-        let response = self.exchange(request, false).await?;
+        let response = self.ask(request, false).await?;
         if response.status().as_u16() >= 400 { Err(response.into_error().await) } else { Ok(response) }
     }
 
@@ -104,11 +112,8 @@ impl Client {
 
     /// Sends a request that turns the connection into a stream of bytes in both directions.
     pub async fn hijack(&self, request: Request) -> Result<Hijacked> {
-        if self.version.get().is_none() {
-            self.negotiate().await?;
-        }
         let request = request.header("connection", "Upgrade").header("upgrade", "tcp");
-        let response = self.exchange(request, true).await?;
+        let response = self.ask(request, true).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(response.into_error().await);
         }
@@ -122,6 +127,30 @@ impl Client {
     /// A connection of its own, without a word of HTTP on it yet: what a relay passes on.
     pub async fn dial(&self) -> Result<Hijacked> {
         Ok(Hijacked::new(String::new(), Transport::connect(&self.address, self.tls.as_ref()).await?))
+    }
+
+    /// Sends a request in the version that was settled. Before one is, the newest is tried: an older daemon refuses the
+    /// request unseen and names its own version in every answer, so the request is sent once more. That saves a round trip
+    /// before every command; a request whose body flows by cannot be sent twice, and asks first.
+    async fn ask(&self, request: Request, fresh: bool) -> Result<Response> {
+        let again = if self.version.get().is_none() { request.again() } else { None };
+        let Some(again) = again else {
+            if self.version.get().is_none() {
+                self.negotiate().await?;
+            }
+            return self.exchange(request, fresh).await;
+        };
+        let response = self.exchange(request, fresh).await?;
+        let ping = Ping::from_headers(response.headers());
+        let is_refused = response.status() == StatusCode::BAD_REQUEST;
+        if ping.api_version.is_some() || is_refused {
+            self.version.get_or_init(|| ping.negotiated(crate::NEWEST));
+        }
+        if !is_refused || self.version() == crate::NEWEST {
+            return Ok(response);
+        }
+        response.discard().await?;
+        self.exchange(again, fresh).await
     }
 
     async fn exchange(&self, request: Request, fresh: bool) -> Result<Response> {

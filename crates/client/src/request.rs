@@ -48,6 +48,17 @@ impl Request {
         Self::new(Method::DELETE, path)
     }
 
+    /// The same request once more; `None` for one whose body flows by.
+    pub(crate) fn again(&self) -> Option<Self> {
+        let body = match &self.body {
+            Outgoing::Empty => Outgoing::Empty,
+            Outgoing::Full(bytes) => Outgoing::Full(bytes.clone()),
+            Outgoing::Channel(_) => return None,
+        };
+        let (method, path) = (self.method.clone(), self.path.clone());
+        Some(Self { method, path, query: self.query.clone(), headers: self.headers.clone(), body })
+    }
+
     /// Sets the query.
     #[must_use]
     pub fn query(mut self, query: Query) -> Self {
