@@ -73,10 +73,14 @@ impl Layers {
                 missing.push(layer);
             }
         }
+        if missing.is_empty() {
+            return Ok(());
+        }
         // The largest first, so that the last one standing is a small one.
         missing.sort_by_key(|layer| layer.blob.size);
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        let workers = processors.clamp(1, 8).min(missing.len());
         let queue = Mutex::new(missing);
-        let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 8);
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..workers)
                 .map(|_| {
