@@ -1,4 +1,5 @@
 //! One binary, many roles: the role is chosen from argv before anything else is initialised.
+#![cfg_attr(not(test), no_main)]
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -14,16 +15,21 @@ enum Role {
     CommandLine,
 }
 
-fn main() {
+#[cfg(not(test))]
+linux::entry!(run);
+
+/// Does what the arguments ask for, and answers with the exit code.
+#[cfg_attr(test, expect(dead_code, reason = "tests have an entry of their own"))]
+fn run() -> i32 {
     let args: Vec<OsString> = std::env::args_os().collect();
-    std::process::exit(match role(&args) {
+    match role(&args) {
         Role::Daemon(taken) => daemon::main(args.into_iter().skip(taken)),
         Role::Shim => shim::main(&args[2..]),
         Role::Runtime(taken) => runtime::cli::main(args.into_iter().skip(taken).collect()),
         Role::Init(taken) => runtime::init::main(args.into_iter().skip(taken).collect()),
         Role::Check(taken) => daemon::check::main(args.into_iter().skip(taken)),
         Role::CommandLine => cli::main(args),
-    });
+    }
 }
 
 /// The role by the program's name (`dockerd`), else by the first argument (`berth daemon`).

@@ -404,3 +404,14 @@ fn a_socket_without_a_daemon_is_told_in_dockers_words() {
     let expected = "Cannot connect to the Docker daemon at unix:///nonexistent/berth.sock. Is the docker daemon running?\n";
     assert_eq!((text(&output.stderr), output.status.code()), (expected.to_owned(), Some(1)));
 }
+
+#[test]
+fn a_reader_who_left_is_an_error_and_no_signal() {
+    use std::os::unix::process::ExitStatusExt;
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
+    command.args(["runtime", "features"]).stdout(writer).stderr(Stdio::null());
+    let status = command.status().expect("it starts");
+    assert_eq!((status.signal(), status.success()), (None, false));
+}

@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod child;
 pub mod credentials;
 pub mod dir;
+pub mod entry;
 pub mod epoll;
 mod error;
 pub mod exe;

@@ -3,7 +3,6 @@
 use super::accounting::Group;
 use super::report::{Row, Table, Target};
 use super::{Bench, Sample, WARM_UP, floor, sample};
-use crate::workspace;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -31,7 +30,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let directory = bench.directory.join("bundles");
     let bundle = directory.join("bundle");
     prepare(&bundle)?;
-    let ours = workspace::release_program().display().to_string();
+    let ours = bench.program.display().to_string();
     let mut runtimes = vec![
         runtime("berth runtime", ours, &["runtime"], &directory)?,
         runtime("crun", "crun".to_owned(), &[], &directory)?,

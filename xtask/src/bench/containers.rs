@@ -97,7 +97,7 @@ const WORKLOADS: &[Workload] = &[
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let directory = bench.directory.join("containers");
     let engines = [
-        engines::berth(&directory, Place::Own)?,
+        engines::berth(bench, &directory, Place::Own)?,
         engines::docker(&directory, Place::Own)?,
         engines::podman(&directory)?,
     ];

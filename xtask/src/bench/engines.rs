@@ -2,8 +2,8 @@
 //! command lines.
 
 use super::accounting::Group;
-use super::{Sample, sample};
-use crate::{fixtures, workspace};
+use super::{Bench, Sample, sample};
+use crate::fixtures;
 use anyhow::{Context, Result, bail};
 use conformance::{BUSYBOX, Daemon, Flavour, Setup};
 use std::io::{BufRead, BufReader, Write};
@@ -80,8 +80,8 @@ impl Drop for Network {
 }
 
 /// Starts ours.
-pub(super) fn berth(directory: &Path, place: Place) -> Result<Engine> {
-    daemon("berth", Flavour::Berth, &workspace::release_program(), directory, place)
+pub(super) fn berth(bench: &Bench<'_>, directory: &Path, place: Place) -> Result<Engine> {
+    daemon("berth", Flavour::Berth, &bench.program, directory, place)
 }
 
 /// Starts Docker.

@@ -8,7 +8,7 @@ use anyhow::Result;
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let directory = bench.directory.join("idle");
     let engines = [
-        engines::berth(&directory, Place::Own)?,
+        engines::berth(bench, &directory, Place::Own)?,
         engines::docker(&directory, Place::Own)?,
         engines::podman(&directory)?,
     ];

@@ -39,7 +39,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
             }
             eprintln!("    round {}, {name}", round + 1);
             let place = directory.join(format!("r{round}"));
-            let (found, peak) = once(column, &picture, &place).with_context(|| (*name).to_owned())?;
+            let (found, peak) = once(bench, column, &picture, &place).with_context(|| (*name).to_owned())?;
             for (step, sample) in found.into_iter().enumerate() {
                 samples[step][column].push(sample);
             }
@@ -91,12 +91,17 @@ fn note(bench: &Bench<'_>, rounds: usize) -> String {
 /// All steps, and the peak of the daemon's memory in kB. Every round has engines on new directories, which stay until the
 /// end: a file system that has just lost so many files takes its time to make others (ext4 passes over inodes that were
 /// freed lately), and that would be counted.
-fn once(column: usize, picture: &Picture, directory: &Path) -> Result<(Vec<Sample>, Option<u64>)> {
+fn once(
+    bench: &Bench<'_>,
+    column: usize,
+    picture: &Picture,
+    directory: &Path,
+) -> Result<(Vec<Sample>, Option<u64>)> {
     // Short names: Podman takes no path of more than 50 characters for what it runs with.
     let start = |part: &str| {
         let directory = directory.join(part);
         match column {
-            0 => engines::berth(&directory, Place::Shared),
+            0 => engines::berth(bench, &directory, Place::Shared),
             1 => engines::docker(&directory, Place::Shared),
             _ => engines::podman(&directory),
         }

@@ -20,7 +20,7 @@ const STOPPED: usize = 10_000;
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let directory = bench.directory.join("many");
     let engines = [
-        engines::berth(&directory, Place::Own)?,
+        engines::berth(bench, &directory, Place::Own)?,
         engines::docker(&directory, Place::Own)?,
         engines::podman(&directory)?,
     ];

@@ -12,7 +12,7 @@ const PEERS_COUNT: usize = 20;
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let directory = bench.directory.join("shims");
     let engines = [
-        (engines::berth(&directory, Place::Own)?, COUNT, " shim "),
+        (engines::berth(bench, &directory, Place::Own)?, COUNT, " shim "),
         (engines::docker(&directory, Place::Own)?, PEERS_COUNT, "containerd-shim"),
         (engines::podman(&directory)?, PEERS_COUNT, "conmon"),
     ];

@@ -10,7 +10,7 @@ use linux::socket;
 use oci::runtime::Spec;
 
 use super::arguments::{Flag, Given, switch, value};
-use super::record::{Home, Record, Status, read_spec};
+use super::record::{Brief, Home, Record, Status, read_spec};
 use super::{Globals, log, relay};
 use crate::error::While;
 use crate::group::{Frozen, Group, Place};
@@ -80,6 +80,9 @@ pub(super) fn start(globals: &Globals, given: &Given) -> Result<i32> {
 }
 
 fn after_start(home: &Home, record: &Record) -> Result<()> {
+    if !home.brief(record)?.poststart {
+        return Ok(());
+    }
     let spec = home.spec()?;
     let Some(poststart) = spec.hooks.as_ref().map(|hooks| &hooks.poststart).filter(|hooks| !hooks.is_empty())
     else {
@@ -143,7 +146,7 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
         hierarchy = for_rootless(hierarchy, &place, &mut limits)?;
     }
     let mut group = group(globals, &place, &hierarchy, id, &limits, cgroups_path)?;
-    let alone = group.is_none() && !own_pids(&spec);
+    let alone = group.is_none() && !has_pids(&spec);
     for words in warnings(&spec).into_iter().chain(alone.then(|| ALONE.to_owned())) {
         globals.log.warning(&words);
     }
@@ -186,6 +189,7 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
             created: log::now(),
             cgroup: group.as_ref().map(|group| group.cgroup().path().to_string()),
             unit: globals.systemd_cgroup.then(|| cgroups_path.to_owned()),
+            brief: Some(Brief::of(&spec)),
         };
         home.save_spec(&spec)?;
         home.save_record(&record)?;
@@ -247,7 +251,7 @@ fn group(
 const ALONE: &str = "Creating a rootless container with no cgroup and no private pid namespace. Such configuration is \
                      strongly discouraged (as it is impossible to properly kill all container's processes)";
 
-fn own_pids(spec: &Spec) -> bool {
+fn has_pids(spec: &Spec) -> bool {
     let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
     namespaces.into_iter().any(|namespace| namespace.kind == oci::runtime::NamespaceKind::Pid)
 }

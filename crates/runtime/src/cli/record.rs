@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use cgroup::{Cgroup, CgroupPath, Hierarchy};
 use linux::pidfd::PidFd;
 use linux::procfs::Procfs;
-use oci::runtime::Spec;
+use oci::runtime::{NamespaceKind, Spec};
 use serde::{Deserialize, Serialize};
 
 use crate::error::While;
@@ -18,6 +18,8 @@ use crate::{Error, Kind, Result};
 
 /// The largest configuration that is read.
 const CONFIG_LIMIT: u64 = 16 << 20;
+/// Most files are smaller, and read by one call.
+const USUAL_SIZE: usize = 4096;
 /// The longest id.
 const ID_LIMIT: usize = 1024;
 
@@ -42,6 +44,39 @@ pub(super) struct Record {
     /// `linux.cgroupsPath` when systemd made the group: the unit's slice, prefix and name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) unit: Option<String>,
+    /// What later commands ask of the configuration; unknown in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) brief: Option<Brief>,
+}
+
+/// What most commands need to know of a configuration: reading all of it costs more than they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Brief {
+    /// Whether there are `poststart` hooks.
+    pub(super) poststart: bool,
+    /// Whether there are `poststop` hooks.
+    pub(super) poststop: bool,
+    /// Whether there are annotations.
+    pub(super) annotations: bool,
+    /// Whether the container has a pid namespace that was made for it, and so ends with its first process.
+    pub(super) own_pids: bool,
+}
+
+impl Brief {
+    /// That of a configuration.
+    pub(super) fn of(spec: &Spec) -> Self {
+        let hooks = spec.hooks.as_ref();
+        let mut namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+        Self {
+            poststart: hooks.is_some_and(|hooks| !hooks.poststart.is_empty()),
+            poststop: hooks.is_some_and(|hooks| !hooks.poststop.is_empty()),
+            annotations: !spec.annotations.is_empty(),
+            own_pids: namespaces.any(|namespace| {
+                namespace.kind == NamespaceKind::Pid && namespace.path.as_deref().unwrap_or("").is_empty()
+            }),
+        }
+    }
 }
 
 /// Where a container is in its life.
@@ -87,13 +122,19 @@ fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
 
 /// Reads a file of at most `limit` bytes.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL_SIZE);
     let file = fs::File::open(path).map_err(|error| failed("open", path, &error))?;
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| failed("read", path, &error))?;
     if bytes.len() as u64 > limit {
         return Err(Error::invalid(format!("{} is larger than {limit} bytes", path.display())));
     }
     Ok(bytes)
+}
+
+fn write(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(value)
+        .map_err(|error| Error::new(Kind::System, format!("{}: {error}", path.display())))?;
+    fs::write(path, text).map_err(|error| failed("write", path, &error))
 }
 
 /// Reads a configuration.
@@ -136,9 +177,14 @@ impl Home {
         self.path.is_dir()
     }
 
-    /// Keeps the configuration, as the bundle may change.
+    /// Keeps the configuration, as the bundle may change. It counts once there is a record.
     pub(super) fn save_spec(&self, spec: &Spec) -> Result<()> {
-        self.save("config.json", spec)
+        write(&self.path.join("config.json"), spec)
+    }
+
+    /// What most commands need to know of the configuration.
+    pub(super) fn brief(&self, record: &Record) -> Result<Brief> {
+        record.brief.map_or_else(|| self.spec().map(|spec| Brief::of(&spec)), Ok)
     }
 
     /// The configuration.
@@ -148,14 +194,8 @@ impl Home {
 
     /// Keeps the record; it is replaced as a whole.
     pub(super) fn save_record(&self, record: &Record) -> Result<()> {
-        self.save("state.json", record)
-    }
-
-    fn save(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
-        let text = serde_json::to_vec(value)
-            .map_err(|error| Error::new(Kind::System, format!("{}: {error}", path.display())))?;
-        fs::write(&new, text).map_err(|error| failed("write", &new, &error))?;
+        let (path, new) = (self.path.join("state.json"), self.path.join("state.json.new"));
+        write(&new, record)?;
         fs::rename(&new, &path).map_err(|error| failed("rename", &path, &error))
     }
 

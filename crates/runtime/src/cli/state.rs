@@ -41,7 +41,7 @@ pub(super) fn state(record: &Record, spec: &Spec, status: Status) -> State {
 
 /// What `state` and `list` print: the specification's state and what runc adds.
 fn description(home: &Home) -> Result<serde_json::Value> {
-    let (record, spec) = (home.record()?, home.spec()?);
+    let record = home.record()?;
     let status = home.status(&record, &Procfs::open()?)?;
     let pid = if status == Status::Stopped { 0 } else { record.pid };
     let mut description = serde_json::json!({
@@ -53,8 +53,8 @@ fn description(home: &Home) -> Result<serde_json::Value> {
         "rootfs": record.rootfs,
         "created": record.created,
     });
-    if !spec.annotations.is_empty() {
-        description["annotations"] = serde_json::json!(spec.annotations);
+    if home.brief(&record)?.annotations {
+        description["annotations"] = serde_json::json!(home.spec()?.annotations);
     }
     description["owner"] = "".into();
     Ok(description)
@@ -124,10 +124,7 @@ pub(super) fn kill(globals: &Globals, given: &Given) -> Result<i32> {
     let home = Home::of(&globals.root, id)?;
     let record = home.record()?;
     // With pids of its own, a container ends with its first process; else nothing ends the others but this.
-    let own_pids = home.spec()?.linux.iter().flat_map(|linux| &linux.namespaces).any(|namespace| {
-        namespace.kind == oci::runtime::NamespaceKind::Pid
-            && namespace.path.as_deref().unwrap_or("").is_empty()
-    });
+    let own_pids = home.brief(&record)?.own_pids;
     if (given.on("all") || number == 9 && !own_pids)
         && let Some(group) = record.cgroup()?
     {
@@ -177,10 +174,12 @@ pub(super) fn delete_home(home: &Home, force: bool) -> Result<()> {
         (None, Some(process)) => until_ended(&record.id, process)?,
         (None, None) => {}
     }
-    let spec = home.spec()?;
+    let spec = if home.brief(&record)?.poststop { Some(home.spec()?) } else { None };
     home.remove()?;
-    match spec.hooks.as_ref().filter(|hooks| !hooks.poststop.is_empty()) {
-        Some(after) => hooks::run("poststop", &after.poststop, &state(&record, &spec, Status::Stopped)),
+    match spec.as_ref().and_then(|spec| spec.hooks.as_ref().map(|hooks| (spec, hooks))) {
+        Some((spec, after)) => {
+            hooks::run("poststop", &after.poststop, &state(&record, spec, Status::Stopped))
+        }
         None => Ok(()),
     }
 }
