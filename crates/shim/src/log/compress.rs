@@ -1,12 +1,14 @@
 //! Compressing a rotated file step by step, so that the writer is never held up for long.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 
+use super::blocks::Blocks;
 use super::{files, identity};
 
 /// How much is compressed in one step: a few milliseconds.
@@ -16,7 +18,16 @@ const STEP: usize = 256 * 1024;
 pub(super) struct Job {
     path: PathBuf,
     source: File,
-    encoder: GzEncoder<File>,
+    /// Bytes of the source that are compressed.
+    done: u64,
+    target: Target,
+    blocks: Blocks,
+}
+
+/// The compressed file, within a block or between two.
+enum Target {
+    Within(GzEncoder<File>, u64),
+    Between(File),
 }
 
 impl Job {
@@ -24,25 +35,58 @@ impl Job {
     pub(super) fn begin(path: &Path) -> io::Result<Self> {
         let source = File::open(path)?;
         let target = File::create(files::unfinished(path))?;
-        target.set_permissions(source.metadata()?.permissions())?;
+        let metadata = source.metadata()?;
+        target.set_permissions(metadata.permissions())?;
         // Who reads the log knows by this that it has read the content already.
         let builder = GzBuilder::new().comment(identity::comment(identity::of(&source)?));
-        let encoder = builder.write(target, Compression::default());
-        Ok(Self { path: path.to_owned(), source, encoder })
+        let target = Target::Within(builder.write(target, Compression::default()), 0);
+        let blocks = Blocks::new(metadata.len(), STEP as u64);
+        Ok(Self { path: path.to_owned(), source, done: 0, target, blocks })
     }
 
     /// Compresses the next part; hands the job back while there is more to do.
     pub(super) fn step(mut self) -> io::Result<Option<Self>> {
         let mut buffer = vec![0; STEP];
-        let count = self.source.read(&mut buffer)?;
-        if count > 0 {
-            self.encoder.write_all(&buffer[..count])?;
-            return Ok(Some(self));
+        let count = match self.source.read_at(&mut buffer, self.done) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Some(self)),
+            other => other?,
+        };
+        // Blocks begin with a line. One that is longer than a step is taken in pieces.
+        let lines = buffer[..count].iter().rposition(|byte| *byte == b'\n').map_or(count, |end| end + 1);
+        if lines == 0 {
+            self.finish()?;
+            return Ok(None);
         }
-        self.encoder.finish()?;
-        fs::rename(files::unfinished(&self.path), files::compressed(&self.path))?;
-        fs::remove_file(&self.path)?;
-        Ok(None)
+        let (mut encoder, begin) = match self.target {
+            Target::Within(encoder, begin) => (encoder, begin),
+            Target::Between(mut file) => {
+                let begin = file.stream_position()?;
+                (GzEncoder::new(file, Compression::default()), begin)
+            }
+        };
+        encoder.write_all(&buffer[..lines])?;
+        self.done += lines as u64;
+        self.blocks.add(&buffer[..lines]);
+        self.target = Target::Within(encoder, begin);
+        Ok(Some(if self.blocks.is_full() { self.end_block()? } else { self }))
+    }
+
+    fn end_block(mut self) -> io::Result<Self> {
+        if let Target::Within(encoder, begin) = self.target {
+            let mut file = encoder.finish()?;
+            self.blocks.end(file.stream_position()? - begin);
+            self.target = Target::Between(file);
+        }
+        Ok(self)
+    }
+
+    fn finish(self) -> io::Result<()> {
+        let job = self.end_block()?;
+        if let Target::Between(mut file) = job.target {
+            file.write_all(&job.blocks.table())?;
+        }
+        fs::rename(files::unfinished(&job.path), files::compressed(&job.path))?;
+        fs::remove_file(&job.path)
     }
 
     /// Compresses all that is left.

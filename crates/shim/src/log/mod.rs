@@ -9,6 +9,7 @@
 //! Every line of output is one line of the file. A line of output longer than 16 KiB is cut into several; all but the
 //! last have no `\n` at the end of `log`. Whatever a container writes, writer and reader use bounded memory.
 
+mod blocks;
 mod compact;
 mod compress;
 mod escape;

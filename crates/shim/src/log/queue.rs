@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::blocks::{self, Entrance};
 use super::identity::{self, Identity, Position};
 use super::line;
 use super::reader::Query;
@@ -17,8 +18,17 @@ const ATTEMPTS: usize = 5;
 
 /// A file to be read from a place on.
 pub(super) enum Segment {
-    Plain { file: File, offset: u64 },
-    Compressed { file: File, skip: u64, offset: u64 },
+    Plain {
+        file: File,
+        offset: u64,
+    },
+    /// Entered at a member; then the content before `offset` is left out, and `skip` lines of output.
+    Compressed {
+        file: File,
+        entrance: Entrance,
+        skip: u64,
+        offset: u64,
+    },
 }
 
 impl Segment {
@@ -35,7 +45,7 @@ impl Segment {
     /// A file to be read from its beginning.
     fn whole(file: File, compressed: bool) -> Self {
         if compressed {
-            Self::Compressed { file, skip: 0, offset: 0 }
+            Self::Compressed { file, entrance: Entrance::default(), skip: 0, offset: 0 }
         } else {
             Self::Plain { file, offset: 0 }
         }
@@ -111,7 +121,10 @@ pub(super) fn from(path: &Path, position: Position) -> io::Result<(VecDeque<Segm
         let mut segment = Segment::whole(file, candidate.compressed);
         let is_here = segment.identity()? == position.file;
         match &mut segment {
-            Segment::Plain { offset, .. } | Segment::Compressed { offset, .. } if is_here => {
+            Segment::Plain { offset, .. } if is_here => *offset = position.offset,
+            Segment::Compressed { file, entrance, offset, .. } if is_here => {
+                let table = blocks::table(file)?;
+                *entrance = table.map(|table| table.at(position.offset)).unwrap_or_default();
                 *offset = position.offset;
             }
             _ => {}
@@ -166,13 +179,12 @@ pub(super) fn plan(path: &Path, query: &Query) -> io::Result<VecDeque<Segment>> 
         }
         identities.push(identity);
         let reaches_back = if candidate.compressed {
-            let skip = match &mut wanted {
-                None => 0,
-                Some(wanted) => skip_in_compressed(file.try_clone()?, wanted)?,
-            };
-            queue.push_front(Segment::Compressed { file: File::open(&candidate.path)?, skip, offset: 0 });
-            continued = skip == 0;
-            false
+            let found = place_in_compressed(&file, query.since, &mut wanted)?;
+            continued = found.skipped == 0;
+            if let Some(entrance) = found.entrance {
+                queue.push_front(Segment::Compressed { file, entrance, skip: found.skip, offset: 0 });
+            }
+            found.reaches_back
         } else {
             let (offset, reaches_back) = place(&file, query.since, &mut wanted, continued)?;
             continued = offset == 0 && file.metadata()?.len() > 0;
@@ -200,18 +212,60 @@ fn place(
         offset = from;
     }
     let Some(since) = since else { return Ok((offset, false)) };
-    let reaches_back = seek::first_time(file)?.is_some_and(|first| first < since);
-    Ok((offset.max(seek::since(file, since)?), reaches_back))
+    match seek::first_time(file)? {
+        Some(first) if first < since => Ok((offset.max(seek::since(file, since)?), true)),
+        _ => Ok((offset, false)),
+    }
 }
 
-/// How many lines of output of a compressed file come before the last `wanted`, which are then taken off.
-fn skip_in_compressed(file: File, wanted: &mut u64) -> io::Result<u64> {
-    let mut source = Source::compressed(file, 0)?;
+/// Where the wanted lines of a compressed file are.
+struct Found {
+    /// Where to enter it; `None` when nothing of it is wanted.
+    entrance: Option<Entrance>,
+    /// Lines of output to leave out from there.
+    skip: u64,
+    /// Lines of output that come before those that `tail` wants.
+    skipped: u64,
+    /// Older files are certainly not wanted.
+    reaches_back: bool,
+}
+
+/// Finds the last `wanted` lines, which are then taken off, and those that are not before `since`.
+fn place_in_compressed(file: &File, since: Option<Timestamp>, wanted: &mut Option<u64>) -> io::Result<Found> {
+    let table = blocks::table(file)?;
+    let mut found = Found { entrance: Some(Entrance::default()), skip: 0, skipped: 0, reaches_back: false };
+    if let Some(wanted) = wanted {
+        let lines = match &table {
+            Some(table) => table.lines(),
+            None => lines_of(file.try_clone()?)?,
+        };
+        found.skipped = lines.saturating_sub(*wanted);
+        found.skip = found.skipped;
+        *wanted -= lines - found.skipped;
+    }
+    let Some(table) = table else { return Ok(found) };
+    let (after_lines, skip) = table.after_lines(found.skipped);
+    (found.entrance, found.skip) = (Some(after_lines), skip);
+    if let Some(since) = since {
+        found.reaches_back = table.begins_before(since);
+        match table.since(since) {
+            None => found.entrance = None,
+            // A block behind the one in which the last line is left out: all that `tail` leaves out is before it.
+            Some(first) if first.content > after_lines.content => {
+                (found.entrance, found.skip) = (Some(first), 0);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+/// How many lines of output end in a compressed file without a table.
+fn lines_of(file: File) -> io::Result<u64> {
+    let mut source = Source::compressed(file, Entrance::default())?;
     let mut lines = 0;
     while let Some(line) = source.next_line()? {
         lines += u64::from(line::ends_output_line(line));
     }
-    let skip = lines.saturating_sub(*wanted);
-    *wanted -= lines - skip;
-    Ok(skip)
+    Ok(lines)
 }

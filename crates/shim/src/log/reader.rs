@@ -173,9 +173,11 @@ impl Reader {
         }
         let source = match self.queue.pop_front() {
             Some(Segment::Plain { file, offset }) => Source::plain(file, offset)?,
-            Some(Segment::Compressed { file, skip, offset }) => {
+            Some(Segment::Compressed { file, entrance, skip, offset }) => {
                 self.skip = skip;
-                Source::compressed(file, offset)?
+                let mut source = Source::compressed(file, entrance)?;
+                source.pass(offset)?;
+                source
             }
             None => return Ok(false),
         };

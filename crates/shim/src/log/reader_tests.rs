@@ -52,8 +52,10 @@ fn filled(scratch: &Scratch, random: &mut Random, lines: i64, max_size: u64, com
 #[test]
 fn every_query_gives_what_a_filter_over_everything_gives() {
     let mut random = Random::from_clock("reader");
-    // Many small files, plain and compressed, and few that are large enough for a search by time to leave parts out.
-    for (lines, max_size, compress) in [(700, 60_000, false), (700, 60_000, true), (2000, 1_500_000, false)] {
+    // Many small files, plain and compressed, and few that are large enough for a search to leave parts out.
+    let cases =
+        [(700, 60_000, false), (700, 60_000, true), (2000, 1_500_000, false), (2000, 1_500_000, true)];
+    for (lines, max_size, compress) in cases {
         let scratch = Scratch::new();
         let path = filled(&scratch, &mut random, lines, max_size, compress);
         let count = usize::try_from(lines).expect("a count");
@@ -301,4 +303,92 @@ fn a_place_that_is_gone_says_so() {
     let (mut reader, found) = Reader::resume(&path, position).expect("resume");
     assert!(!found);
     assert!(reader.read().expect("read").is_some());
+}
+
+/// Bytes that this thread has read so far, by the kernel's account.
+fn bytes_read() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/io").expect("an account of what is read");
+    text.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("rchar").parse().expect("a number")
+}
+
+/// What a query costs, in bytes read, and what it finds.
+fn cost(path: &Path, query: &Query) -> (u64, Vec<Entry>) {
+    let before = bytes_read();
+    let found = all(path, query);
+    (bytes_read() - before, found)
+}
+
+#[test]
+fn what_is_asked_for_costs_what_it_returns() {
+    // (driver, size of a file, files, compressed): some megabytes of lines, in one file and in several.
+    let cases = [
+        (LogDriver::JsonFile, 1 << 30, 1, false),
+        (LogDriver::Local, 1 << 30, 1, false),
+        (LogDriver::JsonFile, 3_000_000, 10, true),
+        (LogDriver::Local, 2_000_000, 10, true),
+        (LogDriver::JsonFile, 1_000_000, 100, false),
+    ];
+    for (driver, max_size, max_file, compress) in cases {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("l");
+        let (log_path, max_size) = (path.clone(), Some(max_size));
+        let log = Log { driver, path: log_path, max_size, max_file, compress, attrs: Vec::new() };
+        let mut writer = Writer::open(&log).expect("open");
+        let lines = 70_000;
+        for number in 0..lines {
+            let text = format!("line {number} {:x}\n", (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            writer.append(Stream::Stdout, text.as_bytes(), at(number));
+        }
+        writer.close();
+        let plain = Query::default();
+        let queries = [
+            Query { tail: Some(10), ..plain },
+            Query { tail: Some(lines.unsigned_abs() - 5), until: Some(at(20)), ..plain },
+            Query { since: Some(at(lines - 10)), ..plain },
+            Query { since: Some(at(lines / 2)), until: Some(at(lines / 2 + 9)), ..plain },
+            Query { since: Some(at(lines / 7)), until: Some(at(lines / 7 + 9)), ..plain },
+            Query { until: Some(at(9)), ..plain },
+        ];
+        for (number, query) in queries.iter().enumerate() {
+            // Each file is looked at: a page or two of it, and the table of one that is compressed.
+            let files = 10_000 * scratch.names().len() as u64;
+            let (bytes, found) = cost(&path, query);
+            assert!((10..=16).contains(&found.len()), "{driver:?} {number}: {} lines", found.len());
+            // `--tail` of nearly all lines reads plain files backwards, as their lines are in no table.
+            let returned = match number {
+                1 if compress => 600_000 + max_size.unwrap_or(0),
+                1 => u64::MAX / 2,
+                _ => 600_000,
+            };
+            assert!(bytes < returned + files, "{driver:?} {compress} {query:?}: {bytes} bytes read");
+        }
+    }
+}
+
+#[test]
+fn a_place_in_a_compressed_file_is_entered_where_it_is() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("l");
+    let mut writer = writer(&path, Some(4_000_000), 3, true);
+    let mut reader = None;
+    let mut expected = 0;
+    for number in 0..50_000 {
+        let text = format!("line {number} {:x}\n", (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        writer.append(Stream::Stdout, text.as_bytes(), at(number));
+        if number == 30_000 {
+            let reader = reader.insert(Reader::open(&path, &Query::default()).expect("open"));
+            while reader.read().expect("read").is_some() {
+                expected += 1;
+            }
+        }
+    }
+    writer.close();
+    assert!(scratch.names().contains(&"l.1.gz".to_owned()), "{:?}", scratch.names());
+    let position = reader.and_then(|reader| reader.position()).expect("a place");
+    let before = bytes_read();
+    let (mut reader, found) = Reader::resume(&path, position).expect("resume");
+    let next = reader.read().expect("read").expect("a line");
+    assert!(found);
+    assert!(texts(&[next])[0].starts_with(&format!("line {expected} ")), "{expected}");
+    assert!(bytes_read() - before < 400_000, "{} bytes read", bytes_read() - before);
 }

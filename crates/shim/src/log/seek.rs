@@ -58,14 +58,16 @@ pub(super) fn since(file: &File, since: Timestamp) -> io::Result<u64> {
 
 /// The time of the first line; `None` when there is none.
 pub(super) fn first_time(file: &File) -> io::Result<Option<Timestamp>> {
-    let mut bytes = vec![0; usize::try_from(BLOCK).unwrap_or(usize::MAX)];
-    let count = file.read_at(&mut bytes, 0)?;
-    Ok(bytes[..count].split(|byte| *byte == b'\n').find_map(line::time))
+    first_time_from(file, 0, u64::MAX)
 }
 
 /// The time of the first whole line that begins after `offset`, looking no further than `end`.
 fn first_time_after(file: &File, offset: u64, end: u64) -> io::Result<Option<Timestamp>> {
-    let mut at = line_begin_after(file, offset)?;
+    first_time_from(file, line_begin_after(file, offset)?, end)
+}
+
+/// The time of the first whole line from `at` on, where one begins, looking no further than `end`.
+fn first_time_from(file: &File, mut at: u64, end: u64) -> io::Result<Option<Timestamp>> {
     let mut bytes = Vec::new();
     while at < end && bytes.len() <= FILE_LINE_LIMIT {
         let length = bytes.len();

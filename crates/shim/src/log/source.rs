@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use flate2::read::MultiGzDecoder;
 
+use super::blocks::Entrance;
 use super::identity::{self, Identity, Position};
 use super::line::FILE_LINE_LIMIT;
 
@@ -37,12 +38,20 @@ impl Source {
         Ok(Self::new(Input::Plain(file), identity, offset))
     }
 
-    /// Reads a compressed file from an offset in its content.
-    pub(super) fn compressed(file: File, offset: u64) -> io::Result<Self> {
+    /// Reads a compressed file from a member on, up to which its content has so many bytes.
+    pub(super) fn compressed(mut file: File, entrance: Entrance) -> io::Result<Self> {
         let identity = identity::compressed(&file)?.map_or_else(|| identity::of(&file), Ok)?;
-        let mut decoder = Box::new(MultiGzDecoder::new(file));
-        io::copy(&mut decoder.by_ref().take(offset), &mut io::sink())?;
-        Ok(Self::new(Input::Compressed(decoder), identity, offset))
+        file.seek(SeekFrom::Start(entrance.compressed))?;
+        let decoder = Box::new(MultiGzDecoder::new(file));
+        Ok(Self::new(Input::Compressed(decoder), identity, entrance.content))
+    }
+
+    /// Leaves out what comes before an offset of the content.
+    pub(super) fn pass(&mut self, offset: u64) -> io::Result<()> {
+        let Input::Compressed(decoder) = &mut self.input else { return Ok(()) };
+        let ahead = offset.saturating_sub(self.start);
+        self.start += io::copy(&mut decoder.by_ref().take(ahead), &mut io::sink())?;
+        Ok(())
     }
 
     fn new(input: Input, identity: Identity, start: u64) -> Self {
