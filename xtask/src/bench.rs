@@ -5,6 +5,7 @@ mod bundles;
 mod containers;
 mod engines;
 mod floor;
+mod hangs;
 mod idle;
 mod images;
 mod load;
@@ -38,6 +39,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ("containers", containers::measure),
     ("idle memory start", idle::measure),
     ("many clients running stopped", many::measure),
+    ("hangs", hangs::measure),
     ("logs", logs::measure),
     ("images pull load save push", images::measure),
     ("networks ports iperf dns", networks::measure),

@@ -11,6 +11,7 @@ mod credentials;
 mod doors;
 mod exec;
 mod fields;
+mod fields_outside;
 mod files;
 mod forgeries;
 mod gateways;
@@ -57,6 +58,8 @@ mod measured;
 use crate::check::Check;
 use crate::engine::Engine;
 
+pub(crate) use misbehaving::noise;
+
 /// The area whose checks need the image with servers.
 pub(crate) const SERVERS_AREA: &str = components::AREA;
 
@@ -90,6 +93,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         plugins::checks,
         networks::checks,
         fields::checks,
+        fields_outside::checks,
         refusals::checks,
         registry::checks,
         pulls::checks,

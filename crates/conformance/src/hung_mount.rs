@@ -18,7 +18,7 @@ const BROKEN: i32 = -5;
 
 /// The mount. Answers again, and is detached, when dropped.
 #[derive(Debug)]
-pub(crate) struct HungMount {
+pub struct HungMount {
     path: PathBuf,
     server: Arc<Server>,
 }
@@ -32,7 +32,7 @@ struct Server {
 
 impl HungMount {
     /// Mounts it at a directory; it answers until [`HungMount::hang`].
-    pub(crate) fn new(path: &Path) -> Result<Self> {
+    pub fn new(path: &Path) -> Result<Self> {
         let device = OpenOptions::new().read(true).write(true).open("/dev/fuse").context("/dev/fuse")?;
         let directory = File::open(path)?;
         let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
@@ -45,12 +45,12 @@ impl HungMount {
     }
 
     /// From now on nothing is answered: whoever asks waits, and cannot even be killed.
-    pub(crate) fn hang(&self) {
+    pub fn hang(&self) {
         self.server.held().get_or_insert_default();
     }
 
     /// Answers again; what was asked meanwhile is an error.
-    pub(crate) fn recover(&self) {
+    pub fn recover(&self) {
         for head in self.server.held().take().into_iter().flatten() {
             self.server.answer(&reply(&head, BROKEN, &[]));
         }

@@ -21,6 +21,7 @@ mod nameserver;
 mod registry;
 mod runner;
 mod scope;
+mod slow_registry;
 mod tar;
 mod terminal;
 
@@ -28,8 +29,10 @@ pub use daemon::{Daemon, Flavour, Setup};
 pub use engine::Engine;
 pub use faults::{Faults, run as run_faults};
 pub use fixture::{Archives, BUSYBOX, DEBIAN};
+pub use hung_mount::HungMount;
 pub use leftovers::World;
 pub use runner::{Options, Summary, run};
+pub use slow_registry::SlowRegistry;
 
 /// The variable by which somebody who runs the suite in a process namespace of its own tells it who it is.
 pub const RUN: &str = "BERTH_XTASK_RUN";

@@ -4,6 +4,7 @@ use std::fs;
 
 use cgroup::{Hierarchy, Version};
 
+use crate::container::Machine;
 use crate::{Error, Result};
 
 /// Capabilities in kernel order (capabilities(7)); a kernel may know fewer.
@@ -58,6 +59,8 @@ pub struct Host {
     pub cgroups: Hierarchy,
     /// Processors that may be used.
     pub cpus: u32,
+    /// Memory nodes: one more than the highest number of one that has memory.
+    pub memory_nodes: u32,
     /// Bytes of memory.
     pub memory: i64,
     /// Release of the kernel: `6.1.0-40-amd64`.
@@ -85,6 +88,12 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
+/// `0-1,3` → 4; 1 where the kernel knows no nodes.
+fn memory_nodes(list: &str) -> u32 {
+    let last = list.rsplit([',', '-']).next().and_then(|number| number.parse::<u32>().ok());
+    last.map_or(1, |last| last.saturating_add(1))
+}
+
 fn os_field(release: &str, key: &str) -> String {
     let value = release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     value.unwrap_or_default().trim_matches('"').to_owned()
@@ -107,6 +116,7 @@ impl Host {
             cgroups,
             cpus: std::thread::available_parallelism()
                 .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1)),
+            memory_nodes: memory_nodes(&read("/sys/devices/system/node/has_memory")),
             memory: kilobytes.unwrap_or(0) * 1024,
             kernel_release: read("/proc/sys/kernel/osrelease"),
             os_name: os_field(&release, "PRETTY_NAME"),
@@ -118,6 +128,11 @@ impl Host {
             has_apparmor: crate::apparmor::is_usable(),
             has_time_namespaces: fs::exists("/proc/self/ns/time").unwrap_or(false),
         })
+    }
+
+    /// What limits depend on.
+    pub(crate) fn machine(&self) -> Machine {
+        Machine { cpus: self.cpus, memory_nodes: self.memory_nodes, cgroup_v2: self.cgroup_v2() }
     }
 
     /// Whether cgroup v2 rules this machine.

@@ -1,11 +1,14 @@
 //! `stats`: what containers use, as a table that is drawn again and again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::container_list::Summary;
-use api::stats::{BlkioStats, MemoryStats, Stats};
+use api::stats::{BlkioStats, CpuStats, MemoryStats, Stats};
 use client::{Client, Query, Request};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 use super::ps::FORMAT_HELP;
 use crate::failure::Failure;
@@ -15,6 +18,9 @@ use crate::output::units::{binary_size, human_size, short_id};
 use crate::output::write;
 use crate::session::Session;
 use crate::stream::terminal;
+
+/// Between two tables.
+const PERIOD: Duration = Duration::from_secs(1);
 
 const FLAGS: &[Flag] = &[
     Flag::switch("all", "Show all containers (default shows just running)").short('a'),
@@ -55,12 +61,16 @@ async fn run(session: &Session, typed: &Typed) -> Result<i32, Failure> {
     let truncate = !typed.switch("no-trunc");
     session.daemon().await?;
     let client = session.shared_client();
+    let mut previous = BTreeMap::new();
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        ticks.tick().await;
         let names = match typed.operands() {
             [] => listed(&client, typed.switch("all")).await?,
             named => named.to_vec(),
         };
-        let samples = samples(&client, &names).await?;
+        let samples = samples(&client, &names, &previous).await?;
         let rows: Vec<Row> =
             names.iter().zip(&samples).map(|(name, stats)| row(name, stats.as_ref(), truncate)).collect();
         let text = render(&KIND, format, false, &rows)?;
@@ -77,6 +87,8 @@ async fn run(session: &Session, typed: &Typed) -> Result<i32, Failure> {
             // Nothing to ask means nothing to wait for: the next container is an event.
             next_start(&client).await?;
         }
+        let sampled = names.into_iter().zip(samples);
+        previous = sampled.filter_map(|(name, stats)| Some((name, stats?.cpu_stats))).collect();
     }
 }
 
@@ -94,13 +106,18 @@ async fn next_start(client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One sample of each container, asked for at the same time; the daemon takes a second to measure.
-async fn samples(client: &Arc<Client>, names: &[String]) -> Result<Vec<Option<Stats>>, Failure> {
+/// One sample of each container, asked for at the same time. What they used is told since the previous sample;
+/// without one the daemon measures for a moment.
+async fn samples(
+    client: &Arc<Client>,
+    names: &[String],
+    previous: &BTreeMap<String, CpuStats>,
+) -> Result<Vec<Option<Stats>>, Failure> {
     let mut asked = JoinSet::new();
     for (index, name) in names.iter().enumerate() {
-        let (client, name) = (Arc::clone(client), name.clone());
+        let (client, name, again) = (Arc::clone(client), name.clone(), previous.contains_key(name));
         asked.spawn(async move {
-            let query = Query::new().with("stream", "0");
+            let query = Query::new().with("stream", "0").with_switch("one-shot", again);
             let answer =
                 client.json::<Stats>(Request::get(format!("/containers/{name}/stats")).query(query)).await;
             (index, answer)
@@ -112,7 +129,12 @@ async fn samples(client: &Arc<Client>, names: &[String]) -> Result<Vec<Option<St
         let (index, answer) =
             done.map_err(|error| Failure::text(format!("a task that asks for statistics ended: {error}")))?;
         match answer {
-            Ok(stats) => samples[index] = Some(stats),
+            Ok(mut stats) => {
+                if let Some(before) = previous.get(&names[index]) {
+                    stats.precpu_stats.clone_from(before);
+                }
+                samples[index] = Some(stats);
+            }
             // A container that went away while it was measured is a row of dashes.
             Err(error) if error.is_not_found() && names.len() > 1 => {}
             Err(error) => return Err(error.into()),

@@ -1,11 +1,14 @@
 //! Something hangs (a frozen container, a stopped shim, a file system, a client) and the engine answers all the same.
 
 use crate::check::{Check, contains, same, skip};
+use crate::fixture::BUSYBOX;
 use crate::http::Request;
 use crate::hung_mount::HungMount;
-use crate::scope::{Scope, eventually};
+use crate::scope::{Scope, eventually, percent_encode};
+use crate::slow_registry::SlowRegistry;
 use anyhow::{Context, Result, bail};
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,7 +26,9 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "everything answers while a file system under a container hangs", hung_file_system)
             .alone(),
         Check::new(AREA, "everything answers while clients read nothing", silent_clients),
+        Check::new(AREA, "everything answers while an image is being pulled", pulling),
         Check::new(AREA, "a stop goes on when its client leaves", leaving_client),
+        Check::new(AREA, "a client that leaves cancels nothing half-way", abandoned),
     ]
 }
 
@@ -42,6 +47,7 @@ fn questions(container: &str) -> Vec<String> {
     .map(str::to_owned)
     .into();
     paths.push(format!("/containers/{container}/json"));
+    paths.push(format!("/containers/{container}/stats?stream=0"));
     paths.push(format!("/containers/{container}/stats?stream=0&one-shot=1"));
     paths
 }
@@ -201,4 +207,128 @@ fn leaving_client(scope: &Scope<'_>) -> Result<()> {
     )?;
     same("the client was killed", left.code != 0, true)?;
     same("ExitCode", &scope.ended(&name)?["ExitCode"], &serde_json::json!(137))
+}
+
+/// A registry that sends a layer bit by bit, and one that says nothing at all: everything else goes on.
+fn pulling(scope: &Scope<'_>) -> Result<()> {
+    let registry = SlowRegistry::start();
+    let name = scope.start("beside", &[], &["sleep", "300"])?;
+    let pull = |image: &str| {
+        let path = format!("/images/create?fromImage={}", percent_encode(image));
+        Abandoned::send(&scope.engine.socket, "POST", &path, &serde_json::Value::Null)
+    };
+    let pulls = (pull(&registry.image())?, pull(&registry.silent())?);
+    registry.wait_for_a_layer()?;
+    registry.wait_for_silence()?;
+    let answered = all_answer(scope, &name);
+    let beside = scope.run(&[], &["echo", "another"])?;
+    let exec = scope.ok(&["exec", &name, "echo", "inside"]);
+    let tagged = scope.name("tagged");
+    let tag = scope.ok(&["tag", BUSYBOX, &tagged]).and_then(|_| scope.ok(&["rmi", &tagged]));
+    drop(pulls);
+    answered?;
+    same("another container", beside.expect_code(0)?.stdout, "another\n")?;
+    same("exec", exec?, "inside")?;
+    tag.map(drop)
+}
+
+/// A request whose client does not wait for the answer.
+struct Abandoned(UnixStream);
+
+impl Abandoned {
+    fn send(socket: &Path, method: &str, path: &str, body: &serde_json::Value) -> Result<Self> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = UnixStream::connect(socket).context("connect")?;
+        stream.write_all(format!("{head}{body}").as_bytes())?;
+        Ok(Self(stream))
+    }
+}
+
+/// Requests whose clients leave at once. Each is done as a whole or not begun at all: what follows finds one or the other.
+fn abandoned(scope: &Scope<'_>) -> Result<()> {
+    let socket = scope.engine.socket.clone();
+    let leave = |method: &str, path: &str, body: &serde_json::Value| -> Result<()> {
+        drop(Abandoned::send(&socket, method, path, body)?.0);
+        Ok(())
+    };
+    let nothing = serde_json::Value::Null;
+    for round in 0..3 {
+        let name = scope.name(&format!("left{round}"));
+        let body = serde_json::json!({ "Image": BUSYBOX, "Cmd": ["sleep", "300"] });
+        leave("POST", &format!("/containers/create?name={name}"), &body)?;
+        settled(
+            scope,
+            "create",
+            || {
+                scope
+                    .api_json("POST", &format!("/containers/create?name={name}"), &body)
+                    .map(|answer| answer.status)
+            },
+            &[201],
+            &[409],
+        )?;
+        let at = |rest: &str| format!("/containers/{name}/{rest}");
+        let done = |path: String| move || scope.api("POST", &path).map(|answer| answer.status);
+        leave("POST", &at("start"), &nothing)?;
+        settled(scope, "start", done(at("start")), &[204], &[304])?;
+        same("it runs", scope.ok(&["exec", &name, "echo", "inside"])?, "inside")?;
+        leave("POST", &at("pause"), &nothing)?;
+        settled(scope, "pause", done(at("pause")), &[204], &[409])?;
+        leave("POST", &at("unpause"), &nothing)?;
+        settled(scope, "unpause", done(at("unpause")), &[204], &[409, 500])?;
+        leave("POST", &at("restart?t=0"), &nothing)?;
+        leave("POST", &at("update"), &serde_json::json!({ "Memory": 64 << 20, "MemorySwap": 64 << 20 }))?;
+        settled(scope, "restart", done(at("restart?t=0")), &[204], &[])?;
+        same("it runs again", scope.ok(&["exec", &name, "echo", "inside"])?, "inside")?;
+        let other = scope.name(&format!("renamed{round}"));
+        leave("POST", &at(&format!("rename?name={other}")), &nothing)?;
+        settled(scope, "rename", done(at(&format!("rename?name={other}"))), &[204], &[404])?;
+        let gone =
+            || scope.api("DELETE", &format!("/containers/{other}?force=1")).map(|answer| answer.status);
+        leave("DELETE", &format!("/containers/{other}?force=1"), &nothing)?;
+        settled(scope, "remove", gone, &[204], &[404])?;
+        for (kind, create, remove) in [
+            ("Network", "/networks/create", format!("/networks/{name}")),
+            ("volume", "/volumes/create", format!("/volumes/{name}")),
+        ] {
+            leave("POST", create, &serde_json::json!({ "Name": name }))?;
+            let again = || {
+                scope
+                    .api_json("POST", create, &serde_json::json!({ "Name": name }))
+                    .map(|answer| answer.status)
+            };
+            settled(scope, kind, again, &[201], &[409])?;
+            leave("DELETE", &remove, &nothing)?;
+            settled(
+                scope,
+                kind,
+                || scope.api("DELETE", &remove).map(|answer| answer.status),
+                &[204],
+                &[404],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks again for what nobody waited for: it is done now, or was done before. While it is being done, either may be
+/// refused in passing (a removal in progress, a name that is taken for a moment).
+fn settled(
+    scope: &Scope<'_>,
+    what: &str,
+    mut again: impl FnMut() -> Result<u16>,
+    now: &[u16],
+    before: &[u16],
+) -> Result<()> {
+    let mut last = 0;
+    scope
+        .eventually(what, || {
+            last = again()?;
+            Ok((now.contains(&last) || before.contains(&last)).then_some(()))
+        })
+        .with_context(|| format!("the last answer was {last}"))
 }

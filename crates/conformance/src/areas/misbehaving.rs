@@ -193,7 +193,7 @@ fn layer(content: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Bytes that do not compress and tell their places apart.
-pub(super) fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 11_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,6 +1,6 @@
 //! `GET /containers/{id}/stats`: what a container uses, once or every second.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::media_type::JSON;
 use api::stats::Stats;
@@ -16,6 +16,8 @@ use crate::server::serve::stopped;
 
 /// Between two samples.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Between the two samples of an answer that is not a stream: it is to be there within 100 ms.
+const MOMENT: Duration = Duration::from_millis(75);
 
 pub(super) async fn stats(call: Request) -> Outcome {
     let engine = call.state.engine.clone();
@@ -27,8 +29,7 @@ pub(super) async fn stats(call: Request) -> Outcome {
         if is_one_shot || first.read == api::time::ZERO {
             return reply::ok(&first);
         }
-        tokio::time::sleep(PERIOD).await;
-        return reply::ok(&sample(&engine, &name, Some(&first)).await?);
+        return reply::ok(&after_a_moment(&engine, &name, &first).await?);
     }
     let (sender, body) = Body::channel();
     let mut stop = call.state.stop.clone();
@@ -40,6 +41,23 @@ pub(super) async fn stats(call: Request) -> Outcome {
         }
     });
     Ok(reply::stream(JSON, body))
+}
+
+/// The sample after the first one.
+///
+/// The kernel counts the machine's time in steps of 10 ms, too coarse for a moment: it is taken from the clock.
+async fn after_a_moment(engine: &Engine, name: &str, first: &Stats) -> engine::Result<Stats> {
+    let began = Instant::now();
+    tokio::time::sleep(MOMENT).await;
+    let mut second = sample(engine, name, Some(first)).await?;
+    let passed = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let cpu = &mut second.cpu_stats;
+    // One that has ended meanwhile has zeros.
+    if cpu.system_usage > 0 {
+        let machine = passed.saturating_mul(u64::from(cpu.online_cpus));
+        cpu.system_usage = first.cpu_stats.system_usage.saturating_add(machine);
+    }
+    Ok(second)
 }
 
 /// Sends samples until the container or the client has gone.

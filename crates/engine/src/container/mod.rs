@@ -53,3 +53,4 @@ mod vigil;
 pub mod wait;
 
 pub(crate) use logging::parse_size;
+pub(crate) use resolve::Machine;

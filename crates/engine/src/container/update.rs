@@ -29,8 +29,7 @@ pub async fn update(
     }
     resolve::policy(&host)?;
     let mut warnings = Vec::new();
-    let (cpus, v2) = (engine.host.cpus, engine.host.cgroup_v2());
-    let limits = resolve::limits_of(&host.resources, cpus, v2, &mut warnings)?;
+    let limits = resolve::limits_of(&host.resources, &engine.host.machine(), &mut warnings)?;
     let mut updated: Record = (*view.record).clone();
     updated.spec.limits = limits.clone();
     if view.state().running().is_some() {

@@ -87,7 +87,7 @@ pub(super) fn check(record: &NetworkRecord, settings: &EndpointSettings) -> Resu
     let wanted: Vec<&String> =
         [&asks.ipv4_address, &asks.ipv6_address].into_iter().filter(|text| !text.is_empty()).collect();
     if !record.has_names() {
-        if !wanted.is_empty() || !asks.link_local_ips.is_empty() {
+        if !wanted.is_empty() {
             problems.push("user specified IP address is supported on user defined networks only".to_owned());
         }
         if settings.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) {

@@ -26,7 +26,7 @@ pub(super) struct Job {
 
 /// The compressed file, within a block or between two.
 enum Target {
-    Within(GzEncoder<File>, u64),
+    Within(Box<GzEncoder<File>>, u64),
     Between(File),
 }
 
@@ -39,9 +39,9 @@ impl Job {
         target.set_permissions(metadata.permissions())?;
         // Who reads the log knows by this that it has read the content already.
         let builder = GzBuilder::new().comment(identity::comment(identity::of(&source)?));
-        let target = Target::Within(builder.write(target, Compression::default()), 0);
+        let encoder = Box::new(builder.write(target, Compression::default()));
         let blocks = Blocks::new(metadata.len(), STEP as u64);
-        Ok(Self { path: path.to_owned(), source, done: 0, target, blocks })
+        Ok(Self { path: path.to_owned(), source, done: 0, target: Target::Within(encoder, 0), blocks })
     }
 
     /// Compresses the next part; hands the job back while there is more to do.
@@ -61,7 +61,7 @@ impl Job {
             Target::Within(encoder, begin) => (encoder, begin),
             Target::Between(mut file) => {
                 let begin = file.stream_position()?;
-                (GzEncoder::new(file, Compression::default()), begin)
+                (Box::new(GzEncoder::new(file, Compression::default())), begin)
             }
         };
         encoder.write_all(&buffer[..lines])?;

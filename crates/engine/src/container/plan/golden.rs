@@ -9,7 +9,7 @@ use oci::runtime::{Seccomp, Spec, User};
 use runtime::seccomp::Architecture;
 
 use super::{StartFacts, plan_spec};
-use crate::container::resolve::{self, Facts};
+use crate::container::resolve::{self, Facts, Machine};
 use crate::container::spec::RootSource;
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -33,8 +33,7 @@ fn plan(request: &str) -> String {
         config: &config,
         id: ID,
         host_name: "machine",
-        cpus: 2,
-        cgroup_v2: true,
+        machine: Machine { cpus: 2, memory_nodes: 1, cgroup_v2: true },
         cgroup_driver: crate::CgroupDriver::Cgroupfs,
         capabilities: CAPABILITIES,
         containers: BTreeMap::new(),

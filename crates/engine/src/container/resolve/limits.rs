@@ -6,24 +6,23 @@ use super::super::spec::{DeviceSpec, Limits};
 use crate::{Error, Result};
 
 /// What limits depend on beside themselves.
-struct Machine {
-    cpus: u32,
-    cgroup_v2: bool,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Machine {
+    /// Processors.
+    pub(crate) cpus: u32,
+    /// Memory nodes: 1 where memory is all alike.
+    pub(crate) memory_nodes: u32,
+    /// cgroup v2 (else v1).
+    pub(crate) cgroup_v2: bool,
 }
 
 /// Less memory than this cannot hold a runtime.
 const MIN_MEMORY: i64 = 6 << 20;
 
-pub(super) fn resolve(
-    resources: &Resources,
-    cpus: u32,
-    cgroup_v2: bool,
-    warnings: &mut Vec<String>,
-) -> Result<Limits> {
-    let facts = Machine { cpus, cgroup_v2 };
+pub(super) fn resolve(resources: &Resources, facts: &Machine, warnings: &mut Vec<String>) -> Result<Limits> {
     let mut limits = Limits::default();
-    memory(resources, &facts, &mut limits, warnings)?;
-    cpu(resources, &facts, &mut limits)?;
+    memory(resources, facts, &mut limits, warnings)?;
+    cpu(resources, facts, &mut limits)?;
     blkio(resources, &mut limits)?;
     limits.pids = resources.pids_limit.filter(|limit| *limit > 0);
     Ok(limits)
@@ -125,7 +124,7 @@ fn cpu(given: &Resources, facts: &Machine, limits: &mut Limits) -> Result<()> {
     limits.cpu_realtime_period = unsigned(given.cpu_realtime_period);
     limits.cpu_realtime_runtime = positive(given.cpu_realtime_runtime);
     limits.cpuset_cpus = cpuset(&given.cpuset_cpus, "cpus", facts.cpus, "CPUs")?;
-    limits.cpuset_mems = cpuset(&given.cpuset_mems, "mems", u32::MAX, "memory nodes")?;
+    limits.cpuset_mems = cpuset(&given.cpuset_mems, "mems", facts.memory_nodes, "memory nodes")?;
     Ok(())
 }
 
@@ -140,9 +139,9 @@ fn cpuset(text: &str, kind: &str, available: u32, what: &str) -> Result<String> 
             return invalid(format!("Invalid value {text} for cpuset {kind}"));
         }
         if last >= available {
+            let there = if available > 1 { format!("0-{}", available - 1) } else { "0".to_owned() };
             return invalid(format!(
-                "Requested {what} are not available - requested {text}, available: 0-{}",
-                available - 1
+                "Requested {what} are not available - requested {text}, available: {there}"
             ));
         }
     }

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use api::config::Config;
 use api::host_config::{DeviceRequest, HostConfig};
 
+pub(crate) use limits::Machine;
+
 use super::logging;
 use super::spec::{ContainerSpec, LogSpec, MountSpec, RootSource, RootSpec};
 use super::state::{Policy, Restart};
@@ -31,10 +33,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) id: &'a str,
     /// This machine's name.
     pub(crate) host_name: &'a str,
-    /// Processors of this machine.
-    pub(crate) cpus: u32,
-    /// cgroup v2 (else v1).
-    pub(crate) cgroup_v2: bool,
+    /// What limits depend on.
+    pub(crate) machine: Machine,
     /// Who makes control groups.
     pub(crate) cgroup_driver: crate::CgroupDriver,
     /// Capabilities this kernel knows, in kernel order.
@@ -91,7 +91,7 @@ pub(crate) fn resolve(
         annotations: annotations(host)?,
         devices: limits::devices(host)?,
         device_rules: limits::device_rules(host)?,
-        limits: limits::resolve(&host.resources, facts.cpus, facts.cgroup_v2, &mut warnings)?,
+        limits: limits::resolve(&host.resources, &facts.machine, &mut warnings)?,
         cgroup_parent: cgroup_parent(host, facts)?,
         stop_signal: stop_signal_of(&config.stop_signal)?,
         stop_timeout: config.stop_timeout.unwrap_or(facts.config.default_stop_timeout),
@@ -202,11 +202,10 @@ pub(crate) fn added(
 /// Limits alone, for an update.
 pub(crate) fn limits_of(
     resources: &api::host_config::Resources,
-    cpus: u32,
-    cgroup_v2: bool,
+    machine: &Machine,
     warnings: &mut Vec<String>,
 ) -> Result<super::spec::Limits> {
-    limits::resolve(resources, cpus, cgroup_v2, warnings)
+    limits::resolve(resources, machine, warnings)
 }
 
 /// The part of a host configuration that decides a container's life.

@@ -22,7 +22,7 @@ pub(super) fn resolve(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> 
         other => return Err(Error::invalid(format!("invalid UTS mode: {other}"))),
     };
     let cgroup = match host.cgroupns_mode.as_str() {
-        "" if facts.cgroup_v2 => Share::Private,
+        "" if facts.machine.cgroup_v2 => Share::Private,
         "" | "host" => Share::Host,
         "private" => Share::Private,
         other => return Err(Error::invalid(format!("invalid cgroup namespace mode: {other}"))),
