@@ -20,6 +20,7 @@ pub mod netlink;
 mod network;
 pub mod plan;
 pub mod ports;
+mod removal;
 mod resolver;
 mod rtnetlink;
 mod shape;

@@ -16,6 +16,7 @@ use crate::plan::{
     Invalid, NetOp, plan_attach, plan_bridge, plan_detach, plan_loopback, plan_mend_port, plan_release,
     plan_remove_bridge, plan_sweep,
 };
+use crate::removal;
 use crate::rtnetlink::{self, Link, LinkWatch};
 use crate::sysctl;
 
@@ -323,7 +324,8 @@ impl Network {
     /// # Errors
     /// The first operation that failed; the others were done all the same.
     pub fn detach(&mut self, netns: Option<BorrowedFd<'_>>, endpoint: &Endpoint) -> Result<()> {
-        self.apply_all(&plan_detach(endpoint, netns.is_some()), netns)
+        let begun = endpoint.attachment.host_interface().map_or(Ok(()), removal::begin);
+        begun.and(self.apply_all(&plan_detach(endpoint, netns.is_some()), netns))
     }
 
     /// Forgets an endpoint whose network namespace is going away with its last process. The kernel then removes the

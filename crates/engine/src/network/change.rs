@@ -84,8 +84,10 @@ impl State {
             if let Some(known) = self.networks.get_mut(&attachment.network_id) {
                 attachment.endpoint.addresses.iter().for_each(|prefix| known.release(prefix.address()));
             }
-            for address in attachment.endpoint.addresses.iter().map(network::Prefix::address) {
-                self.kernel.forget_connections(&Connections::Of(address)).map_err(failed)?;
+            // A look at every connection of the host: for those alone who have been reached from outside.
+            let published = !attachment.published.is_empty();
+            for address in attachment.endpoint.addresses.iter().filter(|_| published) {
+                self.kernel.forget_connections(&Connections::Of(address.address())).map_err(failed)?;
             }
         }
         self.held.insert(record.id.clone(), after.clone());

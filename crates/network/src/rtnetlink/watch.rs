@@ -1,6 +1,7 @@
 //! Watching links and addresses for changes that could take a network apart.
 
 use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use linux::netlink::{Family, Socket};
 
@@ -65,6 +66,23 @@ impl LinkWatch {
                 return Ok(changes);
             }
         }
+    }
+}
+
+impl LinkWatch {
+    /// What has been told already; nothing when nothing has.
+    pub(crate) fn look(&self) -> Result<LinkChanges> {
+        match self.socket.try_receive() {
+            Ok(None) => Ok(LinkChanges::default()),
+            Ok(Some(datagram)) => read(Ok(datagram)),
+            Err(error) => read(Err(error)),
+        }
+    }
+}
+
+impl AsFd for LinkWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
