@@ -140,6 +140,7 @@ fn sweep(engine: &Engine) -> Result<()> {
     crate::volume::settle(engine)?;
     sweep_directories(engine)?;
     engine.networks.sweep()?;
+    crate::container::links::let_all_pass(engine)?;
     if let Some(difference) = engine.networks.reconcile()? {
         tracing::info!(difference, "the firewall was made what the running containers need");
     }

@@ -26,6 +26,10 @@ pub struct BridgeConfig {
     pub forwarding: bool,
     /// Whether it was made by the administrator: then its addresses and MTU are left alone.
     pub foreign: bool,
+    /// Whether its containers are kept apart, but for those that are linked: the host answers for all of them, so that
+    /// packets between them pass through its firewall.
+    #[serde(default)]
+    pub apart: bool,
 }
 
 /// A container's interface in one network.

@@ -31,8 +31,8 @@ pub use conntrack::Connections;
 pub use endpoint::{Attachment, BridgeConfig, Endpoint, Route};
 pub use facts::{EndpointFacts, Facts};
 pub use firewall::{
-    Answer, BridgePort, GatewayMode, Guard, HostInput, Knock, NetworkRules, Protocol, PublishedPort, Refused,
-    Ruleset,
+    Answer, BridgePort, GatewayMode, Guard, HostInput, Knock, NetworkRules, Passage, Protocol, PublishedPort,
+    Refused, Ruleset,
 };
 pub use interface::{InterfaceName, InvalidName};
 pub use network::{Error, Network, Result};

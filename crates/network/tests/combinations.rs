@@ -4,15 +4,17 @@
 //! values that it is seen with (options that do not matter are left out). `exactly` says that the line is in all
 //! combinations of those values, and in no others. The last line has a hash of all plans.
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use network::plan::{plan_attach, plan_bridge};
 use network::{
-    Attachment, BridgeConfig, Endpoint, EndpointFacts, EndpointSysctl, Facts, GatewayMode, InterfaceName,
-    IpvlanFlag, IpvlanMode, Link, MacAddress, MacvlanMode, NetworkRules, Prefix, Protocol, PublishedPort,
-    Route, Ruleset,
+    Attachment, BridgeConfig, Endpoint, EndpointFacts, EndpointSysctl, Facts, GatewayMode, IpvlanFlag,
+    IpvlanMode, Link, MacAddress, MacvlanMode, NetworkRules, Route, Ruleset,
 };
+use support::{link, name, prefix, tcp};
 
 type Options = &'static [(&'static str, &'static [&'static str])];
 
@@ -77,31 +79,6 @@ fn condition(options: Options, seen: &[usize], total: usize) -> String {
     format!("{} times, {exactly} {}", seen.len(), parts.join(" "))
 }
 
-fn name(text: &str) -> InterfaceName {
-    text.parse().unwrap()
-}
-
-fn prefix(text: &str) -> Prefix {
-    text.parse().unwrap()
-}
-
-fn link(index: u32, name: &str, kind: Option<&str>) -> Link {
-    let kind = kind.map(str::to_owned);
-    Link { index, name: name.to_owned(), kind, master: None, mac: None, mtu: 1500, up: true, ours: true }
-}
-
-fn port(host: &str, container: &str) -> PublishedPort {
-    let (host, container): (std::net::SocketAddr, std::net::SocketAddr) =
-        (host.parse().unwrap(), container.parse().unwrap());
-    PublishedPort {
-        protocol: Protocol::Tcp,
-        host_address: host.ip(),
-        host_port: host.port(),
-        container_address: container.ip(),
-        container_port: container.port(),
-    }
-}
-
 const MODES: &[&str] = &["nat", "nat-unprotected", "routed", "isolated"];
 const SWITCH: &[&str] = &["no", "yes"];
 
@@ -157,7 +134,7 @@ fn rulesets() {
         if let Some((host4, host6)) = hosts {
             for (has, host, container) in [(v4, host4, "172.18.0.2:8080"), (v6, host6, "[fd00:18::2]:8080")] {
                 if has {
-                    ruleset.publish(port(host, container)).unwrap();
+                    ruleset.publish(tcp(host, container)).unwrap();
                 }
             }
         }
@@ -190,6 +167,7 @@ fn bridges() {
         ("mtu", &["default", "1400"]),
         ("forwarding", SWITCH),
         ("foreign", SWITCH),
+        ("apart", SWITCH),
         ("there", &["no", "bare", "down", "whole", "other-address", "no-bridge"]),
         ("host_ipv4_forwarding", SWITCH),
         ("host_ipv6_forwarding", &["no-ipv6", "no", "yes"]),
@@ -210,6 +188,7 @@ fn bridges() {
             mtu: value("mtu").parse().ok(),
             forwarding: on("forwarding"),
             foreign: on("foreign"),
+            apart: on("apart"),
         };
         let there = value("there");
         let kind = if there == "no-bridge" { "bond" } else { "bridge" };

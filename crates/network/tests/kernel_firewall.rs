@@ -5,22 +5,9 @@ mod support;
 use std::time::Instant;
 
 use network::{
-    BridgePort, GatewayMode, Guard, MacAddress, Network, NetworkRules, Protocol, PublishedPort, Refused,
-    Ruleset,
+    BridgePort, GatewayMode, Guard, MacAddress, Network, NetworkRules, Passage, Protocol, Refused, Ruleset,
 };
-use support::{Namespace, can_run, has_program, name, prefix};
-
-fn port(protocol: Protocol, host: &str, container: &str) -> PublishedPort {
-    let host: std::net::SocketAddr = host.parse().unwrap();
-    let container: std::net::SocketAddr = container.parse().unwrap();
-    PublishedPort {
-        protocol,
-        host_address: host.ip(),
-        host_port: host.port(),
-        container_address: container.ip(),
-        container_port: container.port(),
-    }
-}
+use support::{Namespace, can_run, has_program, name, port, prefix};
 
 /// A ruleset with everything in it.
 fn full() -> Ruleset {
@@ -56,6 +43,7 @@ fn full() -> Ruleset {
     }
     let refused = |port, ipv6| Refused { interface: name("eth0"), ipv6, protocol: Protocol::Tcp, port };
     ruleset.set_refused([refused(8080, false), refused(443, true)].into());
+    ruleset.let_pass([passage(80), passage(81)]);
     ruleset.guard_frames = true;
     for (number, guard) in [(1, Guard::Sources), (2, Guard::Announcements), (3, Guard::Off)] {
         let addresses = vec![[172, 17, 0, number].into(), "fd00:17::9".parse().unwrap()];
@@ -63,6 +51,11 @@ fn full() -> Ruleset {
         ruleset.set_port(&name(&format!("veth{number}")), port);
     }
     ruleset
+}
+
+fn passage(port: u16) -> Passage {
+    let (from, to) = ([172, 17, 0, 3].into(), [172, 17, 0, 2].into());
+    Passage { bridge: name("docker0"), from, to, protocol: Protocol::Tcp, port }
 }
 
 /// The tables as a script. nft(8) 1.0.6 cannot read yet what a neighbour advertisement is about.
@@ -130,6 +123,7 @@ fn a_change_ends_where_a_fresh_start_does() {
     moved.ipv6_localhost = true;
     moved.set_refused([].into());
     moved.remove_port(&name("veth3"));
+    moved.stop_passing(&[passage(81)].into());
     let port = BridgePort { guard: Guard::Sources, ..moved.ports()[&name("veth2")].clone() };
     moved.set_port(&name("veth2"), port);
     let mut empty = Ruleset::default();

@@ -5,8 +5,13 @@ mod support;
 use std::time::Instant;
 
 use network::plan::{NetOp, plan_default_route};
-use network::{Attachment, Endpoint, EndpointSysctl, MacvlanMode, Network, NetworkRules, Ruleset};
-use support::{Namespace, World, bridge, can_run, container_on, endpoint, has_program, name, prefix};
+use network::{
+    Attachment, Endpoint, EndpointSysctl, IpvlanFlag, IpvlanMode, MacvlanMode, Network, NetworkRules, Route,
+    Ruleset,
+};
+use support::{
+    Namespace, World, bridge, can_run, container_on, endpoint, has_program, kernel_has, name, prefix,
+};
 
 fn two_networks(world: &World) -> Ruleset {
     let mut ruleset = Ruleset::default();
@@ -91,7 +96,7 @@ fn containers_have_addresses_of_their_own_on_a_link_of_the_host() {
     };
     // Addresses of their own for each mode: the kernel takes a moment to remove the interfaces of a namespace that ends.
     for (first, mode, reach_each_other) in
-        [(11, MacvlanMode::Bridge, true), (21, MacvlanMode::Private, false)]
+        [(11, MacvlanMode::Bridge, true), (21, MacvlanMode::Private, false), (41, MacvlanMode::Vepa, false)]
     {
         let (first_endpoint, second_endpoint) = (on_uplink(first, mode), on_uplink(first + 1, mode));
         let server_address = format!("192.0.2.{first}:80");
@@ -122,15 +127,85 @@ fn containers_have_addresses_of_their_own_on_a_link_of_the_host() {
 }
 
 #[test]
+fn one_container_alone_has_a_link_that_is_passed_through() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new();
+    let alone = |number: u8| Endpoint {
+        attachment: Attachment::Macvlan { parent: name("uplink"), mode: MacvlanMode::Passthru },
+        ..endpoint("unused", number, &[&format!("192.0.2.{number}/24")], &["192.0.2.2"])
+    };
+    let (one, two) = (Namespace::of_container(), Namespace::of_container());
+    world.host.within(|| Network::open().unwrap().attach(one.fd(), &alone(11))).unwrap();
+    let _server = one.serve_tcp(80);
+    assert_eq!(world.neighbour.ask_tcp("192.0.2.11:80").unwrap(), "192.0.2.2");
+    let error = world.host.within(|| Network::open().unwrap().attach(two.fd(), &alone(12))).unwrap_err();
+    assert!(error.to_string().contains("macvlan eth0"), "{error}");
+}
+
+/// An ipvlan on the uplink; in the third layer with a subnet of its own and no next hop.
+fn ipvlan(number: u8, mode: IpvlanMode, flag: IpvlanFlag) -> Endpoint {
+    let (address, gateways, routes): (_, &[&str], _) = match mode {
+        IpvlanMode::L2 => (format!("192.0.2.{number}/24"), &["192.0.2.2"], vec![]),
+        IpvlanMode::L3 | IpvlanMode::L3s => (
+            format!("10.9.0.{number}/24"),
+            &[],
+            vec![Route { destination: prefix("0.0.0.0/0"), gateway: None }],
+        ),
+    };
+    let attachment = Attachment::Ipvlan { parent: name("uplink"), mode, flag };
+    Endpoint { attachment, routes, ..endpoint("unused", number, &[&address], gateways) }
+}
+
+#[test]
+fn containers_share_the_hardware_address_of_a_link_of_the_host() {
+    use IpvlanFlag::{Bridge, Private, Vepa};
+    use IpvlanMode::{L2, L3, L3s};
+    if !can_run() {
+        return;
+    }
+    let probe = ["link", "add", "probe", "link", "uplink", "type", "ipvlan"];
+    if !kernel_has("ipvlan", World::new().host.try_run("ip", &probe)) {
+        return;
+    }
+    for (mode, flag, reach_each_other) in [
+        (L2, Bridge, true),
+        (L2, Private, false),
+        (L2, Vepa, false),
+        (L3, Bridge, true),
+        (L3, Private, false),
+        (L3s, Bridge, true),
+    ] {
+        let world = World::new();
+        let (one, two) = (Namespace::of_container(), Namespace::of_container());
+        world.host.within(|| {
+            let mut network = Network::open().unwrap();
+            network.attach(one.fd(), &ipvlan(11, mode, flag)).unwrap();
+            network.attach(two.fd(), &ipvlan(12, mode, flag)).unwrap();
+        });
+        let address = if mode == L2 { "192.0.2.11:80" } else { "10.9.0.11:80" };
+        let _server = one.serve_tcp(80);
+        assert_eq!(world.neighbour.ask_tcp(address).unwrap(), "192.0.2.2", "{mode:?} {flag:?}");
+        assert_eq!(two.ask_tcp(address).is_ok(), reach_each_other, "{mode:?} {flag:?}");
+        world.host.within(|| {
+            let mut network = Network::open().unwrap();
+            for _ in 0..2 {
+                network.detach(Some(two.fd()), &ipvlan(12, mode, flag)).unwrap();
+            }
+        });
+        assert_eq!(two.run("ip", &["-o", "link"]).lines().count(), 1, "only lo is left");
+    }
+}
+
+#[test]
 fn a_vlan_of_a_link_of_the_host_is_made() {
     if !can_run() {
         return;
     }
     let world = World::new();
-    let (supported, _) =
-        world.host.try_run("ip", &["link", "add", "probe", "link", "uplink", "type", "vlan", "id", "9"]);
-    if !supported {
-        println!("SKIP: this kernel has no VLANs");
+    let probe = ["link", "add", "probe", "link", "uplink", "type", "vlan", "id", "9"];
+    if !kernel_has("VLANs", world.host.try_run("ip", &probe)) {
         return;
     }
     let plan = [NetOp::CreateVlan { interface: name("uplink.50"), parent: name("uplink"), id: 50 }];

@@ -2,28 +2,14 @@
 
 mod support;
 
-use std::io::ErrorKind;
+use std::cell::RefCell;
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use network::{GatewayMode, Network, NetworkRules, Protocol, PublishedPort, Ruleset};
-use support::{Namespace, World, bridge, can_run, container_on, has_program, name, prefix};
+use network::{BridgeConfig, GatewayMode, Network, NetworkRules, Passage, Protocol, PublishedPort, Ruleset};
+use support::{Namespace, World, bridge, can_run, container_on, has_program, name, prefix, tcp};
 
 const OUTSIDE: &str = "192.0.2.2";
-
-fn port(protocol: Protocol, host: &str, container: &str) -> PublishedPort {
-    let host: std::net::SocketAddr = host.parse().unwrap();
-    let container: std::net::SocketAddr = container.parse().unwrap();
-    PublishedPort {
-        protocol,
-        host_address: host.ip(),
-        host_port: host.port(),
-        container_address: container.ip(),
-        container_port: container.port(),
-    }
-}
-
-fn tcp(host: &str, container: &str) -> PublishedPort {
-    port(Protocol::Tcp, host, container)
-}
 
 /// A world whose host has networks as given (id, bridge, addresses of the host), set up as the engine does: the
 /// firewall first.
@@ -204,19 +190,7 @@ fn containers_can_be_kept_apart_within_a_network() {
     apart.communication = false;
     let networks: &[(&str, NetworkRules, &[&str])] = &[("default", apart, &["172.17.0.1/16"])];
     let check = |world: &World, filtering: bool| {
-        let containers: Vec<Namespace> = [2, 3]
-            .into_iter()
-            .map(|number| {
-                let container = Namespace::of_container();
-                let address = format!("172.17.0.{number}/16");
-                let mut endpoint = support::endpoint("docker0", number, &[&address], &["172.17.0.1"]);
-                if let network::Attachment::Bridge { isolated, .. } = &mut endpoint.attachment {
-                    *isolated = true;
-                }
-                world.host.within(|| Network::open().unwrap().attach(container.fd(), &endpoint)).unwrap();
-                container
-            })
-            .collect();
+        let containers = [2, 3].map(|number| isolated(world, number));
         let _server = containers[0].serve_tcp(80);
         let _unpublished = containers[0].serve_tcp(81);
         assert!(containers[1].ask_tcp("172.17.0.2:81").is_err());
@@ -227,6 +201,63 @@ fn containers_can_be_kept_apart_within_a_network() {
     };
     let published = [tcp("0.0.0.0:8080", "172.17.0.2:80")];
     with_and_without_bridge_filtering(check, || world_with(networks, &published).0);
+}
+
+/// A container on docker0 that exchanges no frames with others.
+fn isolated(world: &World, number: u8) -> Namespace {
+    let container = Namespace::of_container();
+    let address = format!("172.17.0.{number}/16");
+    let mut endpoint = support::endpoint("docker0", number, &[&address], &["172.17.0.1"]);
+    if let network::Attachment::Bridge { isolated, .. } = &mut endpoint.attachment {
+        *isolated = true;
+    }
+    world.host.within(|| Network::open().unwrap().attach(container.fd(), &endpoint)).unwrap();
+    container
+}
+
+#[test]
+fn linked_containers_that_are_kept_apart_reach_the_ports_of_the_link() {
+    if !can_run() {
+        return;
+    }
+    let mut apart = rules("docker0", &["172.17.0.0/16"]);
+    apart.communication = false;
+    let networks: &[(&str, NetworkRules, &[&str])] = &[("default", apart, &["172.17.0.1/16"])];
+    let applied = RefCell::new(Ruleset::default());
+    let check = |world: &World, _: bool| {
+        let before = applied.borrow().clone();
+        let config = BridgeConfig { apart: true, ..bridge("docker0", &["172.17.0.1/16"]) };
+        world.host.within(|| Network::open().unwrap().ensure_bridge(&config)).unwrap();
+        let [server, linked, other] = [2, 3, 4].map(|number| isolated(world, number));
+        let servers = [server.serve_tcp(80), server.serve_tcp(81), linked.serve_tcp(80)];
+        assert!(linked.ask_tcp("172.17.0.2:80").is_err(), "before it is linked");
+        let mut after = before.clone();
+        after.let_pass([Passage {
+            bridge: name("docker0"),
+            from: [172, 17, 0, 3].into(),
+            to: [172, 17, 0, 2].into(),
+            protocol: Protocol::Tcp,
+            port: 80,
+        }]);
+        world.host.within(|| Network::open().unwrap().change_firewall(&before, &after)).unwrap();
+        assert_eq!(linked.ask_tcp("172.17.0.2:80").unwrap(), "172.17.0.3");
+        for (from, to) in [(&linked, "172.17.0.2:81"), (&other, "172.17.0.2:80"), (&server, "172.17.0.3:80")]
+        {
+            assert!(from.ask_tcp(to).is_err(), "{to}");
+        }
+        let mut gone = after.clone();
+        gone.stop_passing_of([172, 17, 0, 3].into());
+        assert!(gone.passages().is_empty());
+        world.host.within(|| Network::open().unwrap().change_firewall(&after, &gone)).unwrap();
+        assert!(linked.ask_tcp("172.17.0.2:80").is_err(), "after the link");
+        drop(servers);
+    };
+    let make = || {
+        let (world, ruleset) = world_with(networks, &[]);
+        applied.replace(ruleset);
+        world
+    };
+    with_and_without_bridge_filtering(check, make);
 }
 
 #[test]
@@ -323,4 +354,32 @@ fn gateway_modes_open_what_they_say() {
     assert_eq!(world.neighbour.ask_tcp("172.20.0.2:81").unwrap(), OUTSIDE, "trusted interface: everything");
     assert!(refused(two.ask_tcp("172.20.0.2:81")), "from another interface: nothing");
     drop((servers, outside));
+}
+
+/// A socket of the container in TIME_WAIT takes a packet of its own pair of ports at once, and refuses that of another.
+#[test]
+fn a_connection_from_localhost_has_the_same_port_each_time() {
+    if !can_run() {
+        return;
+    }
+    let (world, _) = world_with(&[default_network()], &[tcp("0.0.0.0:8080", "172.17.0.2:80")]);
+    let container = container_on(&world, "docker0", 1, &["172.17.0.2/16"], &["172.17.0.1"]);
+    let listener = container.within(|| TcpListener::bind("0.0.0.0:80").unwrap());
+    // The host has one port to connect from.
+    world.host.within(|| std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40000").unwrap());
+    let ask = |address: &str| {
+        let to: SocketAddr = address.parse().unwrap();
+        let mut stream = world.host.within(move || TcpStream::connect(to)).unwrap();
+        let (served, peer) = listener.accept().unwrap();
+        // Whoever closes first is left in TIME_WAIT.
+        drop(served);
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        peer.port()
+    };
+    let first = ask("127.0.0.1:8080");
+    assert!((1024..=32767).contains(&first), "{first}");
+    for _ in 0..5 {
+        assert_eq!(ask("127.0.0.1:8080"), first);
+        assert_eq!(ask("192.0.2.1:8080"), 40000);
+    }
 }

@@ -1,11 +1,13 @@
 //! Plans and rulesets as text, over combinations of options. No root.
 
+mod support;
+
 use network::plan::{plan_attach, plan_bridge, plan_detach, plan_release};
 use network::{
     Attachment, BridgeConfig, BridgePort, Endpoint, EndpointFacts, EndpointSysctl, Facts, GatewayMode, Guard,
-    InterfaceName, Link, MacAddress, MacvlanMode, NetworkRules, Prefix, Protocol, PublishedPort, Route,
-    Ruleset,
+    MacAddress, MacvlanMode, NetworkRules, Passage, Prefix, Protocol, Route, Ruleset,
 };
+use support::{link, name, tcp};
 
 /// Compares with a file beside the tests; BLESS=1 writes it.
 fn check_golden(name: &str, text: &str) {
@@ -16,17 +18,8 @@ fn check_golden(name: &str, text: &str) {
     assert_eq!(text, std::fs::read_to_string(&file).unwrap(), "{file}");
 }
 
-fn name(text: &str) -> InterfaceName {
-    text.parse().unwrap()
-}
-
 fn prefixes(texts: &[&str]) -> Vec<Prefix> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
-}
-
-fn link(index: u32, name: &str, kind: Option<&str>) -> Link {
-    let kind = kind.map(str::to_owned);
-    Link { index, name: name.to_owned(), kind, master: None, mac: None, mtu: 1500, up: true, ours: true }
 }
 
 /// A host with IPv6, where nothing has been done yet.
@@ -42,6 +35,7 @@ fn config(addresses: &[&str]) -> BridgeConfig {
         mtu: None,
         forwarding: true,
         foreign: false,
+        apart: false,
     }
 }
 
@@ -112,6 +106,7 @@ fn a_bridge_that_is_there_is_only_corrected() {
 host: set net/ipv6/conf/docker0/disable_ipv6 = 1
 host: set net/ipv6/conf/docker0/accept_dad = 0
 host: set net/ipv4/conf/docker0/route_localnet = 1
+host: set net/ipv4/conf/docker0/proxy_arp_pvlan = 0
 ";
     let corrected = "host: address 172.17.0.1/16 on docker0
 host: no address 172.18.0.1/16 on docker0
@@ -260,18 +255,6 @@ container: up eth0
     check_attach(&endpoint, &absent, refusal);
 }
 
-fn port(host: &str, container: &str) -> PublishedPort {
-    let host: std::net::SocketAddr = host.parse().unwrap();
-    let container: std::net::SocketAddr = container.parse().unwrap();
-    PublishedPort {
-        protocol: Protocol::Tcp,
-        host_address: host.ip(),
-        host_port: host.port(),
-        container_address: container.ip(),
-        container_port: container.port(),
-    }
-}
-
 #[test]
 fn the_table_of_a_host_without_networks() {
     let printed = Ruleset::default().table().to_string();
@@ -282,8 +265,8 @@ fn the_table_of_a_host_without_networks() {
 fn the_table_of_the_default_bridge() {
     let mut ruleset = Ruleset::default();
     ruleset.set_network("0123456789abcdef", NetworkRules::new(name("docker0"), prefixes(&["172.17.0.0/16"])));
-    ruleset.publish(port("0.0.0.0:8080", "172.17.0.2:80")).unwrap();
-    ruleset.publish(port("127.0.0.1:8081", "172.17.0.2:81")).unwrap();
+    ruleset.publish(tcp("0.0.0.0:8080", "172.17.0.2:80")).unwrap();
+    ruleset.publish(tcp("127.0.0.1:8081", "172.17.0.2:81")).unwrap();
     ruleset.drop_foreign_forwarding = true;
     check_golden("default", &ruleset.table().to_string());
 }
@@ -306,8 +289,8 @@ fn what_each_option_changes() {
             (rules.internal, rules.masquerade, rules.communication) = (internal, masquerade, communication);
             let mut ruleset = Ruleset::default();
             ruleset.set_network("x", rules);
-            ruleset.publish(port("0.0.0.0:80", "172.18.0.2:8080")).unwrap();
-            ruleset.publish(port("[::]:80", "[fd00:18::2]:8080")).unwrap();
+            ruleset.publish(tcp("0.0.0.0:80", "172.18.0.2:8080")).unwrap();
+            ruleset.publish(tcp("[::]:80", "[fd00:18::2]:8080")).unwrap();
             let options = format!("{mode:?} internal={internal} masquerade={masquerade} icc={communication}");
             text.push_str(&format!("# {options}\n{}\n", ruleset.change_from(&Ruleset::default())));
         }
@@ -316,12 +299,26 @@ fn what_each_option_changes() {
 }
 
 #[test]
+fn a_link_between_containers_that_are_kept_apart_is_one_element() {
+    let mut before = Ruleset::default();
+    let mut apart = NetworkRules::new(name("br-x"), prefixes(&["172.18.0.0/16"]));
+    apart.communication = false;
+    before.set_network("x", apart);
+    let mut after = before.clone();
+    let (from, to) = ([172, 18, 0, 3].into(), [172, 18, 0, 2].into());
+    after.let_pass([Passage { bridge: name("br-x"), from, to, protocol: Protocol::Udp, port: 53 }]);
+    let element = "element inet berth linked { \"br-x\" . 172.18.0.3 . 172.18.0.2 . udp . 53 }";
+    assert_eq!(after.change_from(&before).to_string(), format!("add table inet berth\nadd {element}\n"));
+    assert_eq!(before.change_from(&after).to_string(), format!("add table inet berth\ndelete {element}\n"));
+}
+
+#[test]
 fn one_more_port_is_two_elements() {
     let mut before = Ruleset::default();
     before.set_network("x", NetworkRules::new(name("br-x"), prefixes(&["172.18.0.0/16"])));
-    before.publish(port("0.0.0.0:80", "172.18.0.2:8080")).unwrap();
+    before.publish(tcp("0.0.0.0:80", "172.18.0.2:8080")).unwrap();
     let mut after = before.clone();
-    after.publish(port("127.0.0.1:81", "172.18.0.2:8080")).unwrap();
+    after.publish(tcp("127.0.0.1:81", "172.18.0.2:8080")).unwrap();
     // Both ports lead to the same target, which stays until the last of them is gone.
     let add = "add table inet berth
 add element inet berth published4_on_address { 127.0.0.1 . tcp . 81 : 172.18.0.2 . 8080 }\n";
@@ -329,7 +326,7 @@ add element inet berth published4_on_address { 127.0.0.1 . tcp . 81 : 172.18.0.2
     let delete =
         "add table inet berth\ndelete element inet berth published4_on_address { 127.0.0.1 . tcp . 81 }\n";
     assert_eq!(before.change_from(&after).to_string(), delete);
-    let conflict = after.publish(port("0.0.0.0:80", "172.18.0.3:8080")).unwrap_err();
+    let conflict = after.publish(tcp("0.0.0.0:80", "172.18.0.3:8080")).unwrap_err();
     assert_eq!(
         conflict.to_string(),
         "0.0.0.0:80 -> 172.18.0.3:8080/tcp cannot be published: 0.0.0.0:80 -> 172.18.0.2:8080/tcp is"

@@ -2,7 +2,8 @@
 
 use crate::check::{Check, contains, same};
 use crate::fixture::BUSYBOX;
-use crate::scope::Scope;
+use crate::hosts::Hosts;
+use crate::scope::{Scope, eventually};
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -19,6 +20,12 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "links that cannot be are refused", refused),
         Check::new(AREA, "a link in a network of the user's is a name for its name server", own_network),
     ]
+}
+
+/// What needs a daemon of its own.
+pub(crate) fn ours() -> Vec<Check> {
+    let name = "--icc=false lets a link through to the ports that are exposed, and nothing else";
+    vec![Check::new(AREA, name, apart)]
 }
 
 fn address(scope: &Scope<'_>, container: &str) -> Result<String> {
@@ -200,6 +207,38 @@ fn refused(scope: &Scope<'_>) -> Result<()> {
     let words = "conflicting options: container type network can't be used with links. This would result in undefined behavior".to_owned();
     let asked = json!({ "Links": [plain], "NetworkMode": format!("container:{plain}") });
     same("in another's network", create(asked)?, (400, words))
+}
+
+fn apart(scope: &Scope<'_>) -> Result<()> {
+    let hosts = Hosts::new(scope, &["--icc=false", "--bip", "10.76.0.1/24"])?;
+    let serve = "nc -ll -p 81 -e echo hello & exec nc -ll -p 80 -e echo hello";
+    let run = |name: &str, flags: &[&str], command: &str| {
+        let words = [&["run", "-d", "--name", name], flags, &[BUSYBOX, "sh", "-c", command]].concat();
+        hosts.client.expect(&words)
+    };
+    run("db", &["--expose", "80"], serve)?;
+    run("web", &["--link", "db:data"], serve)?;
+    run("other", &[], "exec sleep 300")?;
+    let answers = |from: &str, to: &str, port: &str| -> Result<bool> {
+        Ok(hosts.client.call(&["exec", from, "nc", "-w", "1", to, port])?.stdout == "hello\n")
+    };
+    let opens = |from: &str, to: &str, port: &str| {
+        eventually(&format!("{from} reaches {to} {port}"), || Ok(answers(from, to, port)?.then_some(())))
+    };
+    opens("db", "127.0.0.1", "81")?;
+    opens("web", "127.0.0.1", "80")?;
+    opens("web", "data", "80")?;
+    let (db, web) = (hosts.address("db")?, hosts.address("web")?);
+    for (from, to, port) in
+        [("web", &db, "81"), ("other", &db, "80"), ("db", &web, "80"), ("other", &web, "80")]
+    {
+        same(&format!("{from} to {to} {port}"), answers(from, to, port)?, false)?;
+    }
+    hosts.client.expect(&["restart", "-t", "0", "db"])?;
+    opens("web", "data", "80")?;
+    hosts.client.expect(&["rm", "--link", "web/data"])?;
+    same("without the link", answers("web", &hosts.address("db")?, "80")?, false)?;
+    hosts.close()
 }
 
 fn own_network(scope: &Scope<'_>) -> Result<()> {

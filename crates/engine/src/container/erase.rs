@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// knows that the removal has begun.
 pub(crate) fn erase(engine: &Engine, record: &Record, is_known: bool) -> Result<()> {
     let places = Places::of(engine, &record.id);
-    teardown::teardown(engine, record)?;
+    teardown::teardown(engine, record, None)?;
     teardown::sweep_processes(engine, record)?;
     engine.images.remove_snapshot(&record.id).map_err(|error| Error::system(error.to_string()))?;
     remove_dir(&places.data_dir)?;

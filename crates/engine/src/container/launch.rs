@@ -286,7 +286,11 @@ async fn drive(
     let (pidfd, netns) = sort(named, descriptors)?;
     if let Some(netns) = netns.clone() {
         let (engine, record, attachments) = (engine.clone(), record.clone(), attachments.to_vec());
-        crate::blocking(move || engine.networks.furnish(&record, &attachments, netns.as_fd())).await?;
+        let furnish = move || {
+            engine.networks.furnish(&record, &attachments, netns.as_fd())?;
+            super::links::let_pass(&engine, &record, &attachments)
+        };
+        crate::blocking(furnish).await?;
     }
     for attach in waiting {
         link.attach(attach).await?;

@@ -3,21 +3,22 @@
 //!
 //! The container that has the link records it by the other's identifier, so renaming either needs no change here.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::host_config::HostConfig;
 use api::port::{Port, Protocol};
 use network::files::HostsEntry;
+use network::{InterfaceName, Passage};
 
 use super::net_files;
-use super::record::{Link, Record};
+use super::record::{Attachment, Link, Record};
 use super::registry::Handle;
 use super::view::View;
 use crate::engine::Engine;
-use crate::network::PREDEFINED;
+use crate::network::{PREDEFINED, exposed};
 use crate::{Error, Kind, Result};
 
 /// The only network with links of this kind.
@@ -218,6 +219,56 @@ fn variables(
     env
 }
 
+/// Lets a container and those that it has links with through to each other's ports, where the default network keeps its
+/// containers apart.
+pub(crate) fn let_pass(engine: &Engine, record: &Record, attachments: &[Attachment]) -> Result<()> {
+    let Some(bridge) = engine.networks.kept_apart() else { return Ok(()) };
+    let own = address(attachments);
+    let mut linked = BTreeSet::new();
+    for link in &record.links {
+        let Ok(child) = engine.containers.find(&link.container_id) else { continue };
+        let child = &child.view().record;
+        linked.extend(passages(&bridge, own, address(&child.attachments), child));
+    }
+    for parent in engine.containers.all() {
+        let parent = &parent.view().record;
+        if parent.links.iter().any(|link| link.container_id == record.id) {
+            linked.extend(passages(&bridge, address(&parent.attachments), own, record));
+        }
+    }
+    engine.networks.let_pass(linked, &BTreeSet::new())
+}
+
+/// The same for all containers that an earlier daemon left running.
+pub(crate) fn let_all_pass(engine: &Engine) -> Result<()> {
+    let running = engine.containers.all().into_iter().map(|handle| handle.view());
+    for view in running.filter(|view| view.live.is_some()) {
+        let_pass(engine, &view.record, &view.record.attachments)?;
+    }
+    Ok(())
+}
+
+/// The IPv4 address in the default network, which is the only one that links let through, as with Docker.
+fn address(attachments: &[Attachment]) -> Option<Ipv4Addr> {
+    let held = attachments.iter().find(|held| held.network_name == NETWORK)?;
+    held.endpoint.addresses.iter().find_map(|prefix| match prefix.address() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// What a link lets through: from the parent to the ports that the child exposes.
+fn passages(
+    bridge: &InterfaceName,
+    parent: Option<Ipv4Addr>,
+    child: Option<Ipv4Addr>,
+    exposing: &Record,
+) -> BTreeSet<Passage> {
+    let (Some(from), Some(to)) = (parent, child) else { return BTreeSet::new() };
+    let passage = |(protocol, port)| Passage { bridge: bridge.clone(), from, to, protocol, port };
+    exposed(exposing).into_iter().map(passage).collect()
+}
+
 /// Has the hosts files of running containers that are linked to one that has just started say where it is now.
 pub(super) async fn tell_parents(engine: &Engine, id: &str) {
     let is_parent = |handle: &Handle| {
@@ -261,7 +312,18 @@ pub async fn unlink(engine: &Engine, reference: &str) -> Result<()> {
     let (owned, alias) = (engine.clone(), alias.to_owned());
     handle
         .work(move |record, live| {
+            let gone =
+                record.links.iter().find(|link| link.alias == alias).map(|link| link.container_id.clone());
             record.links.retain(|link| link.alias != alias);
+            if let (Some(child), Some(bridge)) = (gone, owned.networks.kept_apart())
+                && let Ok(child) = owned.containers.find(&child)
+            {
+                let child = &child.view().record;
+                let (own, other) = (address(&record.attachments), address(&child.attachments));
+                owned.networks.let_pass(BTreeSet::new(), &passages(&bridge, own, other, child))?;
+                // Another link may lead to the same container.
+                let_pass(&owned, record, &record.attachments)?;
+            }
             match live {
                 Some(_) => net_files::rewrite(&owned, record),
                 None => Ok(()),

@@ -3,6 +3,7 @@
 mod health_watch;
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -417,12 +418,13 @@ impl Owner {
     }
 
     async fn teardown(&mut self) {
-        self.live = None;
+        let netns = self.live.take().and_then(|live| live.netns);
         self.notices = None;
         self.engine.execs.container_ended(&self.record.id);
         let (engine, record) = (self.engine.clone(), self.record.clone());
         self.record.attachments.clear();
-        let done = crate::blocking(move || teardown::teardown(&engine, &record)).await;
+        let work = move || teardown::teardown(&engine, &record, netns.as_ref().map(|netns| netns.as_fd()));
+        let done = crate::blocking(work).await;
         if let Err(error) = done {
             tracing::error!(container = id::short(&self.record.id), %error, "teardown is incomplete");
         }

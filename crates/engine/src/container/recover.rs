@@ -243,7 +243,7 @@ async fn sweep(engine: &Engine, record: &Record) {
     let name = id::short(&record.id).to_owned();
     let swept = crate::blocking(move || {
         let processes = teardown::sweep_processes(&engine, &record);
-        teardown::teardown(&engine, &record).and(processes)
+        teardown::teardown(&engine, &record, None).and(processes)
     });
     if let Err(error) = swept.await {
         tracing::error!(container = name, %error, "cannot sweep what is left of its last run");

@@ -1,14 +1,17 @@
 //! After a run: everything outside the kernel's own bookkeeping that belonged to it is given back.
 
+use std::os::fd::BorrowedFd;
+
 use super::launch::Places;
 use super::record::Record;
 use crate::engine::Engine;
 use crate::{Error, Result};
 
 /// Gives back addresses, ports and links, and removes the directory of the shim. Does all it can; says what failed.
-pub(crate) fn teardown(engine: &Engine, record: &Record) -> Result<()> {
+/// `netns` is the network namespace of the run, when it is still there.
+pub(crate) fn teardown(engine: &Engine, record: &Record, netns: Option<BorrowedFd<'_>>) -> Result<()> {
     let mut failures = Vec::new();
-    if let Err(error) = engine.networks.detach(record) {
+    if let Err(error) = engine.networks.detach(record, netns) {
         failures.push(error.message);
     }
     let volumes: Vec<&str> = record.volume_paths.keys().map(String::as_str).collect();

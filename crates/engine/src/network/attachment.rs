@@ -85,6 +85,7 @@ impl Known {
             mtu: self.common.mtu,
             forwarding,
             foreign: false,
+            apart: self.kept_apart().is_some(),
         };
         if let Some((interface, _)) = self.stand_in() {
             return Some(config(interface, Vec::new(), false));
@@ -96,6 +97,16 @@ impl Known {
         };
         let addresses = self.subnets.iter().map(Subnet::gateway_prefix).filter(has_address).collect();
         Some(config(bridge.interface.clone(), addresses, !self.record.internal))
+    }
+
+    /// The bridge of the default network when that keeps its containers apart: then links let some of them through.
+    pub(super) fn kept_apart(&self) -> Option<&InterfaceName> {
+        match &self.driver {
+            Driver::Bridge(bridge) if !bridge.communication && self.record.is_predefined() => {
+                Some(&bridge.interface)
+            }
+            _ => None,
+        }
     }
 
     /// What the firewall is to do for it; `None` for drivers whose packets it does not see.

@@ -41,7 +41,9 @@ pub async fn connect(engine: &Engine, reference: &str, request: ConnectRequest) 
                     owned.networks.lock().connect(&future, &joined.name, &settings, netns.as_fd())?;
                 future.attachments.clone_from(&attachments);
                 let introduced = owned.networks.introduce(&future, &attachments, Some(netns.as_fd()));
-                if let Err(error) = introduced.and_then(|()| rewrite_files(&owned, &future, live)) {
+                let linked = introduced
+                    .and_then(|()| crate::container::links::let_pass(&owned, &future, &attachments));
+                if let Err(error) = linked.and_then(|()| rewrite_files(&owned, &future, live)) {
                     return Err(unplug(&owned, record, &joined.id, netns.as_fd(), error));
                 }
                 record.attachments = attachments;

@@ -44,6 +44,7 @@ impl State {
     pub(super) fn unseat(&mut self, attachments: &[Attachment]) -> Result<()> {
         let mut wanted = self.rules.clone();
         attachments.iter().for_each(|attachment| unseat(&mut wanted, attachment));
+        super::state::part(&mut wanted, attachments);
         self.change(wanted)
     }
 

@@ -27,7 +27,7 @@ mod resolver;
 mod state;
 mod wishes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -35,6 +35,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use api::port::PortMap;
 use network::files::HostsEntry;
 use network::ipam::AddressPool;
+use network::{InterfaceName, Passage};
 
 use crate::config::Config;
 use crate::container::record::{Attachment, Record};
@@ -45,6 +46,7 @@ use crate::{Error, Result};
 pub(crate) use attachment::names as names_of;
 pub(crate) use files::Files;
 pub(crate) use keep::{keep_firewall, keep_links};
+pub(crate) use names::exposed;
 pub(crate) use plan::attributes;
 pub(crate) use wishes::endpoints;
 
@@ -217,11 +219,11 @@ impl Networks {
     }
 
     /// Takes a container out of its networks after its end: names, rules, ports, addresses. The kernel removes the
-    /// links with the namespace.
-    pub(crate) fn detach(&self, record: &Record) -> Result<()> {
+    /// links with the namespace, at its leisure.
+    pub(crate) fn detach(&self, record: &Record, netns: Option<BorrowedFd<'_>>) -> Result<()> {
         self.names.remove(&record.id);
         self.resolvers.close(&record.id);
-        self.lock().detach(&record.id, &record.attachments)
+        self.lock().detach(&record.id, &record.attachments, netns)
     }
 
     /// Frees what was reserved for a start that did not happen.
@@ -241,6 +243,20 @@ impl Networks {
         }
         drop(state);
         self.introduce(record, &record.attachments, netns)
+    }
+
+    /// The bridge of the default network when that keeps its containers apart.
+    pub(crate) fn kept_apart(&self) -> Option<InterfaceName> {
+        self.lock().networks.values().find_map(|known| known.kept_apart().cloned())
+    }
+
+    /// Lets linked containers through, and no longer those that were linked.
+    pub(crate) fn let_pass(&self, linked: BTreeSet<Passage>, parted: &BTreeSet<Passage>) -> Result<()> {
+        let mut state = self.lock();
+        let mut wanted = state.rules.clone();
+        wanted.stop_passing(parted);
+        wanted.let_pass(linked);
+        if wanted == state.rules { Ok(()) } else { state.change(wanted) }
     }
 
     /// Makes the firewall what the running containers need; says what somebody else had changed.

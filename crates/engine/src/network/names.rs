@@ -72,7 +72,7 @@ impl Seat {
 }
 
 /// The ports that a container exposes or publishes.
-fn exposed(record: &Record) -> Vec<(Protocol, u16)> {
+pub(crate) fn exposed(record: &Record) -> Vec<(Protocol, u16)> {
     let named = record.config.exposed_ports.keys().filter_map(|key| {
         let (port, protocol) = key.split_once('/').unwrap_or((key, "tcp"));
         Some((protocol.parse().ok()?, port.parse().ok()?))

@@ -285,6 +285,7 @@ impl State {
         let mut wanted = self.rules.clone();
         rules_of(attachments).for_each(|port| wanted.unpublish(&port));
         attachments.iter().for_each(|attachment| guard::unseat(&mut wanted, attachment));
+        part(&mut wanted, attachments);
         if wanted == self.rules {
             return Ok(());
         }
@@ -292,11 +293,21 @@ impl State {
     }
 
     /// Gives back what a container holds, whatever of it can be given back; the first failure.
-    pub(super) fn detach(&mut self, container_id: &str, recorded: &[Attachment]) -> Result<()> {
+    pub(super) fn detach(
+        &mut self,
+        container_id: &str,
+        recorded: &[Attachment],
+        netns: Option<BorrowedFd<'_>>,
+    ) -> Result<()> {
         let attachments = self.held.get(container_id).cloned().unwrap_or_else(|| recorded.to_vec());
         let mut outcome = self.unpublish(&attachments);
         for attachment in &attachments {
-            outcome = outcome.and(self.kernel.release(&attachment.endpoint).map_err(failed));
+            // A link of the host keeps the addresses of what hangs on it, which the next container may be given.
+            let released = match (attachment.endpoint.attachment.host_interface(), netns) {
+                (None, Some(netns)) => self.kernel.detach(Some(netns), &attachment.endpoint),
+                _ => self.kernel.release(&attachment.endpoint),
+            };
+            outcome = outcome.and(released.map_err(failed));
             if !attachment.published.is_empty() {
                 for address in attachment.endpoint.addresses.iter().map(network::Prefix::address) {
                     let forgotten = self.kernel.forget_connections(&Connections::Of(address));
@@ -402,6 +413,12 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Takes away what linked containers may reach, where one of them has these attachments: others get its addresses.
+pub(super) fn part(rules: &mut Ruleset, attachments: &[Attachment]) {
+    let addresses = attachments.iter().flat_map(|attachment| &attachment.endpoint.addresses);
+    addresses.for_each(|address| rules.stop_passing_of(address.address()));
 }
 
 /// The rules of all published ports of some attachments.

@@ -71,6 +71,15 @@ pub(super) fn push_match(list: &mut Attributes, condition: &Match) {
             payload(list, Header::Transport, 2, 2, 5);
             lookup(list, set, None);
         }
+        Match::LinkedIn(set) => {
+            family(list, false);
+            meta(list, interface_key(Direction::In), 0);
+            payload(list, Header::Network, 12, 4, 4);
+            payload(list, Header::Network, 16, 4, 5);
+            meta(list, META_PROTOCOL, 6);
+            payload(list, Header::Transport, 2, 2, 7);
+            lookup(list, set, None);
+        }
         Match::EtherType(carried) => ether_type(list, *carried),
         Match::Icmpv6(message) => {
             ether_type(list, EtherType::Ipv6);
@@ -134,6 +143,8 @@ pub(super) fn push_action(list: &mut Attributes, action: &Action) {
         Action::Masquerade => expression(list, "masq", |_| {}),
         Action::MasqueradeFrom(first, last) => {
             const PORTS_GIVEN: u32 = 2;
+            // A connection's own port decides which one it gets: nft(8) has no word for it.
+            const PORT_FOR_PORT: u32 = 32;
             for (port, register) in [(first, REGISTER), (last, REGISTER + 1)] {
                 expression(list, "immediate", |data| {
                     data.be32(1, register);
@@ -141,7 +152,7 @@ pub(super) fn push_action(list: &mut Attributes, action: &Action) {
                 });
             }
             expression(list, "masq", |data| {
-                data.be32(1, PORTS_GIVEN).be32(2, REGISTER).be32(3, REGISTER + 1);
+                data.be32(1, PORTS_GIVEN | PORT_FOR_PORT).be32(2, REGISTER).be32(3, REGISTER + 1);
             });
         }
         Action::SourceNat(to) => {

@@ -16,7 +16,7 @@
 //!  prerouting, raw    guard        from outside, nothing is for 127.0.0.0/8
 //!  prerouting, dstnat prerouting ─┐ to an address of this host?
 //!  output, -100       output ─────┴→ published: two map lookups, then the address and port of a container
-//!  forward, filter    forward      user → established → one bridge → internal → published → open → drop
+//!  forward, filter    forward      user → established → one bridge → links → internal → published → open → drop
 //!  postrouting, srcnat postrouting localhost and hairpins get the bridge's address; containers the host's
 //! ```
 //!
@@ -37,6 +37,7 @@ mod host_input;
 mod host_match;
 mod host_rule;
 mod observe;
+mod passage;
 mod render;
 mod ruleset;
 mod table;
@@ -53,6 +54,7 @@ pub use host_input::HostInput;
 pub(crate) use host_input::read_host_input;
 pub use observe::{ForwardDrop, Observed};
 pub(crate) use observe::{list_all_chains, observe, observe_table, parse_forward_drop};
+pub use passage::Passage;
 pub(crate) use render::resolver_table;
 pub use ruleset::{
     Conflict, GatewayMode, InvalidProtocol, NetworkRules, Protocol, PublishedPort, Refused, Ruleset,

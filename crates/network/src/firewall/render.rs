@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::passage::Passage;
 use super::ruleset::{GatewayMode, NetworkRules, Protocol, PublishedPort, Ruleset};
 use super::table::{
     Action, Base, Chain, Data, DataType, Direction, Family, Field, Hook, Kind, Match, Rule, Set, Side, Table,
@@ -13,6 +14,7 @@ use crate::interface::InterfaceName;
 
 const BRIDGES: &str = "bridges";
 const COMMUNICATING: &str = "communicating";
+const LINKED: &str = "linked";
 const CLOSED: &str = "closed";
 const OPEN: &str = "open";
 const HAIRPIN: &str = "hairpin";
@@ -48,9 +50,9 @@ const FAMILIES: [Names; 2] = [
     },
 ];
 
-/// Connections from localhost get ports that programs of the host do not get by themselves. A container's socket in
-/// TIME_WAIT of a connection from the bridge's own address would refuse their first packet: the timestamps of TCP are of
-/// another pair of addresses.
+/// Connections from localhost get ports that programs of the host do not get by themselves, and a port the same one each
+/// time. A container's socket in TIME_WAIT of another connection would refuse their first packet, which comes again a
+/// second later: the timestamps of TCP count anew for each pair of addresses and ports.
 const LOCALHOST_TCP: Action = Action::MasqueradeFrom(1024, 32767);
 
 const LOOPBACK_IPV4: Prefix = Prefix::v4(127, 0, 0, 0, 8);
@@ -104,6 +106,9 @@ fn network_sets(ruleset: &Ruleset) -> BTreeMap<String, Set> {
     let keys =
         some(|network| network.communication).map(|network| vec![interface(network), interface(network)]);
     sets.insert(COMMUNICATING.to_owned(), set(vec![Type::Interface, Type::Interface], keys));
+    let keys = ruleset.passages().iter().map(passage_key);
+    let key = vec![Type::Interface, Type::Ipv4, Type::Ipv4, Type::Protocol, Type::Port];
+    sets.insert(LINKED.to_owned(), set(key, keys));
     let keys = some(NetworkRules::is_closed).map(|network| vec![interface(network)]);
     sets.insert(CLOSED.to_owned(), set(vec![Type::Interface], keys));
     for (map, rules) in [
@@ -119,6 +124,12 @@ fn network_sets(ruleset: &Ruleset) -> BTreeMap<String, Set> {
         sets.insert(map.to_owned(), map_value);
     }
     sets
+}
+
+fn passage_key(passage: &Passage) -> Vec<Field> {
+    let ends = [passage.from, passage.to].map(|end| Field::Address(IpAddr::V4(end)));
+    let port = [Field::Protocol(passage.protocol), Field::Port(passage.port)];
+    [vec![Field::Interface(passage.bridge.clone())], ends.to_vec(), port.to_vec()].concat()
 }
 
 fn set(key: Vec<Type>, keys: impl Iterator<Item = Vec<Field>>) -> Set {
@@ -325,6 +336,7 @@ fn forward(drop_foreign: bool) -> Chain {
         rule(vec![], Action::Jump(USER_CHAIN.to_owned()), "the administrator's own rules"),
         rule(vec![Match::Established], Action::Accept, "replies"),
         rule(vec![Match::InterfacesIn(COMMUNICATING)], Action::Accept, "within one network"),
+        rule(vec![Match::LinkedIn(LINKED)], Action::Accept, "linked containers"),
         rule(vec![Match::InterfaceIn(Direction::In, CLOSED)], Action::Drop, "out of a closed network"),
         rule(vec![Match::InterfaceIn(Direction::Out, CLOSED)], Action::Drop, "into a closed network"),
     ];
@@ -345,7 +357,7 @@ fn postrouting() -> Chain {
     let mut rules = Vec::new();
     for prefix in [LOOPBACK_IPV4, localhost] {
         let matches = [from(prefix), vec![Match::Tcp]].concat();
-        rules.push(rule(matches, LOCALHOST_TCP, "localhost to a published port"));
+        rules.push(rule(matches, LOCALHOST_TCP, "localhost to a published port, port for port"));
         rules.push(rule(from(prefix), Action::Masquerade, "localhost to a published port"));
     }
     rules.extend([

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{Batch, change};
 use super::frames::{BridgePort, render_frames};
+use super::passage::Passage;
 use super::render::render;
 use super::table::Table;
 use crate::address::Prefix;
@@ -103,6 +104,8 @@ pub struct Ruleset {
     ports: BTreeMap<InterfaceName, BridgePort>,
     #[serde(default)]
     refused: BTreeSet<Refused>,
+    #[serde(default)]
+    pub(super) passages: BTreeSet<Passage>,
 }
 
 /// A published port that stays closed for what comes in by an interface of the host.
@@ -292,7 +295,11 @@ impl Ruleset {
 
     fn packets_from(&self, old: &Self) -> Batch {
         let shape = |ruleset: &Self| (ruleset.drop_foreign_forwarding, ruleset.ipv6_localhost);
-        if shape(self) != shape(old) || self.networks != old.networks || self.refused != old.refused {
+        let is_same_but_for_ports = shape(self) == shape(old)
+            && self.networks == old.networks
+            && self.refused == old.refused
+            && self.passages == old.passages;
+        if !is_same_but_for_ports {
             return change(&old.table(), &self.table());
         }
         // Only ports differ: with those that are the same on both sides left out, the cost of one more port does not
@@ -314,6 +321,7 @@ impl Ruleset {
             guard_frames: self.guard_frames,
             ports: BTreeMap::new(),
             refused: self.refused.clone(),
+            passages: self.passages.clone(),
         }
     }
 }

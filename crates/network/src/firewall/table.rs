@@ -147,6 +147,7 @@ pub(crate) enum Match {
     Tcp,
     TargetIn { ipv6: bool, set: &'static str },
     RefusedIn { ipv6: bool, set: &'static str },
+    LinkedIn(&'static str),
     EtherType(EtherType),
     Icmpv6(Icmpv6),
     OurPort,
@@ -192,7 +193,8 @@ pub(crate) enum Action {
     Drop,
     Jump(String),
     Masquerade,
-    /// The same with a port from a range. It wants a match of the transport before it.
+    /// The same with a port from a range, which follows from the connection's own port where it is free. It wants a match of
+    /// the transport before it.
     MasqueradeFrom(u16, u16),
     SourceNat(IpAddr),
     InterfaceMap(Direction, &'static str),
@@ -377,6 +379,9 @@ impl fmt::Display for Match {
             Self::RefusedIn { ipv6, set } => {
                 write!(f, "meta nfproto {} ", if *ipv6 { "ipv6" } else { "ipv4" })?;
                 write!(f, "iifname . meta l4proto . th dport @{set}")
+            }
+            Self::LinkedIn(set) => {
+                write!(f, "iifname . ip saddr . ip daddr . meta l4proto . th dport @{set}")
             }
             Self::EtherType(carried) => write!(f, "meta protocol {carried}"),
             Self::Icmpv6(message) => write!(f, "icmpv6 type {message}"),

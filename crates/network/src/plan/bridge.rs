@@ -34,7 +34,7 @@ pub fn plan_bridge(config: &BridgeConfig, facts: &Facts) -> Result<Vec<NetOp>, I
         plan.push(create);
     }
     let host = |op| NetOp::Host(op);
-    plan.extend(bridge_sysctls(config, ipv6).into_iter().map(LinkOp::Set).map(host));
+    plan.extend(bridge_sysctls(config, found.is_some(), ipv6).into_iter().map(LinkOp::Set).map(host));
     if !config.foreign {
         let index = found.map(|link| link.index);
         let has: Vec<Prefix> = index.map(|index| facts.addresses_of(index).collect()).unwrap_or_default();
@@ -56,8 +56,9 @@ pub fn plan_bridge(config: &BridgeConfig, facts: &Facts) -> Result<Vec<NetOp>, I
 }
 
 /// Parameters of the bridge: no router advertisements from containers, no IPv6 where it is not wanted, and packets
-/// from 127.0.0.0/8 may leave through it (the firewall drops those that come in).
-fn bridge_sysctls(config: &BridgeConfig, ipv6: bool) -> Vec<Sysctl> {
+/// from 127.0.0.0/8 may leave through it (the firewall drops those that come in). Where containers are kept apart the host
+/// says in ARP that it is all of them (RFC 3069).
+fn bridge_sysctls(config: &BridgeConfig, is_there: bool, ipv6: bool) -> Vec<Sysctl> {
     let interface = &config.interface;
     let mut sysctls = Vec::new();
     if ipv6 {
@@ -72,6 +73,10 @@ fn bridge_sysctls(config: &BridgeConfig, ipv6: bool) -> Vec<Sysctl> {
     }
     if config.forwarding {
         sysctls.push(Sysctl::of_interface("ipv4", interface, "route_localnet", "1"));
+    }
+    if config.apart || (is_there && !config.foreign) {
+        let on = if config.apart { "1" } else { "0" };
+        sysctls.push(Sysctl::of_interface("ipv4", interface, "proxy_arp_pvlan", on));
     }
     sysctls
 }

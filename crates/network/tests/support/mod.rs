@@ -9,7 +9,10 @@ use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use network::{Attachment, BridgeConfig, Endpoint, InterfaceName, MacAddress, Network, Prefix};
+use network::{
+    Attachment, BridgeConfig, Endpoint, InterfaceName, Link, MacAddress, Network, Prefix, Protocol,
+    PublishedPort,
+};
 
 /// Whether the test can run: as root. Says why not; on CI it must.
 pub fn can_run() -> bool {
@@ -31,6 +34,16 @@ pub fn has_program(name: &str) -> bool {
         println!("SKIP: {name} is not installed");
     }
     found
+}
+
+/// Whether the kernel has something that not every kernel has. In the machine tier's guest it must be there.
+pub fn kernel_has(what: &str, tried: (bool, String)) -> bool {
+    let (has, words) = tried;
+    if !has {
+        assert!(std::env::var_os("BERTH_GUEST").is_none(), "the guest's kernel must have {what}: {words}");
+        println!("SKIP: this kernel lacks {what}");
+    }
+    has
 }
 
 /// A network namespace.
@@ -238,6 +251,28 @@ pub fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
 }
 
+/// A link of ours, up.
+pub fn link(index: u32, name: &str, kind: Option<&str>) -> Link {
+    let kind = kind.map(str::to_owned);
+    Link { index, name: name.to_owned(), kind, master: None, mac: None, mtu: 1500, up: true, ours: true }
+}
+
+/// A port of the host that leads to one of a container.
+pub fn port(protocol: Protocol, host: &str, container: &str) -> PublishedPort {
+    let (host, container): (SocketAddr, SocketAddr) = (host.parse().unwrap(), container.parse().unwrap());
+    PublishedPort {
+        protocol,
+        host_address: host.ip(),
+        host_port: host.port(),
+        container_address: container.ip(),
+        container_port: container.port(),
+    }
+}
+
+pub fn tcp(host: &str, container: &str) -> PublishedPort {
+    port(Protocol::Tcp, host, container)
+}
+
 pub fn bridge(interface: &str, addresses: &[&str]) -> BridgeConfig {
     BridgeConfig {
         interface: name(interface),
@@ -246,6 +281,7 @@ pub fn bridge(interface: &str, addresses: &[&str]) -> BridgeConfig {
         mtu: None,
         forwarding: true,
         foreign: false,
+        apart: false,
     }
 }
 
