@@ -101,6 +101,25 @@ impl Hosts {
         })
     }
 
+    /// What the daemon has written down about itself.
+    pub(crate) fn log(&self) -> Result<String> {
+        let path = self.client.socket.with_file_name("daemon.log");
+        std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+    }
+
+    /// How many milliseconds went by, each time, between the kernel telling the daemon of a change by others and the end
+    /// of its repair: both moments are the daemon's own.
+    pub(crate) fn repairs(&self, what: &str) -> Result<Vec<u64>> {
+        let log = self.log()?;
+        let times = log.lines().filter(|line| line.contains(what)).map(|line| {
+            let digits = line.split("milliseconds=").nth(1).map(|rest| {
+                rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default().to_owned()
+            });
+            digits.and_then(|digits| digits.parse().ok()).with_context(|| line.to_owned())
+        });
+        times.collect()
+    }
+
     pub(crate) fn nft(&self, script: &str) -> Result<()> {
         call("ip", &["netns", "exec", &self.host, "nft", script])
     }

@@ -3,13 +3,14 @@
 use crate::check::{Check, contains};
 use crate::hosts::{Hosts, call, printed};
 use crate::scope::{Scope, eventually};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 const AREA: &str = "mending";
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         Check::new(AREA, "a bridge that somebody deletes or changes is put right at once", bridge),
+        Check::new(AREA, "rules that somebody flushes are restored within a second of being told", rules),
         Check::new(AREA, "a container's link that somebody deletes or takes out is plugged in again", link),
     ]
 }
@@ -48,6 +49,49 @@ fn bridge(scope: &Scope<'_>) -> Result<()> {
         let address = hosts.address("web")?;
         hosts.answers_its_host(&address, "80").context(damage)?;
     }
+    within_a_second(&hosts, "what was taken apart is put right", 4)?;
+    hosts.close()
+}
+
+/// Each repair ended within a second of the kernel telling of the change.
+fn within_a_second(hosts: &Hosts, what: &str, at_least: usize) -> Result<()> {
+    let repairs = eventually(what, || {
+        let repairs = hosts.repairs(what)?;
+        Ok((repairs.len() >= at_least).then_some(repairs))
+    })?;
+    ensure!(repairs.iter().all(|milliseconds| *milliseconds < 1000), "milliseconds: {repairs:?}");
+    Ok(())
+}
+
+fn rules(scope: &Scope<'_>) -> Result<()> {
+    let hosts = Hosts::new(scope, &["--bip", "10.75.0.1/24"])?;
+    hosts.serve("web", &["-p", "8080:80"])?;
+    hosts.becomes("8080", true)?;
+    let words = ["netns", "exec", &hosts.host, "nft", "-s", "list", "ruleset"];
+    // In which order they are listed means nothing.
+    let listed = || -> Result<Vec<String>> {
+        let listed = printed("ip", &words)?;
+        let mut parts: Vec<String> =
+            listed.split([' ', ',', '\n', '\t']).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        parts.sort();
+        Ok(parts)
+    };
+    let before = listed()?;
+    let damages = [
+        "flush ruleset",
+        "delete table inet berth",
+        "flush chain inet berth forward",
+        "flush map inet berth published4",
+        "delete table bridge berth",
+        "add rule inet berth postrouting accept",
+        "flush ruleset",
+    ];
+    for damage in damages {
+        hosts.nft(damage)?;
+        eventually(&format!("the rules after {damage}"), || Ok((listed()? == before).then_some(())))?;
+    }
+    within_a_second(&hosts, "they are restored", damages.len())?;
+    hosts.becomes("8080", true)?;
     hosts.close()
 }
 

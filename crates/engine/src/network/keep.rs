@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use network::LinkChanges;
 use tokio::sync::mpsc;
@@ -11,7 +11,7 @@ use super::failed;
 use crate::engine::Engine;
 use crate::{Error, Result, id};
 
-/// How long others may go on with their changes before ours are looked at: a burst is one change.
+/// How long others may go on with their changes before ours are looked at again: a burst is two changes at most.
 const BURST: Duration = Duration::from_millis(100);
 /// How often the firewall is looked at when nobody says that it changed.
 const ROUND: Duration = Duration::from_secs(30);
@@ -29,24 +29,33 @@ pub(crate) async fn keep_firewall(engine: Engine) {
     };
     loop {
         let told = match &mut changes {
-            Some(changes) => tokio::time::timeout(ROUND, changes.recv()).await.unwrap_or(Some(())),
+            Some(told) => match tokio::time::timeout(ROUND, told.recv()).await {
+                Ok(Some(at)) => at,
+                Ok(None) => {
+                    changes = None;
+                    Instant::now()
+                }
+                Err(_) => Instant::now(),
+            },
             None => {
                 tokio::time::sleep(SHORT_ROUND).await;
-                Some(())
+                Instant::now()
             }
         };
-        match told {
-            Some(()) => tokio::time::sleep(BURST).await,
-            None => changes = None,
-        }
         let owned = engine.clone();
         match crate::blocking(move || owned.networks.reconcile()).await {
             Ok(None) => {}
             Ok(Some(difference)) => {
-                tracing::warn!(difference, "somebody changed our firewall rules: they are restored");
+                let milliseconds = told.elapsed().as_millis();
+                tracing::warn!(
+                    difference,
+                    milliseconds,
+                    "somebody changed our firewall rules: they are restored"
+                );
             }
             Err(error) => tracing::error!(%error, "the firewall cannot be compared with what it should be"),
         }
+        tokio::time::sleep(BURST).await;
     }
 }
 
@@ -60,24 +69,29 @@ pub(crate) async fn keep_links(engine: Engine) {
     };
     loop {
         changes.told.notified().await;
-        tokio::time::sleep(BURST).await;
-        let found = std::mem::take(&mut *changes.lock());
+        let (since, found) = std::mem::take(&mut *changes.lock());
         let owned = engine.clone();
-        if let Err(error) = crate::blocking(move || mend(&owned, &found)).await {
-            tracing::error!(%error, "what was taken apart cannot be put right");
+        match crate::blocking(move || mend(&owned, &found)).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let milliseconds = since.map(|since| since.elapsed().as_millis()).unwrap_or_default();
+                tracing::info!(milliseconds, "what was taken apart is put right");
+            }
+            Err(error) => tracing::error!(%error, "what was taken apart cannot be put right"),
         }
+        tokio::time::sleep(BURST).await;
     }
 }
 
-/// What has changed since it was looked at last.
+/// What has changed since it was looked at last, and when the first of it was told.
 #[derive(Debug, Default)]
 struct Gathered {
-    changes: Mutex<LinkChanges>,
+    changes: Mutex<(Option<Instant>, LinkChanges)>,
     told: tokio::sync::Notify,
 }
 
 impl Gathered {
-    fn lock(&self) -> MutexGuard<'_, LinkChanges> {
+    fn lock(&self) -> MutexGuard<'_, (Option<Instant>, LinkChanges)> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,7 +103,11 @@ fn watch_links(engine: &Engine) -> Result<Arc<Gathered>> {
     let watching = move || {
         loop {
             match watch.wait() {
-                Ok(changes) => shared.lock().extend(changes),
+                Ok(changes) => {
+                    let mut all = shared.lock();
+                    all.0.get_or_insert_with(Instant::now);
+                    all.1.extend(changes);
+                }
                 Err(error) => return tracing::error!(%error, "watching the links"),
             }
             shared.told.notify_one();
@@ -99,22 +117,27 @@ fn watch_links(engine: &Engine) -> Result<Arc<Gathered>> {
     started.map(|_| gathered).map_err(|error| Error::system(format!("watch the links: {error}")))
 }
 
-/// Puts right what can be from the host, and plugs in again what has to be from inside a container.
-fn mend(engine: &Engine, changes: &LinkChanges) -> Result<()> {
-    for unplugged in engine.networks.mend(changes)? {
+/// Puts right what can be from the host, and plugs in again what has to be from inside a container; whether there was
+/// anything.
+fn mend(engine: &Engine, changes: &LinkChanges) -> Result<bool> {
+    let (mut anything, unplugged) = engine.networks.mend(changes)?;
+    for unplugged in unplugged {
         let Ok(handle) = engine.containers.find(&unplugged.container) else { continue };
         let view = handle.view();
         let Some(netns) = view.live.as_ref().and_then(|live| live.netns.clone()) else { continue };
-        if let Err(error) = engine.networks.plug(&unplugged, netns.as_fd()) {
-            let container = id::short(&unplugged.container);
-            tracing::error!(container, %error, "it cannot be plugged in again");
+        match engine.networks.plug(&unplugged, netns.as_fd()) {
+            Ok(plugged) => anything |= plugged,
+            Err(error) => {
+                let container = id::short(&unplugged.container);
+                tracing::error!(container, %error, "it cannot be plugged in again");
+            }
         }
     }
-    Ok(())
+    Ok(anything)
 }
 
-/// One message for some changes by others. The channel ends when changes cannot be watched any more.
-fn watch(engine: &Engine) -> Result<mpsc::Receiver<()>> {
+/// One message for some changes by others: when the first of them was told. The channel ends when changes cannot be watched any more.
+fn watch(engine: &Engine) -> Result<mpsc::Receiver<Instant>> {
     let watch = engine.networks.lock().kernel.watch_firewall().map_err(failed)?;
     let (sender, receiver) = mpsc::channel(1);
     let watching = move || {
@@ -123,10 +146,10 @@ fn watch(engine: &Engine) -> Result<mpsc::Receiver<()>> {
                 tracing::error!(%error, "watching the firewall");
                 return;
             }
-            match sender.try_send(()) {
-                Err(mpsc::error::TrySendError::Closed(())) => return,
+            match sender.try_send(Instant::now()) {
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
                 // A full channel says the same already.
-                Ok(()) | Err(mpsc::error::TrySendError::Full(())) => {}
+                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => {}
             }
         }
     };

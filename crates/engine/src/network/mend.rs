@@ -20,20 +20,22 @@ pub(crate) struct Unplugged {
 }
 
 impl Networks {
-    /// Looks at what may have been taken apart and puts it right, as far as that can be done from the host.
-    pub(crate) fn mend(&self, changes: &LinkChanges) -> Result<Vec<Unplugged>> {
+    /// Looks at what may have been taken apart and puts it right, as far as that can be done from the host. Whether there was
+    /// anything to do, and what is left to be done.
+    pub(crate) fn mend(&self, changes: &LinkChanges) -> Result<(bool, Vec<Unplugged>)> {
         self.lock().mend(changes)
     }
 
-    /// Plugs an endpoint in again, unless its container has left meanwhile.
-    pub(crate) fn plug(&self, unplugged: &Unplugged, netns: BorrowedFd<'_>) -> Result<()> {
+    /// Plugs an endpoint in again, unless its container has left meanwhile. Whether it was necessary.
+    pub(crate) fn plug(&self, unplugged: &Unplugged, netns: BorrowedFd<'_>) -> Result<bool> {
         self.lock().plug(unplugged, netns)
     }
 }
 
 impl State {
-    fn mend(&mut self, changes: &LinkChanges) -> Result<Vec<Unplugged>> {
+    fn mend(&mut self, changes: &LinkChanges) -> Result<(bool, Vec<Unplugged>)> {
         let mended = self.mend_bridges(changes)?;
+        let mut anything = !mended.is_empty();
         let mut unplugged = Vec::new();
         for (container, attachment) in self.ports(changes, &mended) {
             let network = &attachment.network_name;
@@ -42,6 +44,7 @@ impl State {
                 Some(_) => match self.kernel.mend_port(&attachment.endpoint) {
                     Ok(None) => true,
                     Ok(Some(plan)) => {
+                        anything |= !plan.is_empty();
                         for op in plan {
                             tracing::warn!(container = id::short(&container), network, %op, "somebody took its link out: it is put back");
                         }
@@ -57,7 +60,7 @@ impl State {
                 unplugged.push(Unplugged { container, endpoint: attachment.endpoint_id });
             }
         }
-        Ok(unplugged)
+        Ok((anything, unplugged))
     }
 
     /// Puts bridges right that may be concerned; the names of those that were not whole.
@@ -110,10 +113,10 @@ impl State {
         self.held.iter().flat_map(of).collect()
     }
 
-    fn plug(&mut self, unplugged: &Unplugged, netns: BorrowedFd<'_>) -> Result<()> {
+    fn plug(&mut self, unplugged: &Unplugged, netns: BorrowedFd<'_>) -> Result<bool> {
         let held = self.held(&unplugged.container);
         let Some(attachment) = held.iter().find(|held| held.endpoint_id == unplugged.endpoint) else {
-            return Ok(());
+            return Ok(false);
         };
         let facts = self.kernel.gather_facts().map_err(failed)?;
         let kind = &attachment.endpoint.attachment;
@@ -122,10 +125,10 @@ impl State {
             None => facts.link(kind.parent()).is_some(),
         };
         if is_there {
-            return Ok(());
+            return Ok(false);
         }
         let (container, network) = (id::short(&unplugged.container), &attachment.network_name);
         tracing::warn!(container, network, "its link was gone: it is plugged in again");
-        self.attach(attachment, netns)
+        self.attach(attachment, netns).map(|()| true)
     }
 }
