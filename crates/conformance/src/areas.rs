@@ -43,6 +43,7 @@ mod runtimes;
 mod sharing;
 mod supply;
 mod terminals;
+mod uplinks;
 mod volume_content;
 mod volumes;
 mod weak_spots;
@@ -111,6 +112,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         areas.extend([forgeries::checks as fn() -> Vec<Check>, policies::checks]);
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
         areas.extend([mending::checks as fn() -> Vec<Check>, gateways::checks]);
+        areas.extend([uplinks::checks as fn() -> Vec<Check>, links::ours]);
         areas.push(doors::checks);
         areas.push(collectors::ours);
         areas.push(content::checks);

@@ -41,8 +41,8 @@ pub(crate) struct Step {
 /// Crates whose kernel tests are about groups and namespaces; those of others say nothing new in the guest.
 const CRATES: &[&str] = &["linux", "cgroup", "runtime", "shim"];
 
-/// The tests of crate network that depend on what kinds of links the kernel knows.
-const NETWORK: &[&str] = &["kernel_attach", "kernel_networks"];
+/// The tests of crate network that depend on what kinds of links and queues the kernel knows.
+const NETWORK: &[&str] = &["kernel_attach", "kernel_networks", "kernel_shape"];
 
 /// The tests of crate image that need a kernel with quotas.
 const IMAGE: &[&str] = &["kernel_quota"];
@@ -81,10 +81,11 @@ pub(crate) fn plan(built: &Built, words: &[String]) -> Vec<Step> {
 }
 
 /// The areas of the black-box suite that depend on how groups are made, on the version of cgroups and on security modules.
-/// All of them run where groups are made by systemd; where we make them, the limits tell.
+/// All of them run where groups are made by systemd; where we make them, the limits tell. Links and queues of the host
+/// depend on the kernel alone.
 fn checks(boot: Boot) -> &'static [&'static str] {
     match boot {
-        Boot::Plain => &["limits"],
+        Boot::Plain => &["limits", "uplinks"],
         Boot::Systemd => &["confinement", "isolation", "limits"],
     }
 }

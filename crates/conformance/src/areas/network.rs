@@ -23,6 +23,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "-p publishes on every address of the host", publish),
         Check::new(AREA, "-p 127.0.0.1: publishes on the loopback only", publish_loopback),
         Check::new(AREA, "-p without a host port chooses one, and says which", publish_any),
+        Check::new(AREA, "-p publishes ranges of ports", publish_ranges),
         Check::new(AREA, "-p publishes UDP", publish_udp),
         Check::new(AREA, "a published port is reached from another container", publish_hairpin),
         Check::new(
@@ -172,6 +173,38 @@ fn publish_any(scope: &Scope<'_>) -> Result<()> {
     let port =
         text.lines().next().and_then(|line| line.rsplit(':').next()).and_then(|port| port.parse().ok());
     answers(scope, local(port.with_context(|| format!("docker port: {text:?}"))?), &expected)
+}
+
+fn publish_ranges(scope: &Scope<'_>) -> Result<()> {
+    let serve = "for port in 81 82 83; do nc -ll -p $port -e echo $port & done; wait";
+    // Numbers that were free a moment ago may be taken meanwhile: others are tried then.
+    let (name, first) = scope.eventually("three free ports in a row", || {
+        let first = free_port()?;
+        let (range, name) = (format!("{first}-{}:81-83", u32::from(first) + 2), scope.name("range"));
+        let words = ["run", "-d", "--name", &name, "-p", &range, crate::fixture::BUSYBOX, "sh", "-c", serve];
+        if scope.docker(&words)?.code == 0 {
+            return Ok(Some((name, first)));
+        }
+        scope.docker(&["rm", "-f", &name])?;
+        Ok(None)
+    })?;
+    for number in 0..3 {
+        answers(scope, local(first + number), &format!("{}\n", 81 + number))?;
+    }
+    let shown = scope.ok(&["port", &name, "82"])?;
+    contains("docker port", &shown, &format!("0.0.0.0:{}", first + 1))?;
+    // One port of the container, and whichever of the range is free.
+    let range = format!("127.0.0.1:{first}-{}:80", u32::from(first) + 9);
+    let (chosen, expected) = server(scope, "chosen", &["-p", &range])?;
+    let text = scope.ok(&["port", &chosen, "80"])?;
+    let port: u16 = text.rsplit(':').next().unwrap_or_default().trim().parse()?;
+    same("one that was free", (first + 3..=first + 9).contains(&port), true)?;
+    answers(scope, local(port), &expected)?;
+    for range in ["8000-8002:80-81", "8002-8000:80"] {
+        let refused = scope.run(&["-p", range], &["true"])?;
+        same(range, refused.code, 125)?;
+    }
+    Ok(())
 }
 
 /// Sends every datagram back.

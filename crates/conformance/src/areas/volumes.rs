@@ -16,6 +16,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "a volume with options is mounted once for all its containers", shared),
         Check::new(AREA, "options of the local driver are refused in its words", bad_options),
         Check::new(AREA, "a volume that cannot be mounted keeps its container from starting", unmountable),
+        Check::new(AREA, "nfs and cifs that cannot be are refused with what the matter is", over_the_network),
         Check::new(AREA, "volume-opt makes a volume with options", volume_opt),
         Check::new(AREA, "one name is one volume: the second creation answers with the first", again),
         Check::new(AREA, "names of volumes that could lead elsewhere are refused", names),
@@ -120,6 +121,38 @@ fn unmountable(scope: &Scope<'_>) -> Result<()> {
         scope.ok(&["volume", "rm", &volume])?;
     }
     Ok(())
+}
+
+/// A kernel without the file system says so; one that has it says that nobody serves it here.
+fn over_the_network(scope: &Scope<'_>) -> Result<()> {
+    let known = fs::read_to_string("/proc/filesystems")?;
+    for (kind, device, options) in [
+        ("nfs", "device=:/export", "o=addr=127.0.0.1,rw,nfsvers=4,soft,timeo=1,retrans=1"),
+        ("nfs4", "device=:/export", "o=addr=127.0.0.1,rw,soft,timeo=1,retrans=1"),
+        ("cifs", "device=//127.0.0.1/share", "o=addr=127.0.0.1,username=a,password=b"),
+    ] {
+        let volume = create(scope, kind, &[&format!("type={kind}"), device, options])?;
+        let output = scope.run(&["-v", &format!("{volume}:/v")], &["true"])?;
+        same("exit code", output.code == 0, false)?;
+        contains("words", &output.stderr, "failed to mount local volume: mount ")?;
+        let is_known = known.lines().any(|line| line.split_whitespace().last() == Some(kind));
+        if !is_known && !scope.engine.is_old() && output.stderr.contains("no such device") {
+            contains("reason", &output.stderr, &format!("this kernel has no file system \"{kind}\""))?;
+        }
+        same(
+            "shown",
+            &scope.api("GET", &format!("/volumes/{volume}"))?.json()?["Options"]["type"],
+            &json!(kind),
+        )?;
+        scope.ok(&["volume", "rm", &volume])?;
+    }
+    let body = json!({ "Name": scope.name("url"), "DriverOpts":
+        { "type": "cifs", "device": "//127.0.0.1:445/share", "o": "username=a" } });
+    let words = "port not allowed in CIFS device URL, include 'port' in 'o='";
+    refused(scope, &body, 400, &format!("create {}: {words}", scope.name("url")))?;
+    let unknown = create(scope, "unknown", &["type=nfs", "device=:/e", "o=addr=no-such-server.invalid"])?;
+    let output = scope.run(&["-v", &format!("{unknown}:/v")], &["true"])?;
+    contains("its server", &output.stderr, "error resolving passed in network volume address")
 }
 
 fn volume_opt(scope: &Scope<'_>) -> Result<()> {
