@@ -117,6 +117,12 @@ impl Systemd {
         self.version
     }
 
+    /// The group that its units lie in; empty for the system's own.
+    #[must_use]
+    pub fn control_group(&self) -> &str {
+        &self.control_group
+    }
+
     /// The path of a unit's group.
     pub fn cgroup_path(&self, unit: &Unit) -> Result<CgroupPath> {
         unit.cgroup_path(&self.control_group)

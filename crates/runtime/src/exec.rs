@@ -93,10 +93,14 @@ fn clone_unprivileged(
             procfs.write("self/oom_score_adj", text.as_bytes()).during(|| "oomScoreAdj")?;
         }
         credentials::set_dumpable(false)?;
-        kernel::set_namespace(request.container, kinds).during(|| "joining the container")?;
+        // From inside a namespace of groups nobody is moved whose group is not in it: the child joins that one.
+        let later = kinds & namespace::CGROUP;
+        kernel::set_namespace(request.container, kinds & !later).during(|| "joining the container")?;
         let into = request.cgroup.and_then(cgroup::Cgroup::clone_fd);
-        let joined = kinds & namespace::USER;
-        Ok(kernel::clone_sibling_into(0, into, || inside.run_joined(joined != 0, plan))?)
+        let as_root = kinds & namespace::USER != 0;
+        Ok(kernel::clone_sibling_into(0, into, || {
+            inside.run_joined(request.container, later, as_root, plan)
+        })?)
     })
 }
 
@@ -207,9 +211,13 @@ impl Inside<'_> {
         self.run(plan)
     }
 
-    /// The same for one that was made inside the container.
-    fn run_joined(mut self, as_root: bool, plan: &Plan) -> i32 {
-        if let Err(error) = self.enter().and_then(|()| self.take_root(as_root)) {
+    /// The same for one that was made inside the container, but for the namespaces of `kinds`.
+    fn run_joined(mut self, container: impl AsFd, kinds: u64, as_root: bool, plan: &Plan) -> i32 {
+        let joined = self
+            .enter()
+            .and_then(|()| if kinds == 0 { Ok(()) } else { Ok(kernel::set_namespace(&container, kinds)?) })
+            .and_then(|()| self.take_root(as_root));
+        if let Err(error) = joined {
             let _ = self.channel.failed(&error);
             return 1;
         }

@@ -8,7 +8,7 @@
 //!                                                                   └► settle: the stand-in ends
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cgroup::systemd::{SYSTEM_SOCKET, Systemd, Unit};
@@ -30,8 +30,16 @@ const BOOTED: &str = "/run/systemd/system";
 pub enum Place {
     /// We do, in the trees.
     Tree(CgroupPath),
-    /// systemd does, as a unit.
-    Unit(Unit),
+    /// systemd does, as a unit of one of its managers.
+    Unit(Unit, Manager),
+}
+
+/// A manager of systemd: the system's own, or that of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manager {
+    socket: PathBuf,
+    /// The group that its units lie in; empty for the system's own.
+    group: String,
 }
 
 /// What is done about a frozen group that is there already.
@@ -55,18 +63,28 @@ impl Place {
     /// Reads `linux.cgroupsPath` of a container: for systemd `slice:prefix:name`, else the path of a group.
     pub fn parse(systemd: bool, cgroups_path: &str, id: &str) -> Result<Self> {
         if systemd {
-            return Ok(Self::Unit(Unit::parse(cgroups_path, id, false)?));
+            let manager = Manager { socket: PathBuf::from(SYSTEM_SOCKET), group: String::new() };
+            return Ok(Self::Unit(Unit::parse(cgroups_path, id, false)?, manager));
         }
         let default = format!("/{id}");
         let path = if cgroups_path.is_empty() { &default } else { cgroups_path };
         Ok(Self::Tree(CgroupPath::for_container(Some(path), id)?))
     }
 
+    /// The same for a unit of the manager of a user who is not root, which listens in that user's `$XDG_RUNTIME_DIR`;
+    /// it is asked where its groups are.
+    pub fn parse_of_user(cgroups_path: &str, id: &str, runtime_directory: &Path) -> Result<Self> {
+        let unit = Unit::parse(cgroups_path, id, true)?;
+        let mut manager = Manager { socket: runtime_directory.join("systemd/private"), group: String::new() };
+        manager.group = manager.connect()?.control_group().to_owned();
+        Ok(Self::Unit(unit, manager))
+    }
+
     /// Where the group lies.
     pub fn path(&self) -> Result<CgroupPath> {
         match self {
             Self::Tree(path) => Ok(path.clone()),
-            Self::Unit(unit) => Ok(unit.cgroup_path("")?),
+            Self::Unit(unit, manager) => Ok(unit.cgroup_path(&manager.group)?),
         }
     }
 
@@ -89,7 +107,7 @@ impl Place {
                 let cgroup = cgroup.during(|| "control group")?;
                 Group { cgroup, place: self.clone(), stand_in: None }
             }
-            Self::Unit(unit) => make_scope(unit, hierarchy, id, limits)?,
+            Self::Unit(unit, manager) => make_scope(unit, manager, hierarchy, id, limits)?,
         };
         let first = group.first_limits(limits);
         match group.cgroup.set(&first).during(|| "control group") {
@@ -104,8 +122,8 @@ impl Place {
 
     /// Puts new limits in force; systemd is told first, so that it does not put the old ones back.
     pub fn update(&self, hierarchy: &Hierarchy, limits: &Limits) -> Result<()> {
-        if let Self::Unit(unit) = self {
-            connect()?.update(unit, limits, hierarchy.version()).during(|| "systemd")?;
+        if let Self::Unit(unit, manager) = self {
+            manager.connect()?.update(unit, limits, hierarchy.version()).during(|| "systemd")?;
         }
         let group = self.open(hierarchy)?;
         let group = group.ok_or_else(|| Error::new(Kind::State, "the container has no control group"))?;
@@ -123,8 +141,8 @@ impl Place {
 
     /// Removes a group in which nobody is any more.
     pub fn remove_empty(&self, group: Option<Cgroup>) -> Result<()> {
-        if let Self::Unit(unit) = self {
-            connect()?.stop(unit).during(|| "systemd")?;
+        if let Self::Unit(unit, manager) = self {
+            manager.connect()?.stop(unit).during(|| "systemd")?;
         }
         group.map_or(Ok(()), Cgroup::remove).during(|| "control group")
     }
@@ -169,8 +187,14 @@ fn leaves_no_room(limits: &Limits) -> bool {
     matches!(limits.pids, Some(Amount::Of(0 | 1)))
 }
 
-fn make_scope(unit: &Unit, hierarchy: &Hierarchy, id: &str, limits: &Limits) -> Result<Group> {
-    let mut systemd = connect()?;
+fn make_scope(
+    unit: &Unit,
+    manager: &Manager,
+    hierarchy: &Hierarchy,
+    id: &str,
+    limits: &Limits,
+) -> Result<Group> {
+    let mut systemd = manager.connect()?;
     let stand_in = StandIn::new()?;
     let told = if leaves_no_room(limits) {
         Limits { pids: Some(Amount::Of(2)), ..limits.clone() }
@@ -181,15 +205,17 @@ fn make_scope(unit: &Unit, hierarchy: &Hierarchy, id: &str, limits: &Limits) -> 
     let cgroup = systemd
         .create(hierarchy, unit, &description, stand_in.0.pid, &told)
         .during(|| format!("systemd unit {unit}"))?;
-    Ok(Group { cgroup, place: Place::Unit(unit.clone()), stand_in: Some(stand_in) })
+    Ok(Group { cgroup, place: Place::Unit(unit.clone(), manager.clone()), stand_in: Some(stand_in) })
 }
 
-fn connect() -> Result<Systemd> {
-    if !Path::new(BOOTED).is_dir() {
-        let words = "systemd not running on this host, cannot use systemd cgroups manager";
-        return Err(Error::invalid(words));
+impl Manager {
+    fn connect(&self) -> Result<Systemd> {
+        if !Path::new(BOOTED).is_dir() {
+            let words = "systemd not running on this host, cannot use systemd cgroups manager";
+            return Err(Error::invalid(words));
+        }
+        Systemd::connect(&self.socket).during(|| "systemd")
     }
-    Systemd::connect(Path::new(SYSTEM_SOCKET)).during(|| "systemd")
 }
 
 /// A process that waits to be ended; it ends with its maker at the latest.

@@ -1,11 +1,15 @@
 //! Containers whose control groups are scopes of the system's own systemd. Needs systemd as process 1.
 
 #[expect(dead_code, unreachable_pub, reason = "shared with the tests of every machine")]
+#[path = "support/rootless.rs"]
+mod rootless;
+#[expect(dead_code, unreachable_pub, reason = "shared with the tests of every machine")]
 mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rootless::{Rootless, USER};
 use serde_json::json;
 use support::Bundle;
 
@@ -211,4 +215,87 @@ fn a_path_that_names_no_unit_is_refused() {
     let result = container.runc(&["--systemd-cgroup", "run", &container.id]);
     assert_ne!(result.code, 0);
     assert!(result.err.contains("slice:prefix:name"), "{}", result.err);
+}
+
+/// A user's own manager, as `user@.service` starts it: in a group that was delegated to the user.
+struct UserManager {
+    unit: String,
+}
+
+impl UserManager {
+    fn start() -> Self {
+        let unit = format!("berth-test-user-{}", std::process::id());
+        let words = [
+            &format!("--unit={unit}"),
+            "--property=Type=notify",
+            "--property=Delegate=yes",
+            &format!("--property=User={USER}"),
+            &format!("--property=RuntimeDirectory={unit}"),
+            &format!("--setenv=XDG_RUNTIME_DIR=/run/{unit}"),
+            "/lib/systemd/systemd",
+            "--user",
+            "--unit=basic.target",
+        ];
+        let output = Command::new("systemd-run").args(words).output().expect("systemd-run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self { unit }
+    }
+
+    fn group(&self) -> String {
+        let words = ["show", "--value", "-p", "ControlGroup", &self.unit];
+        let output = Command::new("systemctl").args(words).output().expect("systemctl");
+        format!("/sys/fs/cgroup{}", String::from_utf8_lossy(&output.stdout).trim())
+    }
+
+    /// A command of that user's, begun below the manager's group as everything of a session is.
+    fn inside(&self, command: &Command) -> Command {
+        let caller = format!("{}/caller", self.group());
+        std::fs::create_dir_all(&caller).expect("mkdir");
+        let script =
+            "echo 0 > $0/cgroup.procs && exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
+        let mut inside = Command::new("sh");
+        inside.arg("-c").arg(script).arg(caller).arg(command.get_program()).args(command.get_args());
+        inside.current_dir(command.get_current_dir().expect("a directory")).stdin(Stdio::null());
+        inside.env("XDG_RUNTIME_DIR", format!("/run/{}", self.unit));
+        inside
+    }
+}
+
+impl Drop for UserManager {
+    fn drop(&mut self) {
+        let _ = Command::new("systemctl").args(["stop", &self.unit]).status();
+    }
+}
+
+#[test]
+fn a_users_container_lives_in_a_scope_of_the_users_manager() {
+    if unable() {
+        return;
+    }
+    let manager = UserManager::start();
+    let rootless = Rootless::new(|config| {
+        config["process"]["args"] = json!(["sleep", "1000"]);
+        config["linux"]["cgroupsPath"] = json!(":berth:c");
+        config["linux"]["resources"] = json!({ "pids": { "limit": 20 }, "memory": { "limit": 33_554_432 } });
+    });
+    let command = |words: &[&str]| manager.inside(&rootless.command(words));
+    let log = rootless.bundle.directory.join("log");
+    let mut run = command(&["--systemd-cgroup", "run", "-d", "c"]);
+    let status = run.stdout(Stdio::null()).stderr(std::fs::File::create(&log).expect("log")).status();
+    assert!(status.expect("runc").success(), "{}", std::fs::read_to_string(&log).unwrap_or_default());
+    let scope = format!("{}/user.slice/berth-c.scope", manager.group());
+    let read = |file: &str| {
+        let path = format!("{scope}/{file}");
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}")).trim().to_owned()
+    };
+    assert_eq!((read("pids.max"), read("memory.max")), ("20".to_owned(), "33554432".to_owned()));
+    assert_eq!(read("cgroup.procs").lines().count(), 1);
+    for words in [&["update", "--pids-limit", "30", "c"][..], &["exec", "c", "true"], &["pause", "c"]] {
+        let done = support::result(command(words).output().expect("runc"));
+        assert_eq!((done.code, done.err.as_str()), (0, ""), "{words:?}");
+    }
+    assert_eq!((read("pids.max"), read("cgroup.freeze")), ("30".to_owned(), "1".to_owned()));
+    let done = support::result(command(&["delete", "--force", "c"]).output().expect("runc"));
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    assert!(!Path::new(&scope).exists());
 }

@@ -1,24 +1,19 @@
 //! Containers of a user who is not root: nothing but what the kernel lets everybody do, and what was delegated.
 
+#[expect(unreachable_pub, reason = "shared by two test binaries")]
+#[path = "support/rootless.rs"]
+mod rootless;
 #[expect(unreachable_pub, dead_code, reason = "shared by several test binaries, each of which uses a part")]
 mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use rootless::{Rootless, USER};
 use serde_json::{Value, json};
-use support::{Bundle, result, unable};
-
-/// A user and a group that have a name everywhere (nobody, nogroup), which newuidmap(1) asks for.
-const USER: u32 = 65_534;
-
-/// A bundle of that user's, with the runtime in it: the directory of the tests may be closed to others.
-struct Rootless {
-    bundle: Bundle,
-}
+use support::{result, unable};
 
 fn closed() -> bool {
     if unable() {
@@ -32,87 +27,6 @@ fn closed() -> bool {
         println!("SKIP: {path} is 0: user namespaces are root's");
     }
     none.is_some()
-}
-
-impl Rootless {
-    /// The configuration that `spec --rootless` writes, changed.
-    fn new(change: impl FnOnce(&mut Value)) -> Self {
-        let mut this = Self { bundle: Bundle::new() };
-        let open = |path: &Path| path.ancestors().all(|above| mode(above) & 0o001 != 0);
-        if !open(&this.bundle.directory) {
-            let elsewhere = Path::new("/var/tmp").join(&this.bundle.id);
-            assert!(
-                Command::new("cp")
-                    .arg("-a")
-                    .arg(&this.bundle.directory)
-                    .arg(&elsewhere)
-                    .status()
-                    .expect("cp")
-                    .success()
-            );
-            fs::remove_dir_all(&this.bundle.directory).expect("rm");
-            this.bundle.directory = elsewhere;
-        }
-        fs::copy(support::runc(), this.runtime()).expect("runtime");
-        let owner = format!("{USER}:{USER}");
-        assert!(
-            Command::new("chown")
-                .arg("-hR")
-                .arg(owner)
-                .arg(&this.bundle.directory)
-                .status()
-                .expect("chown")
-                .success()
-        );
-        let made = this.run(&["spec", "--rootless"]);
-        assert_eq!((made.code, made.err.as_str()), (0, ""));
-        let path = this.bundle.directory.join("config.json");
-        let mut config: Value = serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
-        config["process"]["terminal"] = json!(false);
-        change(&mut config);
-        fs::write(&path, config.to_string()).expect("write");
-        this
-    }
-
-    fn runtime(&self) -> PathBuf {
-        self.bundle.directory.join("runc")
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.runtime());
-        command.arg("--root").arg(self.bundle.directory.join("state")).args(arguments);
-        command.current_dir(&self.bundle.directory).stdin(Stdio::null());
-        // Without any group but its own, and without any capability.
-        command.uid(USER).gid(USER);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> support::Result {
-        result(self.command(arguments).output().expect("runtime"))
-    }
-
-    #[track_caller]
-    fn check(&self, arguments: &[&str], expected: &str) {
-        let got = self.run(arguments);
-        assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (0, expected, ""), "{arguments:?}");
-    }
-
-    #[track_caller]
-    fn refused(&self, words: &str) {
-        let got = self.run(&["run", "c"]);
-        assert!(got.code == 1 && got.err.contains(words), "{got:?}");
-    }
-}
-
-/// Also after a test that failed: what runs would hold its control group.
-impl Drop for Rootless {
-    fn drop(&mut self) {
-        let _ = self.run(&["delete", "--force", "c"]);
-    }
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).expect("stat").permissions().mode()
 }
 
 fn script(text: &str) -> impl FnOnce(&mut Value) {
@@ -306,21 +220,34 @@ impl Drop for Delegated {
                 directory.file_name().unwrap_or_default().to_string_lossy()
             ));
             if let Ok(Some(group)) = cgroup::Cgroup::open(&hierarchy, &path.expect("path")) {
+                let _ = fs::remove_dir(directory.join("caller"));
                 let _ = group.remove();
             }
         }
     }
 }
 
+impl Delegated {
+    /// A command that is begun inside the delegated group, where what it begins with may be moved from: on v2 that takes
+    /// rights over the group that is above both (cgroups(7), "Delegation containment"). systemd's user manager does so.
+    fn inside(&self, command: Command) -> Command {
+        if cgroup::Hierarchy::detect().expect("cgroups").version() == cgroup::Version::V1 {
+            return command;
+        }
+        let caller = self.0.first().expect("a tree").join("caller");
+        fs::create_dir_all(&caller).expect("mkdir");
+        let enter =
+            "echo 0 > $0/cgroup.procs && exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
+        let mut inside = Command::new("sh");
+        inside.arg("-c").arg(enter).arg(caller).arg(command.get_program()).args(command.get_args());
+        inside.current_dir(command.get_current_dir().expect("a directory")).stdin(Stdio::null());
+        inside
+    }
+}
+
 #[test]
 fn groups_that_were_delegated_limit_a_users_container() {
     if closed() {
-        return;
-    }
-    if cgroup::Hierarchy::detect().expect("cgroups").version() == cgroup::Version::V2 {
-        println!(
-            "SKIP: on v2, entering a delegated group takes rights over the common group above, which is root's here"
-        );
         return;
     }
     let name = format!("berth-test-rootless-{}", std::process::id());
@@ -330,8 +257,14 @@ fn groups_that_were_delegated_limit_a_users_container() {
         config["linux"]["cgroupsPath"] = json!(format!("/{name}/c"));
         config["linux"]["resources"] = json!({ "pids": { "limit": 20 }, "memory": { "limit": 33_554_432 } });
     });
-    let mut command = rootless.command(&["run", "-d", "c"]);
+    let run =
+        |arguments: &[&str]| result(delegated.inside(rootless.command(arguments)).output().expect("runtime"));
+    let check = |arguments: &[&str], expected: &str| {
+        let got = run(arguments);
+        assert_eq!((got.code, got.out.as_str(), got.err.as_str()), (0, expected, ""), "{arguments:?}");
+    };
     let log = rootless.bundle.directory.join("log");
+    let mut command = delegated.inside(rootless.command(&["run", "-d", "c"]));
     let status = command.stdout(Stdio::null()).stderr(fs::File::create(&log).expect("log")).status();
     assert!(status.expect("runtime").success(), "{}", fs::read_to_string(&log).unwrap_or_default());
     let hierarchy = cgroup::Hierarchy::detect().expect("cgroups");
@@ -340,16 +273,21 @@ fn groups_that_were_delegated_limit_a_users_container() {
         let path = tree.mount_point.join(&name).join("c").join(file);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}")).trim().to_owned()
     };
+    // Without a namespace of groups on v1, with one on v2.
+    let (memory, is_own) = match hierarchy.version() {
+        cgroup::Version::V1 => ("memory.limit_in_bytes", "grep -c pids:/$ /proc/self/cgroup; true"),
+        cgroup::Version::V2 => ("memory.max", "grep -c -v ::/$ /proc/self/cgroup; true"),
+    };
     assert_eq!(read(cgroup::Controller::Pids, "pids.max"), "20");
-    assert_eq!(read(cgroup::Controller::Memory, "memory.limit_in_bytes"), "33554432");
+    assert_eq!(read(cgroup::Controller::Memory, memory), "33554432");
     assert_eq!(read(cgroup::Controller::Pids, "pids.current"), "1");
-    rootless.check(&["pause", "c"], "");
-    let state = rootless.run(&["state", "c"]).out;
+    check(&["pause", "c"], "");
+    let state = run(&["state", "c"]).out;
     assert!(state.contains("\"paused\""), "{state}");
-    rootless.check(&["resume", "c"], "");
-    rootless.check(&["update", "--pids-limit", "30", "c"], "");
+    check(&["resume", "c"], "");
+    check(&["update", "--pids-limit", "30", "c"], "");
     assert_eq!(read(cgroup::Controller::Pids, "pids.max"), "30");
-    rootless.check(&["exec", "c", "sh", "-c", "grep -c pids:/$ /proc/self/cgroup; true"], "0");
-    rootless.check(&["delete", "--force", "c"], "");
+    check(&["exec", "c", "sh", "-c", is_own], "0");
+    check(&["delete", "--force", "c"], "");
     assert!(delegated.0.iter().all(|directory| !directory.join("c").exists()));
 }

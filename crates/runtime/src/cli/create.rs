@@ -10,7 +10,7 @@ use linux::socket;
 use oci::runtime::Spec;
 
 use super::arguments::{Flag, Given, switch, value};
-use super::record::{Brief, Home, Record, Status, read_spec};
+use super::record::{Brief, Home, Record, Status, place, read_spec};
 use super::{Globals, log, relay};
 use crate::error::While;
 use crate::group::{Frozen, Group, Place};
@@ -140,7 +140,8 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
     let preserve_fds = given.number("preserve-fds")?.unwrap_or(0);
     let linux = spec.linux.as_ref();
     let cgroups_path = linux.map_or("", |linux| linux.cgroups_path.as_str());
-    let place = Place::parse(globals.systemd_cgroup, cgroups_path, id)?;
+    let manager = if globals.systemd_cgroup { user_manager()? } else { None };
+    let place = place(globals.systemd_cgroup, manager.as_deref(), cgroups_path, id)?;
     let mut limits = crate::limits(linux.and_then(|linux| linux.resources.as_ref()))?;
     if globals.rootless {
         hierarchy = for_rootless(hierarchy, &place, &mut limits)?;
@@ -189,6 +190,7 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
             created: log::now(),
             cgroup: group.as_ref().map(|group| group.cgroup().path().to_string()),
             unit: globals.systemd_cgroup.then(|| cgroups_path.to_owned()),
+            manager,
             brief: Some(Brief::of(&spec)),
         };
         home.save_spec(&spec)?;
@@ -202,6 +204,17 @@ fn make(globals: &Globals, given: &Given, id: &str, home: &Home, gate: Gate) -> 
             Err(error)
         }
     }
+}
+
+/// Where the manager of the user who is not root listens; none for root, whose is the system's.
+fn user_manager() -> Result<Option<PathBuf>> {
+    if linux::credentials::effective_uid() == 0 {
+        return Ok(None);
+    }
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
+    directory.map(|directory| Some(PathBuf::from(directory))).ok_or_else(|| {
+        Error::invalid("--systemd-cgroup: XDG_RUNTIME_DIR is not set, so the user's systemd cannot be found")
+    })
 }
 
 /// What is left of the trees and the limits for who is not root: access to devices is not theirs to give, and where groups

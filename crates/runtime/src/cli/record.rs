@@ -44,6 +44,9 @@ pub(super) struct Record {
     /// `linux.cgroupsPath` when systemd made the group: the unit's slice, prefix and name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) unit: Option<String>,
+    /// The `$XDG_RUNTIME_DIR` of the user whose systemd that was; none when it was the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) manager: Option<PathBuf>,
     /// What later commands ask of the configuration; unknown in records of older versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) brief: Option<Brief>,
@@ -237,6 +240,14 @@ impl Home {
     }
 }
 
+/// Where a container's group is, and who makes it: we, the system's systemd, or that of a user.
+pub(super) fn place(systemd: bool, manager: Option<&Path>, cgroups_path: &str, id: &str) -> Result<Place> {
+    match manager {
+        Some(directory) => Place::parse_of_user(cgroups_path, id, directory),
+        None => Place::parse(systemd, cgroups_path, id),
+    }
+}
+
 impl Record {
     /// A handle on the container's first process, if it is that one and alive.
     pub(super) fn process(&self, procfs: &Procfs) -> Result<Option<PidFd>> {
@@ -258,7 +269,7 @@ impl Record {
     /// Who made the container's control group, and where; none when it has none of its own.
     pub(super) fn place(&self) -> Result<Option<Place>> {
         match (&self.unit, &self.cgroup) {
-            (Some(unit), _) => Place::parse(true, unit, &self.id).map(Some),
+            (Some(unit), _) => place(true, self.manager.as_deref(), unit, &self.id).map(Some),
             (None, Some(path)) => Place::parse(false, path, &self.id).map(Some),
             (None, None) => Ok(None),
         }
