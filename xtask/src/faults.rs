@@ -83,14 +83,24 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
 
 /// The part that runs inside.
 pub(crate) fn run_inside(words: &[String]) -> Result<()> {
+    let archives = fixtures::archives()?;
+    run_around(words, Around::Namespaces, &archives)
+}
+
+/// The same in a machine that is made for it.
+pub(crate) fn run_in_machine(words: &[String]) -> Result<()> {
+    run_around(words, Around::Machine, &fixtures::busybox()?)
+}
+
+fn run_around(words: &[String], around: Around, archives: &conformance::Archives) -> Result<()> {
     let request = parse(words)?;
-    let sandbox = Sandbox::prepare(Around::Namespaces)?;
+    let sandbox = Sandbox::prepare(around)?;
     let setup = Setup {
         flavour: Flavour::Berth,
         program: request.program(),
         directory: sandbox.directory().join("engine"),
     };
-    let failed = conformance::run_faults(setup, &fixtures::archives()?, &request.faults);
+    let failed = conformance::run_faults(setup, archives, &request.faults);
     sandbox.end_processes()?;
     match failed? {
         0 => sandbox.close(),

@@ -238,6 +238,18 @@ impl Cgroup {
         first_failure
     }
 
+    /// Removes the group from every tree in which nobody uses it: it has no processes there, and no groups below it. What
+    /// others have made below it meanwhile stays.
+    pub fn remove_unused(self) -> Result<()> {
+        for branch in &self.branches {
+            match branch.parent.remove_dir(self.path.name()) {
+                Err(error) if [EBUSY, ENOTEMPTY].contains(&error.errno()) => {}
+                removed => drop(removed?),
+            }
+        }
+        Ok(())
+    }
+
     fn remove_branch(&self, branch: &Branch, deadline: Instant) -> Result<()> {
         loop {
             let removed = remove_below(&branch.dir, 0)
@@ -281,6 +293,7 @@ impl Cgroup {
 }
 
 pub(crate) const ENOENT: i32 = 2;
+pub(crate) const ENOTEMPTY: i32 = 39;
 pub(crate) const EBUSY: i32 = 16;
 pub(crate) const ENODEV: i32 = 19;
 const EOPNOTSUPP: i32 = 95;

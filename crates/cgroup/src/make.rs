@@ -2,12 +2,25 @@
 
 use linux::dir::Dir;
 
-use crate::group::{Branch, pids_below, remove_below, text, text_if_present};
+use crate::group::{Branch, ENOENT, pids_below, remove_below, text, text_if_present};
 use crate::hierarchy::unified_controllers;
 use crate::{CgroupPath, Controller, Error, Result, Tree, Version};
 
+/// How often a group is made whose parents somebody removes meanwhile, as an engine does with a parent that it needs no more.
+const ATTEMPTS: usize = 16;
+
 /// Makes a group in one tree, level by level from the mount point; one that was there before is shown to `found`.
 pub(crate) fn make_branch(version: Version, tree: &Tree, path: &CgroupPath, found: Found) -> Result<Branch> {
+    let mut attempt = 1;
+    loop {
+        match descend(version, tree, path, found) {
+            Err(error) if error.is(ENOENT) && attempt < ATTEMPTS => attempt += 1,
+            made => return made,
+        }
+    }
+}
+
+fn descend(version: Version, tree: &Tree, path: &CgroupPath, found: Found) -> Result<Branch> {
     let names = tree.names(path);
     let mut parent = Dir::open(&tree.mount_point)?;
     for (level, name) in names.iter().enumerate() {

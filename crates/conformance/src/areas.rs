@@ -59,6 +59,7 @@ mod measured;
 use crate::check::Check;
 use crate::engine::Engine;
 
+pub(crate) use hangs::questions as hang_questions;
 pub(crate) use misbehaving::noise;
 
 /// The area whose checks need the image with servers.

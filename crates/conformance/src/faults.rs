@@ -5,8 +5,10 @@
 
 mod api;
 mod chaos;
+mod clocks;
 mod exhaustion;
 mod ground;
+mod hangs;
 mod images;
 mod interference;
 mod leaks;
@@ -16,13 +18,14 @@ mod operations;
 mod power;
 mod prunes;
 mod random;
+mod remodels;
 mod shims;
 mod steps;
 mod volumes;
 
 use crate::daemon::{Daemon, Setup};
 use crate::fixture::Archives;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use ground::Ground;
 use random::Random;
 use std::time::Duration;
@@ -43,21 +46,22 @@ pub struct Faults {
     /// How many execs are made under load.
     pub execs: usize,
     /// Only operations whose names contain one of these words. With the name of a part (`power`, `shim`,
-    /// `chaos`, `leaks`, `interference`, `exhaustion`) only that, with the operations that other words name. All when
-    /// empty, except `load`, which is asked for by name.
+    /// `chaos`, `leaks`, `interference`, `exhaustion`, `hangs`) only that, with the operations that other words name. All
+    /// when empty, except `load` and `clocks`, which are asked for by name.
     pub words: Vec<String>,
 }
 
 /// Everything that is crashed at each of its steps.
 fn all_operations() -> Vec<operations::Operation> {
-    [operations::all(), volumes::all(), networks::all(), images::all(), prunes::all()]
+    [operations::all(), remodels::all(), volumes::all(), networks::all(), images::all(), prunes::all()]
         .into_iter()
         .flatten()
         .collect()
 }
 
 /// The parts beside crashes at each step of an operation.
-const PARTS: &[&str] = &["power", "shim", "chaos", "leaks", "interference", "exhaustion", "load"];
+const PARTS: &[&str] =
+    &["power", "shim", "chaos", "leaks", "interference", "exhaustion", "hangs", "load", "clocks"];
 
 /// The operations that are meant when a part is asked for, perhaps with some of them.
 fn chosen_operations(faults: &Faults) -> Vec<operations::Operation> {
@@ -113,7 +117,17 @@ pub fn run(setup: Setup, archives: &Archives, faults: &Faults) -> Result<usize> 
     if is_wanted("interference") {
         failed += interference::run(&mut ground, faults.steps, &mut random)?;
     }
+    if faults.words.iter().any(|word| word == "clocks") {
+        ensure!(
+            clocks::may_jump(),
+            "the clock of this machine is not only ours: see `cargo xtask vm faults`"
+        );
+        failed += clocks::run(&mut ground)?;
+    }
     failed += ground.close()?;
+    if is_wanted("hangs") {
+        failed += hangs::run(&others, archives)?;
+    }
     if is_wanted("exhaustion") {
         let operations = chosen_operations(faults);
         failed += exhaustion::run(&others, archives, &operations, faults.steps, &mut random)?;

@@ -71,6 +71,7 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
     check_parent(&config, &host)?;
     let records = Records::open(&config.data_root.join("records"))?;
     let options = image::Options::new(&config.data_root).map_err(crate::image_use::error)?;
+    crate::system::id(&records)?;
     let was_restarted = records.replace("boot-id", &options.boot_id)?;
     let machine = if was_restarted { Machine::StartedAgain } else { Machine::Same };
     let (images, recovery) =
@@ -213,10 +214,9 @@ pub async fn close(engine: &Engine) {
             return Ok(());
         }
         let path = cgroup::CgroupPath::parse(owned.config.parent(driver)).map_err(failed)?;
-        if let Some(parent) = cgroup::Cgroup::open(&owned.host.cgroups, &path).map_err(failed)?
-            && parent.pids().map_err(failed)?.is_empty()
-        {
-            parent.remove().map_err(failed)?;
+        // Another engine may have the same parent, and be making a group in it.
+        if let Some(parent) = cgroup::Cgroup::open(&owned.host.cgroups, &path).map_err(failed)? {
+            parent.remove_unused().map_err(failed)?;
         }
         Ok(())
     });

@@ -70,7 +70,7 @@ impl Engine {
     /// attributes. Directories and the default network stay what they were at start.
     pub fn reload(&self, config: Config, mut attributes: BTreeMap<String, String>) -> crate::Result<()> {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-        let id = crate::system::id(self)?;
+        let id = crate::system::id(&self.records)?;
         attributes.insert("name".to_owned(), self.host.name.clone());
         self.events.publish("daemon", "reload", &id, attributes);
         Ok(())

@@ -44,6 +44,10 @@ pub(crate) enum Pending {
     Rename(String),
     /// These containers were paused for a snapshot of it.
     Paused(Vec<String>),
+    /// It was made for a container that is not recorded yet.
+    Unclaimed,
+    /// It was empty, and is being filled for a container that is not recorded yet.
+    Filling,
 }
 
 fn local_driver() -> String {
@@ -100,6 +104,11 @@ impl Records {
     /// Writes a volume's record.
     pub(crate) fn save_volume(&self, record: &VolumeRecord) -> Result<()> {
         Ok(self.store.write(|transaction| transaction.put(&VOLUMES, &record.name, record))?)
+    }
+
+    /// The same, and the disk is not waited for.
+    pub(crate) fn save_volume_relaxed(&self, record: &VolumeRecord) -> Result<()> {
+        Ok(self.store.write_relaxed(|transaction| transaction.put(&VOLUMES, &record.name, record))?)
     }
 
     /// Gives a volume's record another name, in one step.

@@ -45,17 +45,32 @@ pub(crate) fn connect(exec_dir: &Path) -> Result<Option<OwnedFd>> {
     }
 }
 
+/// How a run ended, and which one.
+#[derive(Debug)]
+pub(crate) struct LastRun {
+    /// Its end.
+    pub(crate) input: Input,
+    /// Its first process as the host saw it.
+    pub(crate) pid: u32,
+    /// When that was started, in clock ticks since boot.
+    pub(crate) start_time_ticks: u64,
+}
+
 /// What the shim recorded of its container's end; `None` when it recorded nothing, or nothing that can be read, as after a
 /// loss of power: a container whose exit code is lost is a container all the same.
-pub(crate) fn exit_record(data_dir: &Path) -> Option<Input> {
+pub(crate) fn exit_record(data_dir: &Path) -> Option<LastRun> {
     let record = shim::exit_record::read(data_dir).unwrap_or_else(|error| {
         tracing::warn!(%error, "how its container ended is not known any more");
         None
     });
-    record.map(|record| Input::ProcessExited {
-        code: record.exit.code,
-        at: crate::shim_link::nanos(record.exit.at),
-        oom_killed: record.exit.oom_killed,
+    record.map(|record| LastRun {
+        input: Input::ProcessExited {
+            code: record.exit.code,
+            at: crate::shim_link::nanos(record.exit.at),
+            oom_killed: record.exit.oom_killed,
+        },
+        pid: record.pid,
+        start_time_ticks: record.start_time_ticks,
     })
 }
 

@@ -89,9 +89,9 @@ fn security_options(engine: &Engine) -> Vec<String> {
     options
 }
 
-/// What names this engine for ever.
-pub(crate) fn id(engine: &Engine) -> Result<String> {
-    engine.records.lasting("engine-id", crate::id::new_id)
+/// What names this engine for ever. A boot asks first and makes it: later nobody waits for the disk to be told.
+pub(crate) fn id(records: &crate::records::Records) -> Result<String> {
+    records.lasting("engine-id", crate::id::new_id)
 }
 
 /// The machine and the engine's state on it. Reads published snapshots only.
@@ -101,7 +101,7 @@ pub async fn info(engine: &Engine) -> Result<Info> {
     let (memory, cpu) = (has(cgroup::Controller::Memory), has(cgroup::Controller::Cpu));
     let paused = |state: &State| matches!(state, State::Paused(_));
     let forwarding = std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap_or_default();
-    let id = id(engine)?;
+    let id = id(&engine.records)?;
     let owned = engine.clone();
     let config = engine.current();
     let told = std::sync::Arc::clone(&config);

@@ -8,11 +8,13 @@
 //!
 //! write … ─► fdatasync ─► digest and length right? ─► rename ─► fsync of the directory ─► may be referred to
 
+use std::collections::HashSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use oci::Digest;
 use oci::digest::Algorithm;
@@ -29,6 +31,8 @@ pub(crate) struct Content {
     pub(crate) root: PathBuf,
     pub(crate) steps: Steps,
     counter: AtomicU64,
+    /// Blobs that have their name, which the disk may not know yet.
+    pub(crate) fresh: Mutex<HashSet<Digest>>,
 }
 
 /// A blob's address and length.
@@ -61,7 +65,11 @@ impl Content {
             make_private(&root.join("blobs").join(algorithm.name()))?;
         }
         make_private(&root.join("ingest"))?;
-        Ok(Self { root: root.to_owned(), steps, counter: AtomicU64::new(0) })
+        for algorithm in ALGORITHMS {
+            // A daemon that was killed may have named a blob and not come to this.
+            sync_dir(&root.join("blobs").join(algorithm.name()))?;
+        }
+        Ok(Self { root: root.to_owned(), steps, counter: AtomicU64::new(0), fresh: Mutex::default() })
     }
 
     /// Where a blob is, whether it exists or not.
@@ -69,10 +77,17 @@ impl Content {
         self.root.join("blobs").join(digest.algorithm().name()).join(digest.hex())
     }
 
-    /// The length of a blob; `None` when it is not in the store.
+    /// The length of a blob; `None` when it is not in the store. Whoever is told a length may rely on the blob: its name is
+    /// durable, also when the operation that gave it has not come to that.
     pub(crate) fn size(&self, digest: &Digest) -> Result<Option<u64>> {
-        match std::fs::symlink_metadata(self.path(digest)) {
-            Ok(facts) => Ok(Some(facts.len())),
+        let path = self.path(digest);
+        match std::fs::symlink_metadata(&path) {
+            Ok(facts) => {
+                if self.fresh.lock().unwrap_or_else(PoisonError::into_inner).contains(digest) {
+                    sync_dir(path.parent().unwrap_or(&self.root))?;
+                }
+                Ok(Some(facts.len()))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(stream("look at a blob")(error)),
         }

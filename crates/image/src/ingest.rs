@@ -12,7 +12,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use oci::digest::Algorithm;
 
@@ -251,10 +251,14 @@ impl<'a> Ingest<'a> {
         linux::file::sync_data(&self.file)?;
         steps.reached("ingest synced");
         let target = self.content.path(&found.digest);
+        // Noted before it has the name: who finds it under its name finds the note, or a name that is durable.
+        let fresh = || self.content.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh().insert(found.digest.clone());
         std::fs::rename(&self.path, &target).map_err(stream("name content"))?;
         self.settled = true;
         steps.reached("ingest renamed");
         sync_dir(target.parent().unwrap_or(&self.content.root))?;
+        fresh().remove(&found.digest);
         steps.reached("ingest durable");
         Ok(found)
     }

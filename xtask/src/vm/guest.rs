@@ -42,6 +42,9 @@ pub(crate) fn run_inside(words: &[String]) -> Result<()> {
     if boot == "conformance" {
         return conformance(&words[1..]);
     }
+    if boot == "faults" {
+        return crate::faults::run_in_machine(&words[1..]);
+    }
     let port = open_port()?;
     let beating = Arc::clone(&port);
     std::thread::spawn(move || {

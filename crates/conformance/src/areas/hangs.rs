@@ -33,7 +33,7 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 /// Every question that must be answered whatever hangs, about one container.
-fn questions(container: &str) -> Vec<String> {
+pub(crate) fn questions(container: &str) -> Vec<String> {
     let mut paths: Vec<String> = [
         "/_ping",
         "/version",

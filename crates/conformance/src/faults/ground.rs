@@ -81,6 +81,13 @@ impl Ground {
         Ok(if settled.is_ok() { Vec::new() } else { left })
     }
 
+    /// What a failure has left is told once: the next tries begin with it.
+    pub(super) fn put_up_with_leftovers(&mut self) -> Result<()> {
+        self.world = World::observe(&self.marks)?;
+        self.files = self.files()?;
+        Ok(())
+    }
+
     /// The files of both roots that belong to something: directories of containers, volumes, layers, blobs, leases.
     fn files(&self) -> Result<BTreeSet<String>> {
         let setup = self.daemon.setup();

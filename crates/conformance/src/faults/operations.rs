@@ -29,7 +29,7 @@ pub(super) struct Operation {
 
 /// What every container of these operations does unless it is told otherwise: says that it lives, and ends with 5 when
 /// it is asked to.
-const SERVICE: &str = "trap 'echo bye; exit 5' TERM; echo hello; while :; do sleep 0.05; done";
+pub(super) const SERVICE: &str = "trap 'echo bye; exit 5' TERM; echo hello; while :; do sleep 0.05; done";
 
 pub(super) fn service() -> Value {
     json!({ "Image": BUSYBOX, "Cmd": ["sh", "-c", SERVICE] })
@@ -41,7 +41,7 @@ pub(super) fn running(api: &Api, name: &str) -> Result<()> {
     ready(api, name)
 }
 
-fn ready(api: &Api, name: &str) -> Result<()> {
+pub(super) fn ready(api: &Api, name: &str) -> Result<()> {
     crate::scope::eventually(&format!("the first word of {name}"), || {
         Ok(api.logs(name)?.contains("hello").then_some(()))
     })
@@ -110,6 +110,24 @@ fn lives() -> Vec<Operation> {
                 }
                 ask(api, "/containers/made/start")?;
                 end(api, "made")
+            },
+        },
+        Operation {
+            name: "create with volumes",
+            prepare: |_| Ok(()),
+            act: |api| api.create("holder", &with_volumes()),
+            judge: |api| side(api, "holder", &["absent"], &["created"]),
+            finish: |api, side| {
+                if side == Side::Before {
+                    api.create("holder", &with_volumes())?;
+                }
+                ask(api, "/containers/holder/start")?;
+                end(api, "holder")?;
+                // The one without a name has gone with it, and no earlier one is left.
+                let left = api.get("/volumes")?.expect(200)?.json()?["Volumes"].take();
+                let names: Vec<_> = left.as_array().into_iter().flatten().map(|one| &one["Name"]).collect();
+                ensure!(names == ["held"], "volumes: {names:?}");
+                super::volumes::remove(api, "held")
             },
         },
         Operation {
@@ -182,6 +200,14 @@ fn lives() -> Vec<Operation> {
 
 pub(super) fn service_that_ends() -> Value {
     json!({ "Image": BUSYBOX, "Cmd": ["sh", "-c", "echo hello; exit 3"] })
+}
+
+/// With a volume of a name and one without.
+fn with_volumes() -> Value {
+    let mut body = service();
+    body["Volumes"] = json!({ "/nameless": {} });
+    body["HostConfig"] = json!({ "Binds": ["held:/held"] });
+    body
 }
 
 fn changes() -> Vec<Operation> {

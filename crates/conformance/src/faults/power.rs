@@ -3,7 +3,9 @@
 //! once it has repaired what it can.
 
 mod disk;
+mod ends;
 
+use super::api::Api;
 use super::ground::Ground;
 use super::operations::{Operation, Side};
 use super::random::Random;
@@ -19,10 +21,15 @@ use std::process::Command;
 /// The operations whose outcome is on the disk; what runs is gone with the power anyway.
 const KEPT: &[&str] = &[
     "create",
+    "create with volumes",
     "remove",
     "remove by force",
     "volume create",
     "volume remove",
+    "volume import",
+    "volume import --replace",
+    "volume clone",
+    "volume rename",
     "network create",
     "network remove",
     "import",
@@ -85,6 +92,7 @@ pub(super) fn run(
         );
         failed += wrong;
     }
+    failed += ends::run(ground, &boot, limit, random)?;
     boot.close()?;
     Ok(failed)
 }
@@ -98,33 +106,49 @@ fn losses(limit: Option<usize>, random: &mut Random) -> Vec<Loss> {
     losses
 }
 
-/// One loss; how many things `system check` had to repair.
-fn attempt(
+/// A moment at which the power goes, and how much goes with it.
+type Moment = (usize, Loss);
+
+/// What a loss of power was.
+struct Lost {
+    /// What the client was told.
+    made: Result<()>,
+    /// Before which step it was.
+    place: String,
+    /// Blobs that were whole afterwards.
+    verified: Vec<String>,
+    /// How many things `system check` had to repair.
+    repaired: usize,
+}
+
+/// Does something, loses the power meanwhile, and brings the daemon back on another boot of the machine. What `processes`
+/// sync is safe, the daemon's first.
+fn lose(
     ground: &mut Ground,
     boot: &Boot,
-    operation: &Operation,
-    (at, loss): (usize, Loss),
+    processes: &[u32],
+    (at, loss): Moment,
+    act: fn(&Api) -> Result<()>,
     random: &mut Random,
-) -> Result<usize> {
-    (operation.prepare)(&ground.api).context("prepare")?;
+) -> Result<Lost> {
     let directory = ground.daemon.setup().directory.clone();
     let root = ground.daemon.setup().data_root();
     // What is safe is one moment's: the daemon may be about something of its own.
     let halted = Halted::halt(ground.daemon.pid())?;
     let mut disk = Disk::all_safe(&root, &directory.join("shelf"))?;
     let (made, steps) = observed(
-        ground.daemon.pid(),
+        processes,
         at,
         |entry, call| disk.see(entry, call),
         || {
             halted.go_on()?;
-            (operation.act)(&ground.api)
+            act(&ground.api)
         },
     )?;
-    let place = || steps.get(at - 1).map_or("after the answer".to_owned(), |step| format!("before {step}"));
-    ground.cut_power().with_context(place)?;
+    let place = steps.get(at - 1).map_or("after the answer".to_owned(), |step| format!("before {step}"));
+    ground.cut_power().with_context(|| place.clone())?;
     let after = directory.join("data-after");
-    disk.after(loss, &after, random).with_context(place)?;
+    disk.after(loss, &after, random).with_context(|| place.clone())?;
     let gone = directory.join("data-gone");
     std::fs::rename(&root, &gone)?;
     std::fs::rename(&after, &root)?;
@@ -132,21 +156,36 @@ fn attempt(
     boot.again(random)?;
 
     let verified = verified_blobs(&root)?;
-    let repaired = check_and_repair(ground).with_context(place)?;
+    let repaired = check_and_repair(ground).with_context(|| place.clone())?;
     let is_lost = || std::fs::exists(root.join("records/records.redb.damaged-1")).unwrap_or(false);
-    ensure!(!is_lost(), "{}: the database could not be opened", place());
-    ground.revive().context("the daemon does not come back").with_context(place)?;
-    let side = (operation.judge)(&ground.api).with_context(place)?;
+    ensure!(!is_lost(), "{place}: the database could not be opened");
+    ground.revive().context("the daemon does not come back").with_context(|| place.clone())?;
+    Ok(Lost { made, place, verified, repaired })
+}
+
+/// One loss; how many things `system check` had to repair.
+fn attempt(
+    ground: &mut Ground,
+    boot: &Boot,
+    operation: &Operation,
+    moment: Moment,
+    random: &mut Random,
+) -> Result<usize> {
+    (operation.prepare)(&ground.api).context("prepare")?;
+    let daemon = ground.daemon.pid();
+    let Lost { made, place, verified, repaired } =
+        lose(ground, boot, &[daemon], moment, operation.act, random)?;
+    let side = (operation.judge)(&ground.api).with_context(|| place.clone())?;
     let is_kept = side == Side::After || operation.name == "pull";
     if is_kept && BRINGING.contains(&operation.name) {
-        let now = verified_blobs(&root)?;
+        let now = verified_blobs(&ground.daemon.setup().data_root())?;
         let lost: Vec<_> = verified.iter().filter(|blob| !now.contains(blob)).collect();
-        ensure!(lost.is_empty(), "{}: verified content is gone: {lost:?}", place());
+        ensure!(lost.is_empty(), "{place}: verified content is gone: {lost:?}");
     }
-    ensure!(made.is_err() || side == Side::After, "{}: acknowledged, and lost", place());
-    (operation.finish)(&ground.api, side).with_context(|| format!("{}: working on, {side:?}", place()))?;
+    ensure!(made.is_err() || side == Side::After, "{place}: acknowledged, and lost");
+    (operation.finish)(&ground.api, side).with_context(|| format!("{place}: working on, {side:?}"))?;
     let left = ground.leftovers()?;
-    ensure!(left.is_empty(), "{}: left behind:\n        {}", place(), left.join("\n        "));
+    ensure!(left.is_empty(), "{place}: left behind:\n        {}", left.join("\n        "));
     Ok(repaired)
 }
 

@@ -33,7 +33,7 @@ pub(super) fn run(ground: &mut Ground, limit: Option<usize>, random: &mut Random
     let mut failed = 0;
     for (what, act) in ACTS {
         running(&ground.api, NAME)?;
-        let total = watched(shim(ground)?, usize::MAX, || act(&ground.api))?.1.len();
+        let total = watched(shim(ground, NAME)?, usize::MAX, || act(&ground.api))?.1.len();
         settle(ground)?;
         let steps = choose(total, limit, random);
         let mut wrong = 0;
@@ -61,7 +61,7 @@ pub(super) fn run(ground: &mut Ground, limit: Option<usize>, random: &mut Random
 
 fn attempt(ground: &mut Ground, act: Act, at: usize, with_daemon: bool) -> Result<()> {
     running(&ground.api, NAME).context("prepare")?;
-    let steps = watched(shim(ground)?, at, || act(&ground.api))?.1;
+    let steps = watched(shim(ground, NAME)?, at, || act(&ground.api))?.1;
     let place = steps.get(at - 1).map_or("at the end".to_owned(), |step| format!("before {step}"));
     if with_daemon {
         ground.daemon.kill_hard()?;
@@ -82,9 +82,9 @@ fn settle(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-/// The shim of the container: the parent of its first process.
-fn shim(ground: &Ground) -> Result<u32> {
-    let state = ground.api.state(NAME)?.unwrap_or_default();
+/// The shim of a container: the parent of its first process.
+pub(super) fn shim(ground: &Ground, name: &str) -> Result<u32> {
+    let state = ground.api.state(name)?.unwrap_or_default();
     let stat =
         std::fs::read_to_string(format!("/proc/{}/stat", state["Pid"])).context("the first process")?;
     let after_name = stat.rsplit(')').next().unwrap_or_default();

@@ -8,7 +8,7 @@ use super::random::Random;
 use anyhow::{Context, Result, anyhow};
 use linux::pidfd::PidFd;
 use linux::trace::{Decision, Entry, Tracer};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 
 /// What one try found.
 struct Try {
@@ -87,7 +87,8 @@ fn attempt(ground: &mut Ground, operation: &Operation, at: usize) -> Result<()> 
 fn restore(ground: &mut Ground, operation: &Operation) -> Result<()> {
     drop(ground.daemon.kill_hard());
     ground.revive()?;
-    ground.api.clear().with_context(|| format!("clear up after {}", operation.name))
+    ground.api.clear().with_context(|| format!("clear up after {}", operation.name))?;
+    ground.put_up_with_leftovers()
 }
 
 /// Does something while the daemon is watched, and ends the daemon at the `at`th step or once it is done. What came of
@@ -104,42 +105,80 @@ pub(super) fn watched(
     at: usize,
     act: impl FnOnce() -> Result<()>,
 ) -> Result<(Result<()>, Vec<String>)> {
-    observed(process, at, |_, _| {}, act)
+    observed(&[process], at, |_, _| {}, act)
 }
 
-/// As [`watched`]; `see` is told of each step before it is made.
+/// What several tracers have seen.
+struct Seen<F> {
+    steps: Vec<String>,
+    /// The step was reached: nobody makes another one.
+    is_over: bool,
+    see: F,
+}
+
+/// As [`watched`], of several processes that end together; `see` is told of each step before it is made.
 pub(super) fn observed(
-    process: u32,
+    processes: &[u32],
     at: usize,
-    mut see: impl FnMut(&Entry, &str) + Send,
+    see: impl FnMut(&Entry, &str) + Send,
     act: impl FnOnce() -> Result<()>,
 ) -> Result<(Result<()>, Vec<String>)> {
-    let victim = PidFd::open(process)?;
+    let victims: Vec<PidFd> =
+        processes.iter().filter_map(|process| PidFd::open(*process).transpose()).collect::<Result<_, _>>()?;
+    let seen = Mutex::new(Seen { steps: Vec::new(), is_over: false, see });
     let (seized, wait) = mpsc::channel();
-    std::thread::scope(|threads| {
-        let tracer = threads.spawn(move || -> Result<Vec<String>> {
-            let tracer = Tracer::seize(process)?;
-            seized.send(())?;
-            let mut steps = Vec::new();
-            tracer.run(|entry| {
-                let Some(call) = entry.effect() else { return Decision::Continue };
-                steps.push(describe(entry, call));
-                if steps.len() == at {
-                    return Decision::Kill;
-                }
-                see(entry, call);
-                Decision::Continue
-            })?;
-            Ok(steps)
-        });
-        // When the tracer could not begin, its own error is the one to tell.
-        let outcome = wait.recv().map_err(anyhow::Error::from).and_then(|()| act());
-        if let Some(victim) = victim {
+    let outcome = std::thread::scope(|threads| {
+        let tracers: Vec<_> = processes
+            .iter()
+            .map(|process| {
+                let (seen, victims, seized) = (&seen, &victims, seized.clone());
+                threads.spawn(move || trace(*process, at, seen, victims, &seized))
+            })
+            .collect();
+        drop(seized);
+        // When a tracer could not begin, its own error is the one to tell.
+        let began = processes.iter().try_for_each(|_| wait.recv().map_err(anyhow::Error::from));
+        let outcome = began.and_then(|()| act());
+        for victim in &victims {
             victim.send(9)?;
         }
-        let steps = tracer.join().map_err(|_| anyhow!("the tracer panicked"))??;
-        Ok((outcome, steps))
-    })
+        for tracer in tracers {
+            tracer.join().map_err(|_| anyhow!("a tracer panicked"))??;
+        }
+        Ok::<_, anyhow::Error>(outcome)
+    })?;
+    Ok((outcome, seen.into_inner().unwrap_or_else(PoisonError::into_inner).steps))
+}
+
+/// Watches one process to its end, which comes at the latest when all of them together have come to the `at`th step.
+fn trace<F: FnMut(&Entry, &str)>(
+    process: u32,
+    at: usize,
+    seen: &Mutex<Seen<F>>,
+    victims: &[PidFd],
+    seized: &mpsc::Sender<()>,
+) -> Result<()> {
+    let tracer = Tracer::seize(process)?;
+    seized.send(())?;
+    tracer.run(|entry| {
+        let Some(call) = entry.effect() else { return Decision::Continue };
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_over {
+            return Decision::Kill;
+        }
+        seen.steps.push(describe(entry, call));
+        if seen.steps.len() == at {
+            seen.is_over = true;
+            for victim in victims {
+                // One that has ended is as good.
+                let _ = victim.send(9);
+            }
+            return Decision::Kill;
+        }
+        (seen.see)(entry, call);
+        Decision::Continue
+    })?;
+    Ok(())
 }
 
 /// A step with the file it is about, as far as its first argument tells.

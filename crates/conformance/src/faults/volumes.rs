@@ -1,7 +1,7 @@
 //! The operations on volumes.
 
 use super::api::Api;
-use super::operations::{Operation, Side, done};
+use super::operations::{Operation, Side, done, end, ready, service};
 use crate::fixture::BUSYBOX;
 use crate::http::Request;
 use crate::tar::{Kind, Writer};
@@ -74,6 +74,30 @@ pub(super) fn all() -> Vec<Operation> {
                     use_it(api, "copy")?;
                     remove(api, "copy")?;
                 }
+                remove(api, "packed")
+            },
+        },
+        Operation {
+            name: "volume snapshot",
+            prepare: |api| {
+                import(api, "packed", b"one")?;
+                let mut body = service();
+                body["HostConfig"] = json!({ "Binds": ["packed:/v"] });
+                api.start("writer", &body)?;
+                ready(api, "writer")
+            },
+            act: |api| done(api.post("/berth/volumes/packed/snapshot", &json!({ "Name": "copy" }))?),
+            judge: |api| {
+                let status = api.status("writer")?;
+                ensure!(status == "running", "a container that was held for a snapshot is {status}");
+                holds(api, "copy", "one")
+            },
+            finish: |api, side| {
+                if side == Side::After {
+                    use_it(api, "copy")?;
+                    remove(api, "copy")?;
+                }
+                end(api, "writer")?;
                 remove(api, "packed")
             },
         },

@@ -13,8 +13,11 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::connection::Socket;
 
-/// How often a client that has not read yet is looked at.
+/// How often a client that has not read yet is looked at where the kernel announces nothing, as of TCP.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
+
+/// How often, for safety, where it does.
+const ASK_ALL_THE_SAME: Duration = Duration::from_millis(50);
 
 /// How long a client may take to read the head of an answer before it gets the rest all the same.
 const LONGEST_READ: Duration = Duration::from_secs(1);
@@ -43,19 +46,50 @@ impl Presence {
 
     /// Returns when the client has read all that was sent to it, or a moment later at most.
     ///
-    /// The kernel announces this to nobody, so it is asked. Nearly always the first answer is the last: whatever comes
-    /// after the head of an answer takes longer to make than the head takes to be read.
+    /// Nearly always the first answer is the last: whatever comes after the head of an answer takes longer to make than
+    /// the head takes to be read. Otherwise a unix socket announces each piece that its peer has read as room to write.
     pub async fn has_read(&self) {
+        if !self.holds_unread() {
+            return;
+        }
+        let Some(watched) = self.socket.upgrade().and_then(|socket| second_handle(&socket).ok()) else {
+            return;
+        };
         let reading = async {
-            while let Some(socket) = self.socket.upgrade() {
-                match linux::socket::unread(&*socket) {
-                    Ok(0) | Err(_) => return,
-                    Ok(_) => drop(socket),
+            loop {
+                let is_over = match &watched {
+                    Socket::Unix(stream) => {
+                        // Forgotten before it is asked: what is read from now on is announced again.
+                        let forget = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                        let _ = stream.try_io(Interest::WRITABLE, forget);
+                        if !self.holds_unread() {
+                            return;
+                        }
+                        tokio::time::timeout(ASK_ALL_THE_SAME, stream.writable())
+                            .await
+                            .is_ok_and(|room| room.is_err())
+                    }
+                    Socket::Tcp(_) => {
+                        tokio::time::sleep(ASK_AGAIN).await;
+                        !self.holds_unread()
+                    }
+                };
+                if is_over {
+                    return;
                 }
-                tokio::time::sleep(ASK_AGAIN).await;
             }
         };
         let _ = tokio::time::timeout(LONGEST_READ, reading).await;
+    }
+
+    /// Whether something that was sent was not read. A client that has gone holds nothing.
+    fn holds_unread(&self) -> bool {
+        // While it announces room, the kernel counts one byte of a piece that has been read.
+        let least = |socket: &Socket| if matches!(socket, Socket::Unix(_)) { 1 } else { 0 };
+        let unread = |socket: std::sync::Arc<Socket>| {
+            linux::socket::unread(&*socket).is_ok_and(|bytes| bytes > least(&socket))
+        };
+        self.socket.upgrade().is_some_and(unread)
     }
 
     async fn watch(&self, interest: Interest, is_closed: fn(Ready) -> bool) {

@@ -61,6 +61,7 @@ pub async fn create(
         let id = record.id.clone();
         let volumes: Vec<String> = record.volume_paths.keys().cloned().collect();
         owner::spawn(&engine, record, None);
+        volume::claim(&engine, &volumes);
         volume::end_reservations(&engine, &id, &volumes);
         engine.events.publish("container", "create", &id, attributes);
         Ok(Created { id, warnings })
@@ -116,6 +117,7 @@ fn make(
         remove_volumes: false,
         links,
         attachments: Vec::new(),
+        unsettled: Vec::new(),
     };
     commit(engine, record, image.runnable.as_ref())
         .map(|record| (record, warnings))
@@ -158,17 +160,31 @@ fn commit(engine: &Engine, mut record: Record, runnable: Option<&image::Runnable
     let written = volumes(engine, &mut record, &mut made).and_then(|()| engine.records.save(&record, true));
     if let Err(error) = written {
         volume::end_reservations(engine, &record.id, record.volume_paths.keys());
-        for name in made {
-            if let Err(again) = volume::erase(engine, &name, volume::Why::WithItsContainer) {
-                tracing::error!(volume = name, error = %again, "cannot undo a volume of a failed creation");
-            }
-        }
+        undo_volumes(engine, &record, &made);
         if let Err(again) = engine.images.remove_snapshot(&record.id) {
             tracing::error!(error = %again, "cannot undo the layer of a failed creation");
         }
         return Err(error);
     }
     Ok(record)
+}
+
+/// The volumes of a container that will not be: new ones go, and what was filled is empty again, unless somebody else has
+/// taken it since.
+pub(super) fn undo_volumes(engine: &Engine, record: &Record, made: &[String]) {
+    let is_free = |name: &&String| {
+        !volume::is_used_beside(engine, name, &record.id) && !volume::is_reserved(engine, name)
+    };
+    for name in record.volume_paths.keys().chain(made).filter(is_free) {
+        let undone = match made.contains(name) {
+            // A plugin's as well.
+            true => volume::erase(engine, name, volume::Why::WithItsContainer),
+            false => volume::give_up(engine, [name]),
+        };
+        if let Err(error) = undone {
+            tracing::error!(volume = name, %error, "a volume of what could not be done stays");
+        }
+    }
 }
 
 /// Makes the volumes that do not exist yet, and fills new ones from the image.
@@ -178,13 +194,14 @@ pub(super) fn volumes(engine: &Engine, record: &mut Record, made: &mut Vec<Strin
         let wanted = volume_of(engine, &record.host_config, mount, name, *anonymous)?;
         // Noted first: what is reserved for this container is what its record names.
         record.volume_paths.insert(name.clone(), String::new());
-        if volume::ensure(engine, wanted, Some(&record.id))? {
+        let is_new = volume::ensure(engine, wanted, Some(&record.id))?;
+        if is_new {
             made.push(name.clone());
         }
         record.volume_paths.insert(name.clone(), engine.volumes.shown_path(name));
         // The host's own directories are not copied.
         if *copy && record.spec.root.source == RootSource::Image {
-            fill(engine, record, name, &mount.destination)
+            fill(engine, record, name, &mount.destination, is_new)
                 .map_err(|error| error.context(format!("fill volume {name}")))?;
         }
     }
@@ -192,13 +209,19 @@ pub(super) fn volumes(engine: &Engine, record: &mut Record, made: &mut Vec<Strin
 }
 
 /// Fills an empty volume with what the image has at its place.
-fn fill(engine: &Engine, record: &Record, name: &str, destination: &str) -> Result<()> {
+fn fill(engine: &Engine, record: &Record, name: &str, destination: &str, is_new: bool) -> Result<()> {
     let Some(content) = super::copy_up::content(engine, &record.id, Path::new(destination))? else {
         return Ok(());
     };
     let lent = volume::lend(engine, [&name.to_owned()])?;
     let path = lent.path(name);
-    if is_empty(path)? { super::copy_up::copy_up(&content, path) } else { Ok(()) }
+    if !is_empty(path)? {
+        return Ok(());
+    }
+    if !is_new {
+        volume::begin_filling(engine, name)?;
+    }
+    super::copy_up::copy_up(&content, path)
 }
 
 /// The volume that a mount makes where there is none: with the labels, driver and options that the request gives it.

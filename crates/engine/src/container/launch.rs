@@ -331,8 +331,8 @@ pub(crate) enum AfterLoss {
 pub(crate) async fn after_loss(engine: &Engine, record: &Record, live: Option<&Live>) -> AfterLoss {
     let places = Places::of(engine, &record.id);
     let data_dir = places.data_dir.clone();
-    if let Ok(Some(exit)) = crate::blocking(move || Ok(crate::shim_process::exit_record(&data_dir))).await {
-        return AfterLoss::Ended(exit);
+    if let Ok(Some(last)) = crate::blocking(move || Ok(crate::shim_process::exit_record(&data_dir))).await {
+        return AfterLoss::Ended(last.input);
     }
     let exec_dir = places.exec_dir.clone();
     let socket = crate::blocking(move || crate::shim_process::connect(&exec_dir)).await;

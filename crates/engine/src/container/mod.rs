@@ -46,6 +46,7 @@ mod step;
 pub mod stop;
 mod teardown;
 pub mod top;
+mod unsettled;
 pub mod update;
 mod user;
 pub mod view;

@@ -15,7 +15,7 @@ use super::health::{self, Finding};
 use super::launch::{self, Launched};
 use super::record::Record;
 use super::registry::Handle;
-use super::state::{Action, Effect, Input, Process, Refusal, State, Step};
+use super::state::{Action, Effect, Input, Process, Refusal, State, Step, Then};
 use super::step::step;
 use super::view::{Live, View};
 use super::{erase, resolve, teardown, vigil};
@@ -161,6 +161,12 @@ fn must_survive(state: &State, removes_itself: bool) -> bool {
     }
 }
 
+/// Whether the state before, which is on the disk, leads to this one whatever is found of the container: a forced removal
+/// of one that runs is carried out by the next boot, also when it has not got further than telling the program to end.
+fn is_foreseen(before: &State, now: &State) -> bool {
+    matches!((before, now), (State::Stopping { then: Then::Remove, .. }, State::Removing { .. }))
+}
+
 /// Whether an input is no wish that could be refused when the disk takes nothing: what has happened has happened, and a
 /// removal makes room.
 fn happens_anyway(input: &Input) -> bool {
@@ -253,8 +259,9 @@ impl Owner {
                 let health = self.record.health.clone();
                 self.record.health =
                     health::follow(&self.record.config, health.as_ref(), &before, &self.record.state);
-                let durable =
-                    must_survive(&self.record.state, self.record.host_config.auto_remove) || self.unwitnessed;
+                let durable = self.unwitnessed
+                    || (must_survive(&self.record.state, self.record.host_config.auto_remove)
+                        && !is_foreseen(&before, &self.record.state));
                 match self.save(durable || self.is_behind).await {
                     Ok(()) => self.is_behind = false,
                     Err(error) if happens_anyway(&input) => {

@@ -49,6 +49,10 @@ pub struct Record {
     /// Network resources that belong to the current run, in the order of its interfaces; freed at its end.
     #[serde(default)]
     pub attachments: Vec<Attachment>,
+    /// Places where something is being mounted or taken away while it runs: after a crash there may be either. Twice when
+    /// one mount takes the place of another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsettled: Vec<String>,
 }
 
 /// Another name for another container.

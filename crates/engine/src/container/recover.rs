@@ -14,6 +14,7 @@ use super::resolve;
 use super::state::{Input, Policy, Restart, State, Then};
 use super::teardown;
 use crate::engine::Engine;
+use crate::shim_process::LastRun;
 use crate::{Result, id, time};
 
 /// Exit code of a program whose end nobody recorded, as when the machine lost power.
@@ -95,14 +96,32 @@ async fn find(engine: &Engine, record: &Record, machine: Machine) -> Result<(Fou
     }
     let data_dir = places.data_dir;
     let exec_dir = places.exec_dir;
+    let state = record.state.clone();
     let found = crate::blocking(move || {
-        let exit = crate::shim_process::exit_record(&data_dir);
+        let last = crate::shim_process::exit_record(&data_dir).filter(|last| is_of_this_run(&state, last));
+        let exit = last.map(|last| last.input);
         // A start is recorded before it is made, and that it was made perhaps not: after a loss of power it counts as made.
         let has_run = || machine == Machine::StartedAgain || crate::shim_process::was_started(&exec_dir);
         let died = || if has_run() { Found::Died } else { Found::Nothing };
         Ok(exit.map_or_else(died, Found::Ended))
     });
     Ok((found.await?, None))
+}
+
+/// Whether an exit record is that of the run which the state is about. One of an earlier run may be there still, or again:
+/// it goes when a run begins, and a loss of power may bring it back. Pure.
+fn is_of_this_run(state: &State, last: &LastRun) -> bool {
+    match (state, &last.input) {
+        (State::Starting { before, .. }, Input::ProcessExited { at, .. }) => *at != before.at,
+        (State::Running(running) | State::Paused(running) | State::Stopping { running, .. }, _) => {
+            let process = &running.process;
+            // The process of a run that nobody saw begin is not known.
+            process.pid == 0
+                || (i64::from(process.pid), process.start_time_ticks)
+                    == (i64::from(last.pid), last.start_time_ticks)
+        }
+        _ => true,
+    }
 }
 
 /// Whether a container is paused is what the kernel says: the record of it may be older, or newer, than the crash. Pure.
@@ -194,6 +213,7 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record, machine: Machin
             if let Err(error) = engine.networks.restore(&record, netns) {
                 tracing::error!(container = id::short(&record.id), %error, "its networks are not what they should be");
             }
+            settle_mounts(engine, &mut record, &adopted).await;
             let process = super::state::Process {
                 started_at: record
                     .state
@@ -237,6 +257,17 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record, machine: Machin
     Ok(Settling { handle, taken })
 }
 
+/// Finishes or undoes a change of mounts that the last daemon did not come to record.
+async fn settle_mounts(engine: &Engine, record: &mut Record, adopted: &Adopted) {
+    let (owned, changed) = (engine.clone(), record.clone());
+    let (process, live) = (adopted.process.clone(), adopted.live.clone());
+    let settled = crate::blocking(move || super::unsettled::settle(&owned, &changed, &process, &live)).await;
+    if let Err(error) = settled {
+        tracing::error!(container = id::short(&record.id), %error, "its mounts are not what its record says");
+    }
+    record.unsettled.clear();
+}
+
 /// Kills and removes what a run without a shim left behind.
 async fn sweep(engine: &Engine, record: &Record) {
     let (engine, record) = (engine.clone(), record.clone());
@@ -266,6 +297,28 @@ mod tests {
         let ids = ["a".repeat(64), "b".repeat(64)];
         let names = ids.each_ref().map(|id| take_name(&containers, "web", id).expect("a name"));
         assert_eq!(names, ["web".to_owned(), "b".repeat(12)]);
+    }
+
+    #[test]
+    fn the_end_of_an_earlier_run_is_not_that_of_this_one() {
+        let last = |at, pid| LastRun {
+            input: Input::ProcessExited { code: 3, at, oom_killed: false },
+            pid,
+            start_time_ticks: 1,
+        };
+        let starting = State::Starting {
+            before: Ended { code: 3, at: 7, ..Ended::default() },
+            tally: Tally::default(),
+            restart: false,
+            stop_wanted: None,
+        };
+        assert!(!is_of_this_run(&starting, &last(7, 1)), "the record that was there before the start");
+        assert!(is_of_this_run(&starting, &last(8, 1)));
+        assert!(is_of_this_run(&State::Running(running()), &last(7, 1)));
+        assert!(!is_of_this_run(&State::Paused(running()), &last(7, 2)), "another process");
+        let mut unseen = running();
+        unseen.process.pid = 0;
+        assert!(is_of_this_run(&State::Running(unseen), &last(7, 2)));
     }
 
     #[test]

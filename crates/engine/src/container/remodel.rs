@@ -7,8 +7,10 @@
 //! ports      leases and rules, in one step                                          undone: all of the above
 //! record     saved by the owner
 //! ```
+//! The places are recorded first: a boot makes what is mounted there what the record says of them.
 //! A container that does not run has only its record changed.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -23,7 +25,7 @@ use super::plan::{Sources, plan_mount};
 use super::record::{Published, Record};
 use super::registry::Handle;
 use super::spec::{MountSpec, PortSpec, Share};
-use super::state::State;
+use super::state::{Process, State};
 use super::view::Live;
 use super::{create, facts, resolve};
 use crate::engine::Engine;
@@ -60,7 +62,9 @@ pub(crate) async fn remodel(engine: &Engine, handle: &Handle, changes: Changes) 
     }
     handle.until(|view| !matches!(view.state(), State::Starting { .. })).await?;
     let owned = engine.clone();
-    handle.work(move |record, live| change(&owned, record, live, &changes)).await
+    handle.work(move |record, live| change(&owned, record, live, &changes)).await?;
+    volume::claim(engine, handle.view().record.volume_paths.keys());
+    Ok(())
 }
 
 fn change(engine: &Engine, record: &mut Record, live: Option<&Live>, changes: &Changes) -> Result<()> {
@@ -69,15 +73,16 @@ fn change(engine: &Engine, record: &mut Record, live: Option<&Live>, changes: &C
     }
     let mut future = record.clone();
     let difference = plan(engine, &mut future, changes)?;
+    let places: Vec<String> =
+        difference.gone.iter().chain(&difference.mounts).map(|mount| mount.destination.clone()).collect();
+    if live.is_some() && !places.is_empty() {
+        engine.records.save(&Record { unsettled: places, ..record.clone() }, true)?;
+    }
     let mut made = Vec::new();
     let done = apply(engine, record, &mut future, live, &difference, &mut made);
     volume::end_reservations(engine, &record.id, future.volume_paths.keys());
     if let Err(error) = done {
-        for name in made {
-            if let Err(again) = volume::erase(engine, &name, volume::Why::WithItsContainer) {
-                tracing::error!(volume = name, error = %again, "cannot undo a volume of a failed change");
-            }
-        }
+        create::undo_volumes(engine, &Record { volume_paths: BTreeMap::new(), ..record.clone() }, &made);
         return Err(error);
     }
     *record = future;
@@ -273,7 +278,9 @@ fn apply(
 fn remount(engine: &Engine, future: &mut Record, live: &Live, difference: &Difference) -> Result<()> {
     let failed = |error: runtime::Error| Error::system(error.to_string());
     let (ready, _held) = ready(engine, future, &difference.mounts)?;
-    let namespace = mount_namespace(future, live)?;
+    let running = future.state.running().map(|running| running.process.clone());
+    let gone = || Error::conflict(format!("container {} has just ended", future.name));
+    let namespace = mount_namespace(future, &running.ok_or_else(gone)?, live)?;
     let places: Vec<PathBuf> =
         difference.gone.iter().rev().map(|mount| PathBuf::from(&mount.destination)).collect();
     let gone =
@@ -302,7 +309,7 @@ fn put_back(namespace: &OwnedFd, gone: &[Detached], error: Error) -> Error {
 }
 
 /// The mounts that come, attached nowhere; with the descriptors that name their sources.
-fn ready(engine: &Engine, future: &Record, mounts: &[MountSpec]) -> Result<(Vec<Detached>, Held)> {
+pub(super) fn ready(engine: &Engine, future: &Record, mounts: &[MountSpec]) -> Result<(Vec<Detached>, Held)> {
     let volume_paths = volume::acquire_all(engine, &future.id, mounts)?;
     let mut held = Held::default();
     let opened = held.open(engine, mounts, &volume_paths)?;
@@ -319,11 +326,10 @@ fn ready(engine: &Engine, future: &Record, mounts: &[MountSpec]) -> Result<(Vec<
 }
 
 /// The mount namespace of a container's first process, which lives.
-fn mount_namespace(record: &Record, live: &Live) -> Result<OwnedFd> {
+pub(super) fn mount_namespace(record: &Record, process: &Process, live: &Live) -> Result<OwnedFd> {
     let failed = |error: linux::Error| Error::system(format!("enter container {}: {error}", record.name));
     let gone = || Error::conflict(format!("container {} has just ended", record.name));
-    let running = record.state.running().ok_or_else(gone)?;
-    let pid = u32::try_from(running.process.pid).map_err(|_| gone())?;
+    let pid = u32::try_from(process.pid).map_err(|_| gone())?;
     let namespace = linux::mntns::of_process(pid).map_err(failed)?;
     // Alive after the namespace was opened: then the number meant the container's process, and nobody else's.
     if live.pidfd.send(0).map_err(failed)? { Ok(namespace) } else { Err(gone()) }

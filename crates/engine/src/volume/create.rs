@@ -6,9 +6,9 @@ use std::os::unix::fs::DirBuilderExt;
 
 use api::volume::{CreateRequest, Volume};
 
-use super::{LOCAL, attributes, list, new_record, options};
+use super::{LOCAL, attributes, claim, list, new_record, options};
 use crate::engine::Engine;
-use crate::records::VolumeRecord;
+use crate::records::{Pending, VolumeRecord};
 use crate::{Error, Result, id};
 
 /// Makes a volume, or answers with the one that has the name already.
@@ -93,21 +93,43 @@ pub(crate) fn ensure(engine: &Engine, mut wanted: VolumeRecord, for_container: O
                 "driver '{driver}' already has volume '{name}': volume name must be unique"
             )));
         }
-        if found.is_none() {
-            match &plugin {
-                Some(plugin) => plugin.create(&name, &wanted.options)?,
-                None => {
-                    make_directory(engine, &name)?;
-                    limit(engine, &wanted)?;
-                }
+        match (&found, &plugin) {
+            (Some(_), _) if for_container.is_none() => claim::keep(engine, &name)?,
+            (Some(_), _) => {}
+            (None, Some(plugin)) => {
+                plugin.create(&name, &wanted.options)?;
+                keep(engine, wanted)?;
             }
-            keep(engine, wanted)?;
+            (None, None) => {
+                wanted.pending = for_container.map(|_| Pending::Unclaimed);
+                make(engine, wanted)?;
+            }
         }
         if let Some(container) = for_container {
             used.reserve(container);
         }
         Ok(found.is_none())
     })
+}
+
+/// Makes a volume of the local driver: its record first, for a boot makes the directory of a volume that has none, and
+/// nobody would know whose a directory without a record is.
+fn make(engine: &Engine, wanted: VolumeRecord) -> Result<()> {
+    engine.records.save_volume(&wanted)?;
+    if let Err(error) = furnish(engine, &wanted) {
+        if let Err(again) = engine.records.forget_volume(&wanted.name) {
+            tracing::error!(volume = wanted.name, error = %again, "the next boot tries again to make it");
+        }
+        return Err(error);
+    }
+    announce(engine, wanted);
+    Ok(())
+}
+
+/// The directory of a volume of the local driver, with its limits.
+pub(super) fn furnish(engine: &Engine, wanted: &VolumeRecord) -> Result<()> {
+    make_directory(engine, &wanted.name)?;
+    limit(engine, wanted)
 }
 
 /// Limits what may be written into a new volume of the local driver.
@@ -124,9 +146,13 @@ fn limit(engine: &Engine, wanted: &VolumeRecord) -> Result<()> {
 
 fn keep(engine: &Engine, wanted: VolumeRecord) -> Result<()> {
     engine.records.save_volume(&wanted)?;
-    engine.events.publish("volume", "create", &wanted.name, attributes(&wanted));
-    engine.volumes.lock().insert(wanted.name.clone(), wanted);
+    announce(engine, wanted);
     Ok(())
+}
+
+fn announce(engine: &Engine, made: VolumeRecord) {
+    engine.events.publish("volume", "create", &made.name, attributes(&made));
+    engine.volumes.lock().insert(made.name.clone(), made);
 }
 
 /// The directory of a volume of the local driver.

@@ -78,7 +78,7 @@ pub(super) fn finish(engine: &Engine, record: &VolumeRecord) -> Result<()> {
     let volumes = &engine.volumes;
     let mut aside = None;
     match &record.pending {
-        None | Some(Pending::Paused(_)) => return Ok(()),
+        None | Some(Pending::Paused(_) | Pending::Unclaimed | Pending::Filling) => return Ok(()),
         Some(Pending::Content(id)) => aside = Some(put_in_place(volumes, &record.name, id)?),
         Some(Pending::Rename(old)) => take_name(volumes, old, &record.name)?,
     }

@@ -8,6 +8,7 @@
 //! A volume with options is mounted when the first container starts with it and unmounted when the last one has ended.
 //! The mounts are the host's, not the daemon's: they outlive it, and the next daemon finds them.
 
+mod claim;
 pub mod content;
 mod copy;
 mod create;
@@ -31,6 +32,7 @@ pub use create::create;
 pub use list::{inspect, list};
 pub use remove::{prune, remove};
 
+pub(crate) use claim::{begin_filling, claim, give_up, is_reserved};
 pub(crate) use create::{ensure, record_of};
 pub(crate) use list::{is_used_beside, measured};
 pub(crate) use place::settle;

@@ -4,6 +4,7 @@
 //! ```text
 //! removal    <name> → .staging/removed-<id>-<name>  ·  record forgotten  ·  files removed one by one
 //! content    see `incoming`
+//! with a container  see `claim`
 //! boot       a removed one whose record is still there goes back; any other is removed
 //! ```
 
@@ -11,7 +12,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{LOCAL, Volumes, incoming, local, options};
+use super::{LOCAL, Volumes, claim, incoming, local, options};
 use crate::engine::Engine;
 use crate::records::{Pending, VolumeRecord};
 use crate::{Error, Result, id};
@@ -71,6 +72,7 @@ pub(crate) fn settle(engine: &Engine) -> Result<()> {
             tracing::error!(volume = record.name, %error, "its directory is not what it should be");
         }
     }
+    claim::settle(engine)?;
     let staging = staging(volumes)?;
     for entry in fs::read_dir(&staging).map_err(failed("list", &staging))? {
         let entry = entry.map_err(failed("list", &staging))?;
@@ -90,7 +92,7 @@ pub(crate) fn settle(engine: &Engine) -> Result<()> {
     for record in records.iter().filter(|record| record.driver == LOCAL) {
         if !volumes.path(&record.name).exists() {
             // It was made just before the power went, or somebody removed it.
-            match super::create::make_directory(engine, &record.name) {
+            match super::create::furnish(engine, record) {
                 Ok(()) => tracing::warn!(volume = record.name, "its directory was gone: it is empty now"),
                 Err(error) => tracing::error!(volume = record.name, %error, "its directory is gone"),
             }

@@ -1,0 +1,214 @@
+//! A disk that takes nothing: the daemon's files are on a file system that is frozen (fsfreeze(8)), so that whoever writes
+//! or syncs waits. What only asks is answered meanwhile, and what was asked to be done is done once the disk goes on.
+
+use super::api::Api;
+use super::ground::Ground;
+use super::operations::{ask, running, service};
+use crate::areas::hang_questions;
+use crate::daemon::{Daemon, Setup};
+use crate::fixture::Archives;
+use crate::http::Request;
+use crate::scope::eventually;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What an answer takes on a quiet machine at most. More than that is counted, and fails only when nothing comes at all.
+const AIM: Duration = Duration::from_millis(100);
+/// How often everything is asked.
+const ROUNDS: usize = 20;
+/// Bytes of the disk.
+const DISK: u64 = 600 << 20;
+/// Clients that read nothing.
+const SILENT: usize = 12;
+
+/// Asks while the disk is frozen; how much went wrong.
+pub(super) fn run(setup: &Setup, archives: &Archives) -> Result<usize> {
+    let setup = Setup { directory: setup.directory.with_file_name("slow"), ..setup.clone() };
+    let disk = Disk::mount(&setup.data_root())?;
+    let mut ground = Ground::prepare(Daemon::start(setup)?, archives)?;
+    let mut failed = 0;
+    let parts: [(&str, Part); 3] = [
+        ("a disk that takes nothing", frozen),
+        ("a disk that takes nothing while much is to be done", frozen_at_work),
+        ("clients that read nothing", silent),
+    ];
+    for (what, part) in parts {
+        match part(&ground, &disk) {
+            Ok(Slow { asked, slowest, over }) => println!(
+                "ok      {what}: {asked} questions, the slowest took {:.1} ms, {over} more than {} ms",
+                slowest.as_secs_f64() * 1000.0,
+                AIM.as_millis()
+            ),
+            Err(error) => {
+                println!("FAILED  {what}: {error:#}");
+                failed += 1;
+                drop(ground.daemon.kill_hard());
+                ground.revive()?;
+            }
+        }
+        ground.api.clear()?;
+    }
+    failed += ground.close()?;
+    disk.unmount()?;
+    Ok(failed)
+}
+
+type Part = fn(&Ground, &Disk) -> Result<Slow>;
+
+/// How long answers took.
+struct Slow {
+    asked: usize,
+    slowest: Duration,
+    over: usize,
+}
+
+/// Asks everything that must be answered whatever hangs.
+fn ask_everything(api: &Api, container: &str) -> Result<Slow> {
+    let mut slow = Slow { asked: 0, slowest: Duration::ZERO, over: 0 };
+    for _ in 0..ROUNDS {
+        for path in hang_questions(container) {
+            let began = Instant::now();
+            api.get(&path)?.expect(200).with_context(|| path.clone())?;
+            let took = began.elapsed();
+            slow.asked += 1;
+            slow.slowest = slow.slowest.max(took);
+            slow.over += usize::from(took > AIM);
+        }
+    }
+    Ok(slow)
+}
+
+fn frozen(ground: &Ground, disk: &Disk) -> Result<Slow> {
+    running(&ground.api, "witness")?;
+    let still = disk.freeze()?;
+    let answered = ask_everything(&ground.api, "witness");
+    still.go_on()?;
+    let answered = answered?;
+    // What it wrote meanwhile is not lost.
+    super::operations::end(&ground.api, "witness")?;
+    Ok(answered)
+}
+
+/// A creation, a start and a stop wait for the disk, and are done when it goes on.
+fn frozen_at_work(ground: &Ground, disk: &Disk) -> Result<Slow> {
+    let api = &ground.api;
+    running(api, "witness")?;
+    running(api, "ending")?;
+    api.create("waiting", &service())?;
+    let still = disk.freeze()?;
+    let (answered, done) = std::thread::scope(|threads| {
+        let works: [Box<dyn Fn() -> Result<()> + Send>; 4] = [
+            Box::new(|| api.create("late", &service())),
+            Box::new(|| ask(api, "/containers/waiting/start")),
+            Box::new(|| ask(api, "/containers/ending/stop?t=20")),
+            Box::new(|| super::images::import(api)),
+        ];
+        let works: Vec<_> = works.into_iter().map(|work| threads.spawn(work)).collect();
+        let answered = ask_everything(api, "witness");
+        let thawed = still.go_on();
+        let mut done = thawed;
+        for work in works {
+            let outcome = work.join().unwrap_or_else(|_| Err(anyhow!("a client panicked")));
+            done = done.and(outcome);
+        }
+        (answered, done)
+    });
+    let answered = answered?;
+    done.context("what was asked while the disk took nothing")?;
+    ensure!(api.status("late")? == "created", "late is {}", api.status("late")?);
+    ensure!(api.status("ending")? == "exited", "ending is {}", api.status("ending")?);
+    for name in ["late", "waiting", "ending", "witness"] {
+        api.remove(name)?;
+    }
+    super::images::remove(api, super::images::SMALL)?;
+    let left = ground.leftovers()?;
+    ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+    Ok(answered)
+}
+
+fn silent(ground: &Ground, _: &Disk) -> Result<Slow> {
+    let api = &ground.api;
+    let mut chatty = service();
+    chatty["Cmd"] =
+        serde_json::json!(["sh", "-c", "while :; do echo a line that fills what is between us; done"]);
+    chatty["HostConfig"] =
+        serde_json::json!({ "LogConfig": { "Type": "json-file", "Config": { "max-size": "1m" } } });
+    api.start("chatty", &chatty)?;
+    let paths = ["/containers/chatty/logs?follow=1&stdout=1", "/events", "/containers/chatty/stats"];
+    let held: Vec<_> = paths
+        .iter()
+        .cycle()
+        .take(SILENT)
+        .map(|path| Request::new("GET", path).open(&ground.daemon.setup().socket()))
+        .collect::<Result<_>>()?;
+    let answered = ask_everything(api, "chatty");
+    drop(held);
+    api.remove("chatty")?;
+    answered
+}
+
+/// A file with a file system, mounted where the daemon has its data.
+struct Disk {
+    image: PathBuf,
+    place: PathBuf,
+}
+
+impl Disk {
+    fn mount(place: &Path) -> Result<Self> {
+        fs::create_dir_all(place)?;
+        let image = place.with_extension("img");
+        fs::File::create(&image)?.set_len(DISK)?;
+        let (file, target) = (image.display().to_string(), place.display().to_string());
+        call("mkfs.ext4", &["-q", "-F", &file])?;
+        call("mount", &["-o", "loop", &file, &target])?;
+        // A daemon expects a directory of its own.
+        fs::remove_dir(place.join("lost+found"))?;
+        Ok(Self { image, place: place.to_owned() })
+    }
+
+    /// From now on whoever writes waits, until the answer is told to go on or dropped.
+    fn freeze(&self) -> Result<Still> {
+        call("fsfreeze", &["--freeze", &self.place.display().to_string()])?;
+        Ok(Still { place: self.place.clone(), is_over: false })
+    }
+
+    fn unmount(self) -> Result<()> {
+        let place = self.place.display().to_string();
+        eventually("the end of all who use the disk", || Ok(call("umount", &[&place]).ok()))?;
+        Ok(fs::remove_file(&self.image)?)
+    }
+}
+
+/// A frozen disk.
+struct Still {
+    place: PathBuf,
+    is_over: bool,
+}
+
+impl Still {
+    fn go_on(mut self) -> Result<()> {
+        self.is_over = true;
+        call("fsfreeze", &["--unfreeze", &self.place.display().to_string()])
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        if !self.is_over
+            && let Err(error) = call("fsfreeze", &["--unfreeze", &self.place.display().to_string()])
+        {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+fn call(program: &str, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
+    if !output.status.success() {
+        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
