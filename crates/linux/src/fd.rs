@@ -84,9 +84,23 @@ pub fn write(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
     }
 }
 
+/// Lets a pipe hold at least `bytes`; what it holds then. Less than is in it, or more than is allowed, is refused.
+pub fn set_pipe_capacity(pipe: impl AsFd, bytes: usize) -> Result<usize> {
+    let set = rustix::pipe::fcntl_setpipe_size(&pipe, bytes);
+    set.named(|| format!("fcntl(F_SETPIPE_SZ, {bytes})"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_can_hold_more_and_less() {
+        let (reader, mut writer) = std::io::pipe().expect("pipe");
+        assert_eq!(set_pipe_capacity(&reader, 256 * 1024), Ok(256 * 1024));
+        std::io::Write::write_all(&mut writer, &[1; 100 * 1024]).expect("it holds that");
+        set_pipe_capacity(&reader, 64 * 1024).expect_err("more is in it");
+    }
 
     #[test]
     fn a_pipe_says_nothing_bytes_and_end() {

@@ -3,6 +3,8 @@
 //! `<`, `>`, `&`, U+2028 and U+2029 are escaped although JSON does not ask for it (Go's HTML-safe form), control
 //! characters other than `\n` and `\r` as `\u00xx`, and every byte that is not UTF-8 becomes U+FFFD.
 
+use super::scan;
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 /// Bytes that cannot be copied as they are; 0xe2 begins U+2028 and U+2029.
 const SPECIAL: [bool; 256] = {
@@ -24,6 +26,9 @@ const SPECIAL: [bool; 256] = {
 /// Appends `bytes`, escaped, to `out`.
 pub(super) fn append(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + bytes.len() / 8);
+    // Most lines are plain from end to end.
+    let (plain, bytes) = bytes.split_at(scan::plain(bytes));
+    out.extend_from_slice(plain);
     match std::str::from_utf8(bytes) {
         Ok(text) => append_text(text.as_bytes(), out),
         Err(_) => {

@@ -19,6 +19,7 @@ mod line;
 mod queue;
 mod reader;
 mod rotate;
+mod scan;
 mod seek;
 mod source;
 mod split;

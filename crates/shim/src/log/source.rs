@@ -8,6 +8,7 @@ use flate2::read::MultiGzDecoder;
 use super::blocks::Entrance;
 use super::identity::{self, Identity, Position};
 use super::line::FILE_LINE_LIMIT;
+use super::scan;
 
 const READ: usize = 64 * 1024;
 
@@ -69,7 +70,7 @@ impl Source {
     pub(super) fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
         let mut searched = self.used;
         loop {
-            let found = self.buffer[searched..].iter().position(|byte| *byte == b'\n');
+            let found = scan::line_end(&self.buffer[searched..]);
             if let Some(length) = found {
                 let (start, end) = (self.used, searched + length);
                 self.used = end + 1;

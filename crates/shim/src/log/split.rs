@@ -1,6 +1,6 @@
 //! Output in any pieces → lines of at most 16 KiB.
 
-use super::LINE_LIMIT;
+use super::{LINE_LIMIT, scan};
 use crate::timestamp::Timestamp;
 
 /// What has been read of the current line of one stream.
@@ -29,7 +29,7 @@ impl Splitter {
         while !bytes.is_empty() {
             let room = LINE_LIMIT - self.begun.len();
             let window = &bytes[..bytes.len().min(room)];
-            match window.iter().position(|byte| *byte == b'\n') {
+            match scan::line_end(window) {
                 Some(end) => {
                     let time = self.parts_since.take().unwrap_or(now);
                     if self.begun.is_empty() {

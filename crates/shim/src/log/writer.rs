@@ -41,7 +41,7 @@ impl Writer {
             return Err(Error::Settings(text));
         }
         let encoder =
-            Encoder { batch: Vec::new(), compact: log.driver == LogDriver::Local, attrs, second: None };
+            Encoder { batch: Vec::new(), compact: log.driver == LogDriver::Local, attrs, tail: None };
         Ok(Self { file, splitters: Default::default(), encoder, status: LogStatus::default() })
     }
 
@@ -75,6 +75,7 @@ impl Writer {
     /// Gives back the memory that is not needed while nothing is written.
     pub fn release(&mut self) {
         self.encoder.batch = Vec::new();
+        self.encoder.tail = None;
         self.splitters.iter_mut().for_each(Splitter::release);
     }
 
@@ -122,8 +123,8 @@ struct Encoder {
     compact: bool,
     /// `,"attrs":{…}`, or nothing.
     attrs: Vec<u8>,
-    /// The last second that was printed, with its text.
-    second: Option<(i64, Vec<u8>)>,
+    /// What follows the output in the last line, which is the same for all lines that were read at once.
+    tail: Option<(Stream, Timestamp, Vec<u8>)>,
 }
 
 impl Encoder {
@@ -137,26 +138,21 @@ impl Encoder {
         }
         batch.extend_from_slice(b"{\"log\":\"");
         escape::append(piece.bytes, batch);
-        if piece.ends_line {
-            batch.extend_from_slice(b"\\n");
-        }
-        batch.extend_from_slice(b"\",\"stream\":\"");
-        batch.extend_from_slice(stream.name().as_bytes());
-        batch.push(b'"');
-        batch.extend_from_slice(&self.attrs);
-        batch.extend_from_slice(b",\"time\":\"");
-        let second = piece.time.seconds();
-        match &self.second {
-            Some((cached, text)) if *cached == second => batch.extend_from_slice(text),
+        batch.extend_from_slice(if piece.ends_line { b"\\n\",\"stream\":\"" } else { b"\",\"stream\":\"" });
+        match &self.tail {
+            Some((of, time, text)) if (*of, *time) == (stream, piece.time) => batch.extend_from_slice(text),
             _ => {
-                let mut text = Vec::with_capacity(19);
-                piece.time.append_seconds(&mut text);
+                let mut text = Vec::with_capacity(self.attrs.len() + 64);
+                text.extend_from_slice(stream.name().as_bytes());
+                text.push(b'"');
+                text.extend_from_slice(&self.attrs);
+                text.extend_from_slice(b",\"time\":\"");
+                piece.time.append(&mut text);
+                text.extend_from_slice(b"\"}\n");
                 batch.extend_from_slice(&text);
-                self.second = Some((second, text));
+                self.tail = Some((stream, piece.time, text));
             }
         }
-        piece.time.append_fraction(batch);
-        batch.extend_from_slice(b"\"}\n");
     }
 
     /// Writes what is encoded, and counts what cannot be written.

@@ -16,6 +16,7 @@ mod attachment;
 mod connection;
 mod container;
 mod ending;
+mod flow;
 mod foreign;
 mod foreign_bundle;
 mod held;

@@ -8,6 +8,7 @@ use linux::fd::{self, Read};
 use linux::socket::Received;
 
 use super::attachment::{Attachment, Chunk, HEADER, PENDING_LIMIT};
+use super::flow::{self, Flow};
 use super::token::Token;
 use crate::log::{Stream, Writer};
 use crate::protocol::{Attach, Exit, Io};
@@ -42,6 +43,18 @@ pub(super) struct Ends {
 struct Output {
     fd: OwnedFd,
     registered: bool,
+    flow: Flow,
+    /// What the pipe holds.
+    room: usize,
+}
+
+/// What came of one read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Took {
+    /// So many bytes; there may be more.
+    Much(usize),
+    /// So many bytes, and nothing is left now.
+    Rest(usize),
 }
 
 struct Input {
@@ -97,7 +110,8 @@ impl Managed {
         for (slot, end) in self.outputs.iter_mut().zip(ends.outputs) {
             if let Some(end) = end {
                 fd::set_nonblocking(&end)?;
-                *slot = Some(Output { fd: end, registered: false });
+                let (flow, room) = (Flow::default(), flow::USUAL_ROOM);
+                *slot = Some(Output { fd: end, registered: false, flow, room });
             }
         }
         if let Some(end) = ends.input {
@@ -150,12 +164,65 @@ impl Managed {
 
     /// An output can be read.
     pub(super) fn output_ready(&mut self, stream: usize, shared: &mut Shared<'_>) -> linux::Result<()> {
+        let mut total = 0;
         for _ in 0..TURNS {
-            if !self.read_output(stream, shared)? || self.is_congested() {
+            match self.read_output(stream, shared)? {
+                Took::Much(count) => total += count,
+                Took::Rest(count) => {
+                    self.flows(stream, total + count);
+                    break;
+                }
+            }
+            if self.is_congested() {
                 break;
             }
         }
         self.sweep(shared.epoll)
+    }
+
+    /// Notes that an output was read to its end for now; one that is read often gathers from now on.
+    fn flows(&mut self, stream: usize, bytes: usize) {
+        // A terminal holds little, and somebody sits in front of it.
+        let has_terminal = self.has_terminal();
+        let Some(output) = self.outputs[stream].as_mut().filter(|_| !has_terminal) else { return };
+        output.flow.read(bytes, output.room, Instant::now());
+        if output.flow.is_dense() && output.room == flow::USUAL_ROOM {
+            // One that may not grow gathers less.
+            output.room = fd::set_pipe_capacity(&output.fd, flow::ROOM).unwrap_or(flow::USUAL_ROOM);
+        }
+    }
+
+    /// When the first output that gathers is to be looked at again.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.outputs.iter().flatten().filter_map(|output| output.flow.until()).min()
+    }
+
+    /// Reads the outputs that have gathered long enough; whether there were any.
+    pub(super) fn take_gathered(&mut self, now: Instant, shared: &mut Shared<'_>) -> linux::Result<bool> {
+        let mut found = false;
+        for stream in 0..self.outputs.len() {
+            let Some(output) = &mut self.outputs[stream] else { continue };
+            if output.flow.until().is_none_or(|until| until > now) {
+                continue;
+            }
+            found = true;
+            if self.paused {
+                output.flow.wake();
+            } else {
+                self.output_ready(stream, shared)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Gives back what pipes hold beyond what they need while little flows.
+    pub(super) fn calm(&mut self) {
+        for output in self.outputs.iter_mut().flatten() {
+            if output.room > flow::USUAL_ROOM {
+                // What is still in it may not fit; the next time is soon enough.
+                output.room = fd::set_pipe_capacity(&output.fd, flow::USUAL_ROOM).unwrap_or(output.room);
+            }
+        }
     }
 
     /// Reads all there is of all outputs, however slow attached streams are: the process has ended.
@@ -163,7 +230,7 @@ impl Managed {
     /// Bounded by what pipes hold; `limit` bounds it for pipes that an outsider keeps writing to.
     pub(super) fn drain(&mut self, shared: &mut Shared<'_>, limit: Instant) -> linux::Result<()> {
         for stream in 0..self.outputs.len() {
-            while self.read_output(stream, shared)? && Instant::now() < limit {}
+            while self.read_output(stream, shared)? != Took::Rest(0) && Instant::now() < limit {}
         }
         self.sweep(shared.epoll)
     }
@@ -209,9 +276,9 @@ impl Managed {
         self.sweep(epoll)
     }
 
-    /// Reads an output once and passes it on; `false` when there is nothing more now.
-    fn read_output(&mut self, index: usize, shared: &mut Shared<'_>) -> linux::Result<bool> {
-        let Some(output) = &self.outputs[index] else { return Ok(false) };
+    /// Reads an output once and passes it on.
+    fn read_output(&mut self, index: usize, shared: &mut Shared<'_>) -> linux::Result<Took> {
+        let Some(output) = &self.outputs[index] else { return Ok(Took::Rest(0)) };
         if shared.buffer.is_empty() {
             shared.buffer.resize(HEADER + READ, 0);
         }
@@ -227,12 +294,14 @@ impl Managed {
                 if let Some(writer) = shared.writer.as_deref_mut() {
                     writer.append(stream, chunk.payload(), Timestamp::now());
                 }
-                Ok(true)
+                // A terminal hands out little at a time, a pipe what is in it.
+                let is_rest = count < READ && self.console.is_none();
+                Ok(if is_rest { Took::Rest(count) } else { Took::Much(count) })
             }
-            Read::Nothing => Ok(false),
+            Read::Nothing => Ok(Took::Rest(0)),
             Read::End => {
                 self.end_output(index, shared.epoll)?;
-                Ok(false)
+                Ok(Took::Rest(0))
             }
         }
     }
@@ -353,13 +422,14 @@ impl Managed {
     fn register(&mut self, epoll: &Epoll) -> linux::Result<()> {
         for (stream, output) in self.outputs.iter_mut().enumerate() {
             let Some(output) = output else { continue };
-            if output.registered == self.paused {
+            let wanted = !self.paused && output.flow.until().is_none();
+            if output.registered != wanted {
                 let token = Token::Output { process: self.key, stream }.pack();
-                match self.paused {
-                    true => epoll.remove(&output.fd)?,
-                    false => epoll.add(&output.fd, token, Interest::READ)?,
+                match wanted {
+                    true => epoll.add(&output.fd, token, Interest::READ)?,
+                    false => epoll.remove(&output.fd)?,
                 }
-                output.registered = !self.paused;
+                output.registered = wanted;
             }
         }
         self.register_input(epoll)?;

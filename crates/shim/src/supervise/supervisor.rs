@@ -282,7 +282,12 @@ impl<'a> Supervisor<'a> {
         let farewell = [self.farewell.daemons_until, self.farewell.streams_until.map(|(until, _)| until)];
         let farewell = farewell.into_iter().flatten().filter(|until| *until > now);
         let idle = self.busy_since.map(|since| since + IDLE);
-        ends.chain(farewell).chain(idle).min().map(|next| next.saturating_duration_since(now))
+        let gathering = self.processes.iter().filter_map(Managed::wake_at);
+        ends.chain(farewell)
+            .chain(idle)
+            .chain(gathering)
+            .min()
+            .map(|next| next.saturating_duration_since(now))
     }
 
     /// Nothing has happened for a while: gives memory back.
@@ -296,6 +301,7 @@ impl<'a> Supervisor<'a> {
     /// Returns all memory that is not needed while nothing happens.
     pub(super) fn give_back(&mut self) {
         self.buffer = Vec::new();
+        self.processes.iter_mut().for_each(Managed::calm);
         if let Some(writer) = &mut self.writer {
             writer.release();
         }
@@ -312,8 +318,22 @@ impl<'a> Supervisor<'a> {
             // There is more to compress: come back at once, after whatever has happened meanwhile.
             self.busy_since = Some(Instant::now() - IDLE);
         }
+        self.take_gathered()?;
         self.kill_overdue();
         self.finish_processes()
+    }
+
+    /// Reads outputs that were left to gather.
+    fn take_gathered(&mut self) -> linux::Result<()> {
+        let now = Instant::now();
+        let is_due = |managed: &Managed| managed.wake_at().is_some_and(|at| at <= now);
+        let due: Vec<u32> =
+            self.processes.iter().filter(|managed| is_due(managed)).map(|managed| managed.key).collect();
+        for key in due {
+            self.busy_since = Some(now);
+            self.with_process(key, |managed, shared| managed.take_gathered(now, shared).map(drop))?;
+        }
+        Ok(())
     }
 
     /// How far the container has come.
