@@ -28,6 +28,8 @@ type Fatal = Box<dyn std::error::Error + Send + Sync>;
 
 /// Threads that answer requests. Work that blocks has threads of its own.
 const WORKERS: usize = 2;
+/// How long a thread for work that blocks waits for the next one: to start one takes longer than much of that work.
+const KEPT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Clients at a time of the figures.
 const METRICS_CONNECTIONS: usize = 32;
 /// Clients at a time when the system does not say how many descriptors there may be.
@@ -107,7 +109,8 @@ fn run(source: Source, config: Config) -> Result<(), Fatal> {
     let logging = Logging::start(&config);
     let _lock = Lock::take(&config.data_root)?;
     let _pidfile = Pidfile::write(&config.pidfile)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(WORKERS).thread_keep_alive(KEPT).enable_all().build()?;
     let served = runtime.block_on(serve(source, config, &logging));
     // What still runs has had its time: streams of clients that do not read, reads that hang.
     runtime.shutdown_background();
