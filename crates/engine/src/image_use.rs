@@ -1,9 +1,7 @@
 //! Images as containers use them.
 
-use std::os::unix::fs::OpenOptionsExt;
-
 use api::config::Config;
-use image::{Runnable, Silent, User, Users};
+use image::{Reserved, Runnable, Silent, User, Users};
 use oci::{Digest, Platform};
 
 use crate::container::record::Record;
@@ -56,55 +54,48 @@ pub(crate) fn for_container(engine: &Engine, name: &str, wanted: Option<&str>) -
     })
 }
 
-/// Prepares a container's own layer, above its image or above nothing of ours.
-pub(crate) fn prepare(engine: &Engine, record: &Record, runnable: Option<&Runnable>) -> Result<()> {
-    let id = &record.id;
-    let prepared = match runnable {
-        Some(runnable) => engine.images.prepare_snapshot(id, runnable, &Silent),
-        None => engine.images.prepare_bare_snapshot(id),
-    };
-    let prepared = prepared.map_err(error)?;
-    limit(engine, record).and_then(|()| mark(&prepared)).inspect_err(|_| {
-        if let Err(again) = engine.images.remove_snapshot(id) {
-            tracing::error!(error = %again, "cannot undo the layer of a failed creation");
-        }
-    })
-}
-
-/// Limits what a container may write, before it has written anything.
-fn limit(engine: &Engine, record: &Record) -> Result<()> {
-    match record.spec.root.size_limit {
-        0 => Ok(()),
-        bytes => engine.images.limit_snapshot(&record.id, bytes).map_err(error),
-    }
-}
-
 /// The mark by which programs know that they are in a container.
-fn mark(snapshot: &image::Snapshot) -> Result<()> {
-    let path = snapshot.upper.join(".dockerenv");
-    let made = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o755).open(&path);
-    match made {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(Error::system(format!("make {}: {error}", path.display())))
-        }
-        _ => Ok(()),
-    }
+const MARKS: &[&str] = &[".dockerenv"];
+
+/// Finds what a container's own layer is to lie on: its image, or nothing of ours. To be recorded with the container.
+pub(crate) fn reserve(engine: &Engine, record: &Record, runnable: Option<&Runnable>) -> Result<Reserved> {
+    engine.images.reserve_snapshot(&record.id, runnable, &Silent).map_err(error)
 }
 
-/// A container's own layer and those below. A layer that a loss of power took before anything was in it is made again.
+/// Records a container's own layer ahead of the container, and makes its directories.
+pub(crate) fn prepare(engine: &Engine, record: &Record, reserved: &Reserved) -> Result<()> {
+    let recorded = engine.records.store().write_relaxed(|transaction| reserved.record(transaction));
+    recorded.map_err(error)?;
+    snapshot(engine, record).map(drop)
+}
+
+/// A container's own layer and those below. Its directories are made when it is used first, and again when a loss of power
+/// took them before anything was in them.
 pub(crate) fn snapshot(engine: &Engine, record: &Record) -> Result<image::Snapshot> {
-    if let Some(snapshot) = engine.images.snapshot(&record.id).map_err(error)? {
-        return Ok(snapshot);
-    }
-    let made = if record.spec.root.source == RootSource::Image {
-        let runnable = engine.images.runnable(&record.image_id, None).map_err(error)?;
-        engine.images.prepare_snapshot(&record.id, &runnable, &Silent)
-    } else {
-        engine.images.prepare_bare_snapshot(&record.id)
+    let open = || engine.images.open_snapshot(&record.id, MARKS).map_err(error);
+    let found = match open()? {
+        Some(found) => Some(found),
+        None => {
+            let from_image = record.spec.root.source == RootSource::Image;
+            let image = from_image.then(|| engine.images.runnable(&record.image_id, None)).transpose();
+            let reserved = reserve(engine, record, image.map_err(error)?.as_ref())?;
+            let recorded = engine.records.store().write_relaxed(|transaction| reserved.record(transaction));
+            recorded.map_err(error)?;
+            open()?
+        }
     };
-    let snapshot = made.map_err(error)?;
-    limit(engine, record)?;
-    mark(&snapshot)?;
+    let Some((snapshot, is_new)) = found else {
+        return Err(Error::conflict(format!("container {} is being removed", record.id)));
+    };
+    let size = record.spec.root.size_limit;
+    if is_new
+        && size > 0
+        && let Err(refused) = engine.images.limit_snapshot(&record.id, size)
+    {
+        // Nothing is in it yet; without its limit nothing may be.
+        engine.images.discard_snapshot(&record.id).map_err(error)?;
+        return Err(error(refused));
+    }
     Ok(snapshot)
 }
 

@@ -88,11 +88,24 @@ impl Records {
         Ok(self.store.write(|transaction| transaction.put(&CONTAINERS, &record.id, record))?)
     }
 
-    /// Forgets a container.
-    pub(crate) fn forget(&self, id: &str, durable: bool) -> Result<()> {
-        let delete =
-            |transaction: &mut store::Transaction| transaction.delete(&CONTAINERS, &id.to_owned()).map(drop);
-        Ok(if durable { self.store.write(delete) } else { self.store.write_relaxed(delete) }?)
+    /// Writes the record of a new container, durably, together with what its root lies on.
+    pub(crate) fn add(&self, record: &Record, root: Option<&image::Reserved>) -> Result<()> {
+        self.store.write(|transaction| {
+            if let Some(root) = root {
+                root.record(transaction).map_err(crate::image_use::error)?;
+            }
+            Ok(transaction.put(&CONTAINERS, &record.id, record)?)
+        })
+    }
+
+    /// Forgets a container and what its root lies on.
+    pub(crate) fn forget(&self, images: &image::Images, id: &str, durable: bool) -> Result<()> {
+        let delete = |transaction: &mut store::Transaction| -> Result<()> {
+            images.forget_snapshot(transaction, id).map_err(crate::image_use::error)?;
+            transaction.delete(&CONTAINERS, &id.to_owned())?;
+            Ok(())
+        };
+        if durable { self.store.write(delete) } else { self.store.write_relaxed(delete) }
     }
 
     /// All containers, and the records that could not be read.

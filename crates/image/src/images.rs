@@ -1,14 +1,15 @@
 //! The image store of a data root: opened once, shared by everybody who works with images.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use oci::Platform;
 use store::Store;
 
 use crate::content::Content;
+use crate::discard::Discarded;
 use crate::layers::Layers;
 use crate::limits::Limits;
 use crate::pins::Pins;
@@ -59,6 +60,9 @@ pub struct Images {
     pub(crate) layers: Arc<Layers>,
     pub(crate) pins: Pins,
     quotas: Quotas,
+    /// Held by whoever makes directories of a snapshot.
+    pub(crate) making: Mutex<()>,
+    pub(crate) discarded: Discarded,
     settler: Option<Settler>,
 }
 
@@ -72,12 +76,14 @@ impl Images {
         let (limits, steps, boot_id) = (options.limits.clone(), options.steps, &options.boot_id);
         let layers = Layers::open(&options.data_root, store.clone(), limits, steps, boot_id)?;
         crate::content::make_private(&options.data_root.join("snapshots"))?;
+        let discarded = Discarded::open(&options.data_root)?;
         let facts = recover::gather(&options, &store, &content)?;
         let recovery = recover::apply(&recover::plan(&facts), &store)?;
         let layers = Arc::new(layers);
         let settler = Some(Settler::start(Arc::clone(&layers)));
         let (pins, quotas) = (Pins::default(), Quotas::new(&options.data_root));
-        let images = Self { options, store, content, layers, pins, quotas, settler };
+        let making = Mutex::new(());
+        let images = Self { options, store, content, layers, pins, quotas, making, discarded, settler };
         images.complete_uses()?;
         Ok((images, recovery))
     }

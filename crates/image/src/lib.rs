@@ -9,6 +9,7 @@ mod commit;
 mod compression;
 mod content;
 mod diff;
+mod discard;
 mod error;
 #[cfg(test)]
 mod fuzz;
@@ -72,6 +73,6 @@ pub use quota::Quotas;
 pub use ranges::Ranges;
 pub use receive::{Hold, Incoming};
 pub use recover::Recovery;
-pub use snapshot::Snapshot;
+pub use snapshot::{Reserved, Snapshot};
 pub use steps::Steps;
 pub use usage::Usage;

@@ -4,13 +4,20 @@
 //! snapshots/<id>/upper    what the container changes; its owner and mode are the root's
 //! snapshots/<id>/work     overlayfs's own
 //! ```
+//!
+//! What a root lies on is recorded when its container is made; the directories are made when it is used first.
 
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use store::Transaction;
 
 use crate::content::make_private;
 use crate::error::stream;
 use crate::images::Images;
 use crate::layers::{LayerKey, remove_path};
+use crate::pins::Pin;
 use crate::platform::Runnable;
 use crate::progress::Progress;
 use crate::record::{SNAPSHOTS, SnapshotRecord};
@@ -26,6 +33,26 @@ pub struct Snapshot {
     pub work: PathBuf,
     /// The lower directories, the topmost first.
     pub lower: Vec<PathBuf>,
+}
+
+/// A snapshot that is about to be recorded. What it lies on stays for as long as this lives.
+#[derive(Debug)]
+pub struct Reserved {
+    id: String,
+    record: SnapshotRecord,
+    needs: Option<uses::Needs>,
+    _pin: Pin,
+}
+
+impl Reserved {
+    /// Records it: together with its owner, so that there is never one without the other.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn record(&self, transaction: &mut Transaction) -> Result<()> {
+        transaction.put(&SNAPSHOTS, &self.id, &self.record)?;
+        uses::mount(transaction, &self.id, &self.record, self.needs.as_ref())
+    }
 }
 
 impl Images {
@@ -52,7 +79,7 @@ impl Images {
 
     fn pinned_layers(
         &self,
-        pin: &crate::pins::Pin,
+        pin: &Pin,
         wanted: &[crate::layers::Wanted],
         progress: &dyn Progress,
     ) -> Result<Vec<LayerKey>> {
@@ -71,24 +98,7 @@ impl Images {
     /// # Errors
     /// When the ID cannot be a directory's name, content is missing or wrong, or the disk is full.
     pub fn prepare_snapshot(&self, id: &str, image: &Runnable, progress: &dyn Progress) -> Result<Snapshot> {
-        check_id(id)?;
-        if let Some(snapshot) = self.snapshot(id)? {
-            return Ok(snapshot);
-        }
-        let wanted = image.wanted()?;
-        let pin = self.pins.operation();
-        for layer in &wanted {
-            pin.add(&layer.blob.digest);
-        }
-        let keys = self.pinned_layers(&pin, &wanted, progress)?;
-        self.settle_soon();
-        let record = SnapshotRecord {
-            image: Some(image.id.clone()),
-            manifest: Some(image.manifest.digest.clone()),
-            layers: keys.iter().rev().map(LayerKey::text).collect(),
-            created: crate::time::now_text(),
-        };
-        self.make_snapshot(id, &record, self.layers.root_attributes(&keys)?)
+        self.prepare(id, Some(image), progress)
     }
 
     /// Makes a snapshot on directories of the caller's, which are not in this store (a throw-away copy of a directory).
@@ -96,42 +106,98 @@ impl Images {
     /// # Errors
     /// When the ID cannot be a directory's name, or the disk fails.
     pub fn prepare_bare_snapshot(&self, id: &str) -> Result<Snapshot> {
-        check_id(id)?;
+        self.prepare(id, None, &crate::Silent)
+    }
+
+    fn prepare(&self, id: &str, image: Option<&Runnable>, progress: &dyn Progress) -> Result<Snapshot> {
         if let Some(snapshot) = self.snapshot(id)? {
             return Ok(snapshot);
         }
-        let created = crate::time::now_text();
-        let record = SnapshotRecord { image: None, manifest: None, layers: Vec::new(), created };
-        self.make_snapshot(id, &record, None)
+        let reserved = self.reserve_snapshot(id, image, progress)?;
+        self.store.write_relaxed(|transaction| reserved.record(transaction))?;
+        self.options.steps.reached("snapshot recorded");
+        let (snapshot, _) = self.open_snapshot(id, &[])?.ok_or_else(|| lost(id))?;
+        Ok(snapshot)
     }
 
-    fn make_snapshot(
+    /// Finds, and unpacks where needed, what a container's root is to lie on; without an image that is nothing of this
+    /// store. It is recorded by [`Reserved::record`], and its directories are made when it is opened first.
+    ///
+    /// # Errors
+    /// When the ID cannot be a directory's name, content is missing or wrong, or the disk is full.
+    pub fn reserve_snapshot(
+        &self,
+        id: &str,
+        image: Option<&Runnable>,
+        progress: &dyn Progress,
+    ) -> Result<Reserved> {
+        check_id(id)?;
+        let pin = self.pins.operation();
+        let mut keys = Vec::new();
+        if let Some(image) = image {
+            let wanted = image.wanted()?;
+            for layer in &wanted {
+                pin.add(&layer.blob.digest);
+            }
+            keys = self.pinned_layers(&pin, &wanted, progress)?;
+            self.settle_soon();
+        }
+        let record = SnapshotRecord {
+            image: image.map(|image| image.id.clone()),
+            manifest: image.map(|image| image.manifest.digest.clone()),
+            layers: keys.iter().rev().map(LayerKey::text).collect(),
+            created: crate::time::now_text(),
+        };
+        let needs = self.snapshot_needs(&record)?;
+        Ok(Reserved { id: id.to_owned(), record, needs, _pin: pin })
+    }
+
+    /// The directories of a container's root, which are made where they are not there: they were never opened, or a loss
+    /// of power took them. A new layer begins with these empty files of mode 0755. The second value says whether it is
+    /// new. `None` without a record.
+    ///
+    /// # Errors
+    /// When a layer is gone and its content is as well, or the disk is full.
+    pub fn open_snapshot(&self, id: &str, begins_with: &[&str]) -> Result<Option<(Snapshot, bool)>> {
+        let Some(record) = self.snapshot_record(id)? else { return Ok(None) };
+        let snapshot = self.with_layers(id, &record)?;
+        if snapshot.upper.is_dir() && snapshot.work.is_dir() {
+            return Ok(Some((snapshot, false)));
+        }
+        let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !snapshot.upper.is_dir();
+        make_private(&snapshot.work)?;
+        if is_new {
+            self.make_upper(id, &record, &snapshot, begins_with)?;
+        }
+        self.options.steps.reached("snapshot made");
+        Ok(Some((snapshot, is_new)))
+    }
+
+    /// Makes the layer of a container, which has its name once it is whole.
+    fn make_upper(
         &self,
         id: &str,
         record: &SnapshotRecord,
-        root: Option<crate::unpack::RootAttributes>,
-    ) -> Result<Snapshot> {
-        let path = self.snapshot_path(id);
-        // What an earlier attempt left has no record, and nobody uses it.
-        remove_path(&path)?;
-        make_private(&path)?;
-        let (upper, work) = (path.join("upper"), path.join("work"));
-        make_private(&work)?;
-        std::fs::create_dir(&upper).map_err(stream("make a snapshot"))?;
-        let handle = std::fs::File::open(&upper).map_err(stream("make a snapshot"))?;
+        snapshot: &Snapshot,
+        begins_with: &[&str],
+    ) -> Result<()> {
+        let failed = || stream("make a snapshot");
+        let draft = self.snapshot_path(id).join("upper.new");
+        // What an earlier attempt left.
+        remove_path(&draft)?;
+        std::fs::create_dir(&draft).map_err(failed())?;
+        let handle = std::fs::File::open(&draft).map_err(failed())?;
+        for name in begins_with {
+            let mut file = std::fs::OpenOptions::new();
+            file.create_new(true).write(true).mode(0o755).open(draft.join(name)).map_err(failed())?;
+        }
+        let keys: Vec<_> = record.layers.iter().rev().filter_map(|text| LayerKey::parse(text)).collect();
+        let root = self.layers.root_attributes(&keys)?;
         let (uid, gid, mode) = root.map_or((0, 0, 0o755), |root| (root.uid, root.gid, root.mode));
         linux::file::set_owner(&handle, uid, gid)?;
         linux::file::set_mode(&handle, mode)?;
-        self.options.steps.reached("snapshot made");
-        // Nothing is in it yet, and nobody was promised anything: the disk is waited for by the owner's own record. What
-        // a loss of power takes is made again.
-        let needs = self.snapshot_needs(record)?;
-        self.store.write_relaxed(|transaction| {
-            transaction.put(&SNAPSHOTS, &id.to_owned(), record)?;
-            uses::mount(transaction, id, record, needs.as_ref())
-        })?;
-        self.options.steps.reached("snapshot recorded");
-        Ok(self.describe(id, record))
+        std::fs::rename(&draft, &snapshot.upper).map_err(failed())
     }
 
     fn snapshot_path(&self, id: &str) -> PathBuf {
@@ -155,25 +221,35 @@ impl Images {
         self.quotas().limit(&[&path, &path.join("upper"), &path.join("work")], bytes)
     }
 
-    /// The snapshot of a container; `None` when it has none. Layers that a loss of power took are unpacked again.
+    fn snapshot_record(&self, id: &str) -> Result<Option<SnapshotRecord>> {
+        check_id(id)?;
+        Ok(self.store.read()?.get(&SNAPSHOTS, &id.to_owned())?)
+    }
+
+    /// The snapshot of a container; `None` when it has none, or one that was never opened. Layers that a loss of power took
+    /// are unpacked again.
     ///
     /// # Errors
     /// When a layer is gone and its content is as well.
     pub fn snapshot(&self, id: &str) -> Result<Option<Snapshot>> {
-        check_id(id)?;
-        let Some(record) = self.store.read()?.get(&SNAPSHOTS, &id.to_owned())? else { return Ok(None) };
+        let Some(record) = self.snapshot_record(id)? else { return Ok(None) };
         if !self.snapshot_path(id).join("upper").is_dir() {
             return Ok(None);
         }
-        let snapshot = self.describe(id, &record);
+        self.with_layers(id, &record).map(Some)
+    }
+
+    /// A snapshot whose layers are all there.
+    fn with_layers(&self, id: &str, record: &SnapshotRecord) -> Result<Snapshot> {
+        let snapshot = self.describe(id, record);
         if snapshot.lower.iter().all(|lower| lower.is_dir()) {
-            return Ok(Some(snapshot));
+            return Ok(snapshot);
         }
         if let Some(manifest) = &record.manifest {
             self.unpack(&self.by_manifest(manifest)?, &crate::Silent)?;
         }
         match snapshot.lower.iter().find(|lower| !lower.is_dir()) {
-            None => Ok(Some(snapshot)),
+            None => Ok(snapshot),
             Some(lower) => Err(Error::Invalid(format!(
                 "the layer {} of container {id} is gone: pull its image again",
                 lower.display()
@@ -200,17 +276,50 @@ impl Images {
     /// Removes the snapshot of a container; `false` when there is none.
     ///
     /// # Errors
-    /// When it is still mounted somewhere, or the disk fails.
+    /// When the disk fails.
     pub fn remove_snapshot(&self, id: &str) -> Result<bool> {
+        let there = self.store.write_relaxed(|transaction| self.forget_snapshot(transaction, id))?;
+        self.discard_snapshot(id)?;
+        Ok(there)
+    }
+
+    /// Forgets the snapshot of a container in a transaction of the caller's; `false` when there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn forget_snapshot(&self, transaction: &mut Transaction, id: &str) -> Result<bool> {
         check_id(id)?;
-        let there = self.store.write_relaxed(|transaction| {
-            uses::forget_snapshot(transaction, id)?;
-            Ok::<_, Error>(transaction.delete(&SNAPSHOTS, &id.to_owned())?)
-        })?;
+        uses::forget_snapshot(transaction, id)?;
+        Ok(transaction.delete(&SNAPSHOTS, &id.to_owned())?)
+    }
+
+    /// Gives up the directories of a snapshot that is forgotten, or whose owner will have it forgotten at the next boot.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn discard_snapshot(&self, id: &str) -> Result<()> {
+        check_id(id)?;
         self.options.steps.reached("snapshot forgotten");
         self.quotas().forget(&self.snapshot_path(id))?;
-        remove_path(&self.snapshot_path(id))?;
-        Ok(there)
+        self.discarded.discard(&self.snapshot_path(id))
+    }
+
+    /// Removes the directories of a snapshot, and waits until the disk is free of them.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn free_snapshot(&self, id: &str) -> Result<()> {
+        check_id(id)?;
+        self.quotas().forget(&self.snapshot_path(id))?;
+        remove_path(&self.snapshot_path(id))
+    }
+
+    /// Gives up a directory of the data root's file system: it is out of the way at once, and freed in the background.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn discard(&self, path: &Path) -> Result<()> {
+        self.discarded.discard(path)
     }
 
     /// The disk that a container's changes take (`SizeRw`).
@@ -219,7 +328,9 @@ impl Images {
     /// When the snapshot cannot be read.
     pub fn snapshot_usage(&self, id: &str) -> Result<Usage> {
         check_id(id)?;
-        measure(&self.snapshot_path(id).join("upper"))
+        let upper = self.snapshot_path(id).join("upper");
+        // One that was never opened.
+        if upper.is_dir() { measure(&upper) } else { Ok(Usage::default()) }
     }
 
     /// The disk that the layers below a container's changes take, in bytes.
@@ -244,6 +355,10 @@ impl Images {
     pub fn snapshots(&self) -> Result<Vec<String>> {
         Ok(self.store.read()?.scan(&SNAPSHOTS)?.records.into_iter().map(|(id, _)| id).collect())
     }
+}
+
+fn lost(id: &str) -> Error {
+    Error::Invalid(format!("the snapshot of container {id} was removed while it was being made"))
 }
 
 /// An ID that is safe as the name of a directory.

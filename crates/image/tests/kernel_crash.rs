@@ -103,7 +103,7 @@ fn check_world(scratch: &Scratch, step: u32) {
     assert!(!done("imported") || done("prepared") || there("imported"), "step {step}");
     assert!(!done("removed") || !there("imported"), "step {step}");
     assert_eq!(
-        images.snapshot("one").unwrap().is_some(),
+        images.open_snapshot("one", &[]).unwrap().is_some(),
         images.snapshots().unwrap().contains(&"one".to_owned())
     );
     for line in images.list(&Filters::default(), false, &NoUsers).unwrap() {

@@ -95,6 +95,7 @@ impl Ground {
         for directory in [
             "containers",
             "snapshots",
+            "removed",
             "volumes",
             "layers",
             "layers/sha256",

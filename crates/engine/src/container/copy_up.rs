@@ -10,6 +10,7 @@ use linux::file::{Kind, Stat};
 
 use super::launch;
 use super::merged::{Found, Merge, Merged, find, list};
+use super::record::Record;
 use crate::engine::Engine;
 use crate::{Error, Result};
 
@@ -21,9 +22,8 @@ fn failed(error: linux::Error) -> Error {
 }
 
 /// The directory at `destination` in the container's root; `None` when there is none.
-pub(crate) fn content(engine: &Engine, container_id: &str, destination: &Path) -> Result<Option<Merge>> {
-    let snapshot = engine.images.snapshot(container_id).map_err(crate::image_use::error)?;
-    let Some(snapshot) = snapshot else { return Ok(None) };
+pub(crate) fn content(engine: &Engine, record: &Record, destination: &Path) -> Result<Option<Merge>> {
+    let snapshot = crate::image_use::snapshot(engine, record)?;
     let root =
         shim::protocol::Root::Overlay { lower: snapshot.lower, upper: snapshot.upper, work: snapshot.work };
     Merged::new(launch::layers(&root)).directory(destination)

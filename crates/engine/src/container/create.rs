@@ -49,14 +49,9 @@ pub async fn create(
     extension: Extension,
 ) -> Result<Created> {
     let (engine, name, platform) = (engine.clone(), name.map(str::to_owned), platform.map(str::to_owned));
-    // A client that leaves does not leave half a container: the work goes on in its own task.
-    let work = tokio::spawn(async move {
-        let made = crate::blocking({
-            let engine = engine.clone();
-            move || make(&engine, name.as_deref(), platform.as_deref(), request, &extension)
-        })
-        .await?;
-        let (record, warnings) = made;
+    // A client that leaves does not leave half a container: this thread goes on.
+    crate::blocking(move || {
+        let (record, warnings) = make(&engine, name.as_deref(), platform.as_deref(), request, &extension)?;
         let attributes = record.attributes();
         let id = record.id.clone();
         let volumes: Vec<String> = record.volume_paths.keys().cloned().collect();
@@ -65,8 +60,8 @@ pub async fn create(
         volume::end_reservations(&engine, &id, &volumes);
         engine.events.publish("container", "create", &id, attributes);
         Ok(Created { id, warnings })
-    });
-    work.await.map_err(|error| Error::system(format!("create a container: {error}")))?
+    })
+    .await
 }
 
 fn make(
@@ -152,18 +147,33 @@ pub(super) fn facts<'a>(
 }
 
 /// Prepares what the record names, then writes it; undoes the preparation when that fails.
-fn commit(engine: &Engine, mut record: Record, runnable: Option<&image::Runnable>) -> Result<Record> {
-    if !matches!(record.spec.root.source, RootSource::Directory(_)) {
-        image_use::prepare(engine, &record, runnable)?;
+fn commit(engine: &Engine, record: Record, runnable: Option<&image::Runnable>) -> Result<Record> {
+    if matches!(record.spec.root.source, RootSource::Directory(_)) {
+        return write(engine, record, None);
     }
+    let reserved = image_use::reserve(engine, &record, runnable)?;
+    // A limit may be refused, and new volumes are filled from the root: then the layer is made now and not when it is used.
+    let has_volumes = record.spec.mounts.iter().any(|mount| mount.volume().is_some());
+    if !has_volumes && record.spec.root.size_limit == 0 {
+        return write(engine, record, Some(&reserved));
+    }
+    let prepared = image_use::prepare(engine, &record, &reserved);
+    let written = prepared.and_then(|()| write(engine, record.clone(), None));
+    if written.is_err()
+        && let Err(again) = engine.images.remove_snapshot(&record.id)
+    {
+        tracing::error!(error = %again, "cannot undo the layer of a failed creation");
+    }
+    written
+}
+
+/// Makes the volumes and writes the record, with what the root lies on unless that is recorded.
+fn write(engine: &Engine, mut record: Record, root: Option<&image::Reserved>) -> Result<Record> {
     let mut made = Vec::new();
-    let written = volumes(engine, &mut record, &mut made).and_then(|()| engine.records.save(&record, true));
+    let written = volumes(engine, &mut record, &mut made).and_then(|()| engine.records.add(&record, root));
     if let Err(error) = written {
         volume::end_reservations(engine, &record.id, record.volume_paths.keys());
         undo_volumes(engine, &record, &made);
-        if let Err(again) = engine.images.remove_snapshot(&record.id) {
-            tracing::error!(error = %again, "cannot undo the layer of a failed creation");
-        }
         return Err(error);
     }
     Ok(record)
@@ -210,7 +220,7 @@ pub(super) fn volumes(engine: &Engine, record: &mut Record, made: &mut Vec<Strin
 
 /// Fills an empty volume with what the image has at its place.
 fn fill(engine: &Engine, record: &Record, name: &str, destination: &str, is_new: bool) -> Result<()> {
-    let Some(content) = super::copy_up::content(engine, &record.id, Path::new(destination))? else {
+    let Some(content) = super::copy_up::content(engine, record, Path::new(destination))? else {
         return Ok(());
     };
     let lent = volume::lend(engine, [&name.to_owned()])?;

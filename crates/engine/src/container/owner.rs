@@ -81,6 +81,8 @@ struct Owner {
     unwitnessed: bool,
     /// The record on the disk is older than what has happened: the next one written must stay.
     is_behind: bool,
+    /// The disk knows that the container is to be removed.
+    removal_is_known: bool,
     waiting: Vec<Attach>,
     mailbox: mpsc::WeakSender<Command>,
     publish: watch::Sender<Arc<View>>,
@@ -127,6 +129,7 @@ pub(crate) fn spawn_with(
         launches: 0,
         unwitnessed: false,
         is_behind: false,
+        removal_is_known: false,
         waiting: Vec::new(),
         mailbox: sender.downgrade(),
         publish,
@@ -165,6 +168,11 @@ fn must_survive(state: &State, removes_itself: bool) -> bool {
 /// of one that runs is carried out by the next boot, also when it has not got further than telling the program to end.
 fn is_foreseen(before: &State, now: &State) -> bool {
     matches!((before, now), (State::Stopping { then: Then::Remove, .. }, State::Removing { .. }))
+}
+
+/// Whether a step begins a removal and does nothing before it.
+fn is_only_removal(state: &State, effects: &[Effect]) -> bool {
+    matches!(state, State::Removing { .. }) && matches!(effects, [Effect::Erase])
 }
 
 /// Whether an input is no wish that could be refused when the disk takes nothing: what has happened has happened, and a
@@ -259,11 +267,14 @@ impl Owner {
                 let health = self.record.health.clone();
                 self.record.health =
                     health::follow(&self.record.config, health.as_ref(), &before, &self.record.state);
-                let durable = self.unwitnessed
-                    || (must_survive(&self.record.state, self.record.host_config.auto_remove)
-                        && !is_foreseen(&before, &self.record.state));
-                match self.save(durable || self.is_behind).await {
-                    Ok(()) => self.is_behind = false,
+                // A removal that is nothing else is recorded by the job that does it, at once with its end.
+                let saved = if is_only_removal(&self.record.state, &effects) {
+                    Ok(())
+                } else {
+                    self.record_step(&before).await
+                };
+                match saved {
+                    Ok(()) => {}
                     Err(error) if happens_anyway(&input) => {
                         let container = id::short(&self.record.id);
                         tracing::error!(container, %input, %error, "it is so, and cannot be recorded now");
@@ -288,6 +299,19 @@ impl Owner {
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    /// Writes the record after a step.
+    async fn record_step(&mut self, before: &State) -> Result<()> {
+        let state = &self.record.state;
+        let was_foreseen = !self.is_behind && is_foreseen(before, state);
+        let is_removing = matches!(state, State::Removing { .. });
+        let must_stay = must_survive(state, self.record.host_config.auto_remove) && !was_foreseen;
+        let durable = must_stay || self.unwitnessed || self.is_behind;
+        self.save(durable).await?;
+        self.is_behind = false;
+        self.removal_is_known = is_removing && (durable || was_foreseen);
+        Ok(())
     }
 
     async fn effect(&mut self, effect: Effect, before: &State) -> Result<()> {
@@ -443,7 +467,7 @@ impl Owner {
     fn erase(&mut self) {
         let Some(sender) = self.sender() else { return };
         let (engine, record) = (self.engine.clone(), self.record.clone());
-        let is_known = must_survive(&self.record.state, record.host_config.auto_remove) && !self.is_behind;
+        let is_known = self.removal_is_known && !self.is_behind;
         let forwarder = self.forwarder.take();
         tokio::spawn(async move {
             if let Some(forwarder) = forwarder {

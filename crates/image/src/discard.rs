@@ -1,0 +1,149 @@
+//! Directories that are of no use any more, freed a little after they were given up.
+//!
+//! ```text
+//! discard ─► rename to <data root>/removed/<kind>-<name> ─► the caller goes on ─► a thread frees what is in it
+//! boot    ─► whatever is in `removed` is freed
+//! ```
+//!
+//! To free many small files takes a disk longer than anything else that the removal of a container does, and nobody has to
+//! wait for it: whoever asked is told once the directory is out of the way. A kill or a loss of power leaves it where it
+//! was, where its owner finds it without a record, or in `removed`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use crate::Result;
+use crate::content::make_private;
+use crate::error::stream;
+use crate::layers::remove_path;
+
+/// So many may wait; beyond that whoever gives one up frees it himself, so that they do not pile up.
+const MOST_WAITING: usize = 64;
+
+/// What is given up.
+#[derive(Debug)]
+pub(crate) struct Discarded {
+    directory: PathBuf,
+    shared: Arc<Shared>,
+    sender: Option<Sender<PathBuf>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Discarded {
+    /// Starts the thread, with what the last one had left to do.
+    pub(crate) fn open(data_root: &Path) -> Result<Self> {
+        let directory = data_root.join("removed");
+        make_private(&directory)?;
+        let shared = Arc::new(Shared::default());
+        let (sender, receiver) = channel();
+        for entry in std::fs::read_dir(&directory).map_err(stream("list what was removed"))? {
+            shared.waiting.fetch_add(1, Ordering::AcqRel);
+            // The receiver is right here.
+            let _ = sender.send(entry.map_err(stream("list what was removed"))?.path());
+        }
+        let owned = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || free_all(&receiver, &owned));
+        Ok(Self { directory, shared, sender: Some(sender), thread: Some(thread) })
+    }
+
+    /// Gives a directory up: it is not there any more when this returns. What does not exist is given up already.
+    pub(crate) fn discard(&self, path: &Path) -> Result<()> {
+        let kind = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let name = path.file_name().unwrap_or_default();
+        let place = self.directory.join(format!("{}-{}", kind.display(), name.display()));
+        let has_room = self.shared.waiting.load(Ordering::Acquire) < MOST_WAITING;
+        if has_room && std::fs::rename(path, &place).is_ok() {
+            self.shared.waiting.fetch_add(1, Ordering::AcqRel);
+            match &self.sender {
+                Some(sender) if sender.send(place).is_ok() => {}
+                // The next boot frees it.
+                _ => drop(self.shared.waiting.fetch_sub(1, Ordering::AcqRel)),
+            }
+            return Ok(());
+        }
+        // Nothing there, no room on a full disk, or somebody took `removed` away.
+        match remove_path(path) {
+            Err(_) if !path.exists() => Ok(()),
+            result => result,
+        }
+    }
+}
+
+fn free_all(receiver: &Receiver<PathBuf>, shared: &Shared) {
+    while let Ok(path) = receiver.recv() {
+        if shared.is_over.load(Ordering::Acquire) {
+            return;
+        }
+        // What cannot be freed now is tried again at the next boot.
+        drop(remove_path(&path));
+        shared.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Discarded {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::Release);
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            // It ends with what it frees now.
+            drop(thread.join());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scratch;
+
+    fn tree(root: &Path, name: &str) -> PathBuf {
+        let path = root.join("snapshots").join(name);
+        std::fs::create_dir_all(path.join("upper/d")).expect("a tree");
+        std::fs::write(path.join("upper/d/f"), "x").expect("a file");
+        path
+    }
+
+    fn left(root: &Path) -> usize {
+        std::fs::read_dir(root.join("removed")).expect("removed").count()
+    }
+
+    #[test]
+    fn what_is_given_up_is_gone_at_once_and_freed_by_the_end_or_the_next_beginning() {
+        let scratch = Scratch::new("discard");
+        let root = &scratch.path;
+        let discarded = Discarded::open(root).expect("open");
+        for number in 0..MOST_WAITING + 10 {
+            let path = tree(root, &number.to_string());
+            discarded.discard(&path).expect("discard");
+            assert!(!path.exists(), "{number}");
+        }
+        discarded.discard(&root.join("snapshots/absent")).expect("nothing");
+        discarded.discard(&root.join("nowhere/absent")).expect("nothing at all");
+        drop(discarded);
+        let next = Discarded::open(root).expect("open again");
+        while next.shared.waiting.load(Ordering::Acquire) > 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(left(root), 0);
+    }
+
+    #[test]
+    fn without_its_directory_it_frees_at_once() {
+        let scratch = Scratch::new("discard-without");
+        let root = &scratch.path;
+        let discarded = Discarded::open(root).expect("open");
+        std::fs::remove_dir(root.join("removed")).expect("taken away");
+        let path = tree(root, "a");
+        discarded.discard(&path).expect("discard");
+        assert!(!path.exists());
+    }
+}
