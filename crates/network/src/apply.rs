@@ -98,6 +98,7 @@ fn apply_link_op(route: &mut Connection, op: &LinkOp) -> Result<()> {
             let request = rtnetlink::delete_address(index(route, interface)?, *address);
             return absent_is_fine(route.request(&request));
         }
+        LinkOp::Rename { from, to } => rtnetlink::rename(index(route, from)?, to.as_str()),
         LinkOp::SetMtu { interface, mtu } => rtnetlink::set_mtu(index(route, interface)?, *mtu),
         LinkOp::SetUp { interface } => rtnetlink::set_up(interface.as_str()),
         LinkOp::AcceptLocalhost { interface } => rtnetlink::accept_localhost(index(route, interface)?),

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::MacAddress;
+
 /// A name that the kernel accepts for an interface: 1 to 15 bytes, no `/`, no `:`, no white space, not `.` or `..`.
 /// That also makes it safe as one component of a path below /proc/sys/net.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,6 +39,12 @@ impl InterfaceName {
     /// When those characters cannot be part of a name.
     pub fn for_endpoint(endpoint_id: &str) -> Result<Self, InvalidName> {
         format!("veth{}", first(endpoint_id, 7)).parse()
+    }
+
+    /// The name by which an interface is born whose own name may be that of an interface of the host: kernels before 6.13
+    /// look for both in the host's namespace. `new` and the hardware address that it is to have.
+    pub(crate) fn at_birth(mac: MacAddress) -> Self {
+        Self(mac.0.iter().fold("new".to_owned(), |name, byte| format!("{name}{byte:02x}")))
     }
 
     /// The name of a network's bridge: `br-` and the first 12 characters of the network's id.

@@ -14,7 +14,7 @@ use crate::interface::InterfaceName;
 use crate::netlink::{self, Connection};
 use crate::plan::{
     Invalid, NetOp, plan_attach, plan_bridge, plan_detach, plan_loopback, plan_mend_port, plan_release,
-    plan_remove_bridge, plan_sweep,
+    plan_remove_bridge, plan_sweep, plan_unborn,
 };
 use crate::removal;
 use crate::rtnetlink::{self, Link, LinkWatch};
@@ -303,10 +303,14 @@ impl Network {
         let plan = plan_attach(endpoint, &facts)?;
         let created =
             plan.iter().position(|op| matches!(op, NetOp::CreateMacvlan { .. } | NetOp::CreateIpvlan { .. }));
-        // An interface born in the container is only ours to delete once it was created.
+        // An interface born in the container is only ours to delete once it was created, and by its own name once it has
+        // that.
         if let Some(index) = created {
-            self.apply(&plan[..=index], Some(netns))?;
-            return self.apply_or_undo(&plan[index + 1..], &plan_detach(endpoint, true), Some(netns));
+            let (birth, rest) = plan.split_at(index + 1);
+            let (name, furnish) = rest.split_at(1.min(rest.len()));
+            self.apply(birth, Some(netns))?;
+            self.apply_or_undo(name, &plan_unborn(endpoint), Some(netns))?;
+            return self.apply_or_undo(furnish, &plan_detach(endpoint, true), Some(netns));
         }
         self.apply_or_undo(&plan, &plan_detach(endpoint, true), Some(netns))
     }

@@ -90,6 +90,8 @@ fn containers_have_addresses_of_their_own_on_a_link_of_the_host() {
         return;
     }
     let world = World::new();
+    // What a container's interface is called is nothing to the host's.
+    world.host.run("ip", &["link", "add", "eth0", "type", "bridge"]);
     let on_uplink = |number: u8, mode| Endpoint {
         attachment: Attachment::Macvlan { parent: name("uplink"), mode },
         ..endpoint("unused", number, &[&format!("192.0.2.{number}/24")], &["192.0.2.2"])
@@ -124,6 +126,7 @@ fn containers_have_addresses_of_their_own_on_a_link_of_the_host() {
         assert!(error.to_string().contains("EEXIST"), "{error}");
     });
     assert!(taken.run("ip", &["address"]).contains("192.0.2.31"), "the one that was there stays");
+    assert_eq!(taken.run("ip", &["-o", "link"]).lines().count(), 2, "and nothing else");
 }
 
 #[test]
@@ -141,7 +144,8 @@ fn one_container_alone_has_a_link_that_is_passed_through() {
     let _server = one.serve_tcp(80);
     assert_eq!(world.neighbour.ask_tcp("192.0.2.11:80").unwrap(), "192.0.2.2");
     let error = world.host.within(|| Network::open().unwrap().attach(two.fd(), &alone(12))).unwrap_err();
-    assert!(error.to_string().contains("macvlan eth0"), "{error}");
+    assert!(error.to_string().contains("container: macvlan"), "{error}");
+    assert_eq!(two.run("ip", &["-o", "link"]).lines().count(), 1, "nothing is left of it");
 }
 
 /// An ipvlan on the uplink; in the third layer with a subnet of its own and no next hop.
@@ -178,6 +182,7 @@ fn containers_share_the_hardware_address_of_a_link_of_the_host() {
         (L3s, Bridge, true),
     ] {
         let world = World::new();
+        world.host.run("ip", &["link", "add", "eth0", "type", "bridge"]);
         let (one, two) = (Namespace::of_container(), Namespace::of_container());
         world.host.within(|| {
             let mut network = Network::open().unwrap();

@@ -240,7 +240,8 @@ fn an_endpoint_on_an_interface_of_the_host() {
     check_attach(
         &endpoint,
         &facts,
-        "container: macvlan eth0 02:42:ac:11:00:02 on eth1 mode Bridge
+        "container: macvlan new0242ac110002 02:42:ac:11:00:02 on eth1 mode Bridge
+container: rename new0242ac110002 to eth0
 container: up lo
 container: set net/ipv4/conf/eth0/arp_notify = 1
 container: address 172.17.0.2/16 on eth0

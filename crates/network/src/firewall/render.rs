@@ -298,8 +298,9 @@ fn published() -> Chain {
 /// Ports published on 127.0.0.1 make bridges accept packets for 127.0.0.0/8; none may come from a wire.
 fn guard() -> Chain {
     let lo = InterfaceName::loopback();
+    // Few packets are for it: that is asked first.
     let matches =
-        vec![Match::NotInterface(Direction::In, lo), Match::Address(Side::Destination, LOOPBACK_IPV4)];
+        vec![Match::Address(Side::Destination, LOOPBACK_IPV4), Match::NotInterface(Direction::In, lo)];
     let rules = vec![rule(matches, Action::Drop, "localhost is not for others")];
     base("guard", Kind::Filter, Hook::Prerouting, -300, false, rules)
 }

@@ -25,26 +25,36 @@ pub fn plan_attach(endpoint: &Endpoint, facts: &EndpointFacts) -> Result<Vec<Net
             }
             attach_to_bridge(endpoint, bridge, host_interface, *isolated, facts)
         }
-        Attachment::Macvlan { parent, mode } => vec![NetOp::CreateMacvlan {
-            interface: endpoint.interface.clone(),
-            parent: parent.clone(),
-            mode: *mode,
-            mac: endpoint.mac,
-            mtu: endpoint.mtu,
-        }],
-        Attachment::Ipvlan { parent, mode, flag } => vec![NetOp::CreateIpvlan {
-            interface: endpoint.interface.clone(),
-            parent: parent.clone(),
-            mode: *mode,
-            flag: *flag,
-            mtu: endpoint.mtu,
-        }],
+        Attachment::Macvlan { parent, mode } => {
+            let (interface, parent, mtu) = (born(endpoint), parent.clone(), endpoint.mtu);
+            let create = NetOp::CreateMacvlan { interface, parent, mode: *mode, mac: endpoint.mac, mtu };
+            vec![create, named(endpoint)]
+        }
+        Attachment::Ipvlan { parent, mode, flag } => {
+            let (interface, parent, mtu) = (born(endpoint), parent.clone(), endpoint.mtu);
+            vec![NetOp::CreateIpvlan { interface, parent, mode: *mode, flag: *flag, mtu }, named(endpoint)]
+        }
     };
     plan.extend(furnish(endpoint, facts.ipv6).into_iter().map(NetOp::Container));
     if endpoint.shaping != Shaping::default() {
         plan.extend(plan_shape(endpoint));
     }
     Ok(plan)
+}
+
+/// The name that an interface has before it gets its own.
+fn born(endpoint: &Endpoint) -> InterfaceName {
+    InterfaceName::at_birth(endpoint.mac)
+}
+
+fn named(endpoint: &Endpoint) -> NetOp {
+    NetOp::Container(LinkOp::Rename { from: born(endpoint), to: endpoint.interface.clone() })
+}
+
+/// What removes an interface again that was created and could not be given its own name.
+#[must_use]
+pub(crate) fn plan_unborn(endpoint: &Endpoint) -> Vec<NetOp> {
+    vec![NetOp::Container(LinkOp::DeleteLink { interface: born(endpoint) })]
 }
 
 fn attach_to_bridge(

@@ -15,6 +15,7 @@ use crate::shape::Shape;
 use crate::sysctl::Sysctl;
 
 pub use bridge::{plan_bridge, plan_remove_bridge, plan_sweep};
+pub(crate) use endpoint::plan_unborn;
 pub use endpoint::{plan_attach, plan_default_route, plan_detach, plan_loopback, plan_release, plan_shape};
 pub use mend::{plan_mend_port, what_is_wrong};
 pub use parent::plan_parent;
@@ -127,6 +128,13 @@ pub enum LinkOp {
         interface: InterfaceName,
         /// The address with the subnet's prefix length.
         address: Prefix,
+    },
+    /// Gives a link that is down another name.
+    Rename {
+        /// The link.
+        from: InterfaceName,
+        /// Its new name.
+        to: InterfaceName,
     },
     /// Sets a link's MTU.
     SetMtu {
@@ -251,6 +259,7 @@ impl fmt::Display for LinkOp {
             Self::Set(sysctl) => write!(f, "set {sysctl}"),
             Self::AddAddress { interface, address } => write!(f, "address {address} on {interface}"),
             Self::DeleteAddress { interface, address } => write!(f, "no address {address} on {interface}"),
+            Self::Rename { from, to } => write!(f, "rename {from} to {to}"),
             Self::SetMtu { interface, mtu } => write!(f, "mtu {mtu} on {interface}"),
             Self::SetUp { interface } => write!(f, "up {interface}"),
             Self::AcceptLocalhost { interface } => write!(f, "accept ::1 on {interface}"),

@@ -213,6 +213,14 @@ pub(crate) fn set_mtu(index: u32, mtu: u32) -> Message {
     message
 }
 
+/// Gives a link another name.
+pub(crate) fn rename(index: u32, name: &str) -> Message {
+    let header = header_with_change(0, index, 0, 0);
+    let mut message = Message::new(RTM_NEWLINK, 0, &header, format!("RTM_NEWLINK(link {index} as {name})"));
+    message.attributes().string(IFLA_IFNAME, name);
+    message
+}
+
 /// Makes a link a port of the bridge with index `bridge`.
 pub(crate) fn set_master(index: u32, bridge: u32) -> Message {
     let header = header_with_change(0, index, 0, 0);

@@ -9,7 +9,8 @@ mod watch;
 pub(crate) use address::{add_address, delete_address, list_addresses, parse_address};
 pub use link::{IpvlanFlag, IpvlanMode, Link, MacvlanMode};
 pub(crate) use link::{
-    NewLink, OUR_GROUP, create, delete, get, list_links, parse_link, set_master, set_mtu, set_port, set_up,
+    NewLink, OUR_GROUP, create, delete, get, list_links, parse_link, rename, set_master, set_mtu, set_port,
+    set_up,
 };
 pub(crate) use queue::{shape, unshape};
 pub(crate) use route::{accept_localhost, add_route, delete_neighbour, list_routes, parse_route};
