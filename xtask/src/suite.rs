@@ -64,7 +64,8 @@ impl Request {
 /// Runs the suite; outside of the sandbox it builds, installs and enters it first.
 pub(crate) fn run(words: &[String]) -> Result<()> {
     let request = Request::parse(words)?;
-    packages::install(&["docker.io", "docker-registry", "skopeo", "util-linux", "crun", "runc"])?;
+    let packages = ["btrfs-progs", "crun", "docker.io", "docker-registry", "runc", "skopeo", "util-linux"];
+    packages::install(&packages)?;
     if let Some(socket) = &request.against {
         return against(socket, &request);
     }

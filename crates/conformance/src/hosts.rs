@@ -24,6 +24,11 @@ pub(crate) struct Hosts {
 impl Hosts {
     /// 192.0.2.1 and 2001:db8::1 with a daemon started with `flags`, and its neighbour 192.0.2.2 and 2001:db8::2.
     pub(crate) fn new(scope: &Scope<'_>, flags: &[&str]) -> Result<Self> {
+        Self::with_resolver(scope, flags, None)
+    }
+
+    /// The same with a daemon whose `/etc/resolv.conf` is a file of the check's own.
+    pub(crate) fn with_resolver(scope: &Scope<'_>, flags: &[&str], resolver: Option<&Path>) -> Result<Self> {
         let (host, neighbour) = (scope.name("h"), scope.name("n"));
         for (name, last) in [(&host, 1), (&neighbour, 2)] {
             call("ip", &["netns", "add", name])?;
@@ -45,8 +50,13 @@ impl Hosts {
         let program = scope.engine.program.clone().context("the berth program")?;
         let log = std::fs::File::create(directory.join("daemon.log"))?;
         let at = |name: &str| directory.join(name).display().to_string();
-        let daemon = Command::new("nsenter")
-            .arg(format!("--net=/run/netns/{host}"))
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{host}"));
+        if let Some(resolver) = resolver {
+            let script = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+            command.args(["unshare", "--mount", "sh", "-c", script, "sh"]).arg(resolver);
+        }
+        let daemon = command
             .arg(program)
             .args(["daemon", "-H", &format!("unix://{}", socket.display()), "--data-root", &at("data")])
             .args(["--exec-root", &at("exec"), "--pidfile", &at("pid"), "--cgroup-parent"])

@@ -1,10 +1,13 @@
 //! Real servers and clients of Debian's packages in containers: what people run, and what they would notice.
 
 use crate::check::{Check, contains, same};
+use crate::fixture::BUSYBOX;
+use crate::hosts::Hosts;
 use crate::nameserver::{MANY, NameServer, TRUTH};
-use crate::scope::Scope;
+use crate::scope::{Scope, eventually};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use std::os::fd::AsFd;
 
 pub(crate) const AREA: &str = "components";
 const POSTGRES: &str = "/usr/lib/postgresql/15/bin";
@@ -16,6 +19,11 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "postgres on a volume survives rm -f and restarts", postgres),
         Check::new(AREA, "dig asks the name server of a container everything that it may", dig),
         Check::new(AREA, "dig gets what other name servers say, and no forgery", dig_forwarded),
+        Check::new(
+            AREA,
+            "a name server of the host that dies or changes is followed while containers run",
+            followed,
+        ),
         Check::new(AREA, "socat talks UDP and TCP through published ports and by name", socat),
         Check::new(AREA, "iperf3 measures between containers, and through a published port", iperf),
     ]
@@ -194,6 +202,44 @@ fn dig_forwarded(scope: &Scope<'_>) -> Result<()> {
     }
     let all = inside(scope, &client, "dig @127.0.0.11 +time=25 +tries=1 +short big.example | wc -l")?;
     same("addresses, by TCP after a cut answer", all, MANY.to_string())
+}
+
+/// A name server on the wire of a daemon's host.
+fn on_the_wire(hosts: &Hosts, last: u8) -> Result<NameServer> {
+    let namespace = std::fs::File::open(format!("/run/netns/{}", hosts.neighbour))?;
+    let start = || NameServer::start([192, 0, 2, last].into());
+    linux::netns::run_in(namespace.as_fd(), start)?
+}
+
+fn followed(scope: &Scope<'_>) -> Result<()> {
+    let file = scope.directory()?.join("resolv.conf");
+    let says = |lines: &str| std::fs::write(&file, lines).with_context(|| file.display().to_string());
+    says("nameserver 192.0.2.2\n")?;
+    let hosts = Hosts::with_resolver(scope, &[], Some(&file))?;
+    let address = ["-n", &hosts.neighbour, "address", "add", "192.0.2.3/24", "dev", "eth0"];
+    crate::hosts::call("ip", &address)?;
+    hosts.client.expect(&["network", "create", "own"])?;
+    let run = ["run", "-d", "--name", "asking", "--network", "own", BUSYBOX, "sleep", "300"];
+    hosts.client.expect(&run)?;
+    let first = on_the_wire(&hosts, 2)?;
+    let ask = || -> Result<bool> {
+        let words = ["exec", "asking", "nslookup", "-type=a", "plain.example"];
+        Ok(hosts.client.call(&words)?.stdout.contains(TRUTH))
+    };
+    let answers = |what: &str| eventually(what, || Ok(ask()?.then_some(())));
+    answers("an answer of the first")?;
+    drop(first);
+    same("an answer of one that is dead", ask()?, false)?;
+    let second = on_the_wire(&hosts, 3)?;
+    same("an answer of one that nobody named", ask()?, false)?;
+    says("nameserver 192.0.2.2\nnameserver 192.0.2.3\n")?;
+    answers("an answer of the second, after the first has not answered")?;
+    says("# the first has gone\nnameserver 192.0.2.3\n")?;
+    answers("an answer of the second alone")?;
+    says("# nobody\n")?;
+    eventually("no answer", || Ok((!ask()?).then_some(())))?;
+    drop(second);
+    hosts.close()
 }
 
 fn socat(scope: &Scope<'_>) -> Result<()> {

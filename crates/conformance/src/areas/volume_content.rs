@@ -2,6 +2,8 @@
 
 use super::ours::berth;
 use crate::check::{Check, contains, same};
+use crate::fixture::BUSYBOX;
+use crate::hosts::{Hosts, call, printed};
 use crate::http::Request;
 use crate::scope::Scope;
 use crate::tar::{Kind, Writer};
@@ -18,6 +20,7 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         Check::new(AREA, "export and import keep owners, modes, links, attributes and holes", round_trip),
         Check::new(AREA, "clone copies a volume as it is, into one that did not exist", cloned),
+        Check::new(AREA, "a clone shares its content where the file system can", shared),
         Check::new(
             AREA,
             "import replaces content only when told to, and not below a running container",
@@ -123,6 +126,49 @@ fn cloned(scope: &Scope<'_>) -> Result<()> {
     let missing = berth(scope, &["volume", "clone", &scope.name("none"), &scope.name("x")])?;
     contains("of nothing", &missing.stderr, "no such volume")?;
     scope.ok(&["volume", "rm", &from, &to]).map(drop)
+}
+
+/// A file system that shares content, in a file; unmounted with this value.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(directory: &Path, place: &str) -> Result<Self> {
+        let (file, place) = (directory.join("disk"), directory.join(place));
+        fs::create_dir_all(&place)?;
+        fs::File::create(&file)?.set_len(400 << 20)?;
+        let (file, at) = (file.display().to_string(), place.display().to_string());
+        call("mkfs.btrfs", &["-q", &file])?;
+        call("mount", &["-o", "loop", &file, &at])?;
+        Ok(Self(place))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(call("umount", &["--lazy", &self.0.display().to_string()]));
+    }
+}
+
+fn shared(scope: &Scope<'_>) -> Result<()> {
+    let directory = scope.directory()?.to_owned();
+    let disk = Disk::mount(&directory, "data")?;
+    let hosts = Hosts::new(scope, &[])?;
+    let run = |volume: &str, script: &str| {
+        let mount = format!("{volume}:/v");
+        hosts.client.expect(&["run", "--rm", "-v", &mount, BUSYBOX, "sh", "-c", script])
+    };
+    let sum = |volume: &str| run(volume, "sha256sum < /v/big");
+    run("one", "head -c 8000000 /dev/urandom > /v/big; ln /v/big /v/same; sync")?;
+    let body = serde_json::json!({ "Name": "two" });
+    let clone = Request::new("POST", "/berth/volumes/one/clone").json(&body);
+    clone.send(&hosts.client.socket)?.expect(201)?;
+    let content = sum("one")?;
+    same("the copy's content", sum("two")?, content.as_str())?;
+    let file = disk.0.join("volumes/two/_data/big").display().to_string();
+    contains("extents of the copy", &printed("filefrag", &["-v", &file])?, "shared")?;
+    run("two", "echo other > /v/big")?;
+    same("the original", sum("one")?, content)?;
+    hosts.close()
 }
 
 /// A tar of these entries, sent as the content of a volume; status and words.

@@ -12,9 +12,10 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use network::ResolverSockets;
 use network::dns::{Outcome, Transport, answers, with_id};
@@ -52,8 +53,11 @@ pub(super) struct Resolvers {
 /// The host's file, read again when it has changed.
 #[derive(Debug, Default)]
 struct HostFile {
-    read: Mutex<Option<(SystemTime, u64, HostResolver)>>,
+    read: Mutex<Option<(Version, HostResolver)>>,
 }
+
+/// Which file it is, when it was changed last, and how long it is.
+type Version = (u64, u64, i64, i64, u64);
 
 /// One container's name server.
 struct Server {
@@ -67,15 +71,15 @@ struct Server {
 impl HostFile {
     fn get(&self) -> HostResolver {
         let Ok(about) = std::fs::metadata(HOST_FILE) else { return HostResolver::default() };
-        let (changed, length) = (about.modified().unwrap_or(SystemTime::UNIX_EPOCH), about.len());
+        let version = (about.dev(), about.ino(), about.ctime(), about.ctime_nsec(), about.len());
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, size, resolver)) = read.as_ref()
-            && (*at, *size) == (changed, length)
+        if let Some((of, resolver)) = read.as_ref()
+            && *of == version
         {
             return resolver.clone();
         }
         let resolver = HostResolver::parse(&std::fs::read_to_string(HOST_FILE).unwrap_or_default());
-        *read = Some((changed, length, resolver.clone()));
+        *read = Some((version, resolver.clone()));
         resolver
     }
 }
