@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Nothing of the draft is visible before both ends agree; a draft whose content turns out to be wrong is removed. What
-//! cannot be unpacked here is no failure: whoever needs the layer unpacks it from its blob, and says what is wrong.
+//! cannot be unpacked here is no failure: whoever needs the layer unpacks it from its blob, and says what is wrong. What
+//! is not verified yet gets less room than what is: a layer that inflates a lot waits until it is
+//! (docs/decisions/0007-unpacking-while-it-arrives.md).
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use oci::Digest;
 use crate::Result;
 use crate::compression::Compression;
 use crate::layers::{Draft, LayerKey, Layers};
+use crate::limits::Limits;
 use crate::pins::Pin;
 use crate::pipeline::{self, Pump};
 use crate::tar::Reader;
@@ -27,6 +30,11 @@ use crate::unpack::{Base, Unpacked, unpack};
 const CHUNK: usize = 256 << 10;
 /// Chunks that may wait. Content that arrives faster than it is unpacked waits where it comes from.
 const DEPTH: usize = 4;
+
+/// How many times larger than what came a layer may be that is not verified yet, once it is larger than [`FREELY`].
+const MOST_GROWTH: u64 = 32;
+/// Bytes that what is not verified may make in any case.
+const FREELY: u64 = 256 << 20;
 
 /// A layer under way.
 #[derive(Debug)]
@@ -126,7 +134,7 @@ impl Drop for Ahead {
 fn unpack_early(layers: &Layers, source: Source) -> Result<Early> {
     let draft = layers.draft()?;
     let root = draft.root()?;
-    let (archive, limits) = ("layer", &layers.limits);
+    let (archive, limits) = ("layer", &unverified(&layers.limits));
     let passed = pipeline::run(
         source,
         |_: &[u8]| Ok(()),
@@ -135,6 +143,15 @@ fn unpack_early(layers: &Layers, source: Source) -> Result<Early> {
         |reader| unpack(&mut Reader::new(reader, archive, limits), root, Base::Alone, limits, archive),
     )?;
     Ok(Early { draft, unpacked: passed.value, diff_id: passed.diff_id })
+}
+
+/// The limits of what may turn out to be something else.
+fn unverified(limits: &Limits) -> Limits {
+    Limits {
+        max_ratio: limits.max_ratio.min(MOST_GROWTH),
+        ratio_from: limits.ratio_from.min(FREELY),
+        ..limits.clone()
+    }
 }
 
 /// What was fed, as a stream.

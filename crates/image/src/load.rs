@@ -92,26 +92,35 @@ impl Images {
         progress: &dyn Progress,
     ) -> Result<Vec<Loaded>> {
         let pin = self.pins.operation();
-        let tap = |_: &[u8]| if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) };
-        let passed = pipeline::run(source, tap, Pump::Along, &self.options.limits, |reader| {
-            self.take_in(&mut Reader::new(reader, NAME, &self.options.limits), &pin, progress)
-        })?;
-        let archive = passed.value;
-        let loaded = match (&archive.index, &archive.manifest) {
-            (Some(index), _) => self.load_layout(index, options, &pin, progress)?,
-            (None, Some(manifest)) => {
-                self.load_docker_archive(manifest, &archive, options, &pin, progress)?
-            }
-            (None, None) => {
-                let words = "it is neither an OCI layout (index.json) nor a docker-archive (manifest.json)";
-                return Err(Error::archive(NAME, words));
-            }
-        };
+        let loaded = self.load_pinned(source, options, &pin, progress);
         drop(pin);
         self.settle_soon();
-        // What came along and belongs to no image goes again.
-        self.collect()?;
-        Ok(loaded)
+        // What came along and belongs to no image goes again, above all when nothing became one.
+        let collected = self.collect();
+        let loaded = loaded?;
+        collected.map(|_| loaded)
+    }
+
+    fn load_pinned(
+        &self,
+        source: impl Read + Send,
+        options: &LoadOptions,
+        pin: &Pin,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Loaded>> {
+        let tap = |_: &[u8]| if progress.cancelled() { Err(Error::Cancelled) } else { Ok(()) };
+        let passed = pipeline::run(source, tap, Pump::Along, &self.options.limits, |reader| {
+            self.take_in(&mut Reader::new(reader, NAME, &self.options.limits), pin, progress)
+        })?;
+        let archive = passed.value;
+        match (&archive.index, &archive.manifest) {
+            (Some(index), _) => self.load_layout(index, options, pin, progress),
+            (None, Some(manifest)) => self.load_docker_archive(manifest, &archive, options, pin, progress),
+            (None, None) => {
+                let words = "it is neither an OCI layout (index.json) nor a docker-archive (manifest.json)";
+                Err(Error::archive(NAME, words))
+            }
+        }
     }
 
     /// Takes the files of the tar into the store. While one is read, the one before it gets onto the disk.

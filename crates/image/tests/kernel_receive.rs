@@ -151,3 +151,59 @@ fn a_layer_that_is_not_what_its_diff_id_says_leaves_nothing() {
     let left = |name: &str| std::fs::read_dir(scratch.path.join("data/layers").join(name)).unwrap().count();
     assert_eq!((left("tmp"), left("sha256"), left("chain-sha256")), (0, 0, 0));
 }
+
+#[test]
+fn what_arrives_is_unseen_until_it_is_verified() {
+    use std::os::unix::fs::PermissionsExt;
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new("unseen");
+    let images = scratch.open();
+    let (descriptor, bytes) = &parts()[0];
+    let data = scratch.path.join("data");
+    let left = |name: &str| std::fs::read_dir(data.join(name)).unwrap().count();
+    let places = ["blobs/sha256", "layers/sha256", "layers/chain-sha256"];
+    let hold = images.hold();
+    let mut incoming = images.receive_layer(&hold, descriptor).unwrap().unwrap();
+    incoming.write(&bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(places.map(left), [0, 0, 0], "all but a byte is here, and nothing has a name");
+    assert!(!images.has(&descriptor.digest).unwrap());
+    assert!(!images.is_unpacked(&hold, &descriptor.digest).unwrap());
+    let mode = std::fs::metadata(data.join("layers/tmp")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700, "only root gets to what is not verified");
+    incoming.write(&[bytes[bytes.len() - 1] ^ 1]).unwrap();
+    assert!(matches!(incoming.finish(), Err(Error::WrongDigest { .. })));
+    assert_eq!(places.map(left), [0, 0, 0]);
+    assert_eq!((left("layers/tmp"), left("ingest")), (0, 0), "and nothing stays");
+    // The same content without the mistake is unpacked when its last byte is here.
+    let mut incoming = images.receive_layer(&hold, descriptor).unwrap().unwrap();
+    incoming.write(bytes).unwrap();
+    incoming.finish().unwrap();
+    assert!(images.is_unpacked(&hold, &descriptor.digest).unwrap());
+}
+
+#[test]
+fn what_inflates_a_lot_is_unpacked_once_it_is_verified() {
+    use std::io::Write;
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new("inflates");
+    let images = scratch.open();
+    // Zeros behind the end of an archive: they cost nothing but the inflating.
+    let mut layer = Tar::new().file("file", b"content").end();
+    layer.resize(300 << 20, 0);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&layer).unwrap();
+    let packed = gzip.finish().unwrap();
+    let blob = Descriptor::new(media_type::OCI_LAYER_GZIP, image::digest_of(&packed), packed.len() as u64);
+    let diff_id = image::digest_of(&layer);
+    let hold = images.hold();
+    let mut incoming = images.receive_layer(&hold, &blob).unwrap().unwrap();
+    incoming.write(&packed).unwrap();
+    incoming.finish().unwrap();
+    assert!(!images.is_unpacked(&hold, &diff_id).unwrap(), "before its digest was known to be right");
+    images.unpack_layer(&hold, &diff_id, &blob, &Silent).unwrap();
+    assert!(images.is_unpacked(&hold, &diff_id).unwrap());
+}
