@@ -58,7 +58,7 @@ impl<C> LegacyHijack<C> {
 
 /// What a first head is, as far as it has come.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     /// It cannot be told yet.
     Unknown,
     /// Not of this form.
@@ -67,7 +67,7 @@ enum Verdict {
     Legacy(usize),
 }
 
-fn judge(bytes: &[u8]) -> Verdict {
+pub(super) fn judge(bytes: &[u8]) -> Verdict {
     let is_post = bytes.iter().zip(b"POST /").all(|(found, wanted)| found == wanted);
     if !is_post || bytes.len() > MAX_HEAD {
         return Verdict::Other;

@@ -12,6 +12,8 @@ pub mod detach;
 pub mod dispatch;
 pub mod encoding;
 pub mod failure;
+#[cfg(test)]
+mod fuzz;
 pub mod gate;
 pub mod hijack;
 pub mod legacy_hijack;

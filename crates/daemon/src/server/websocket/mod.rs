@@ -4,6 +4,8 @@
 //! what a client is slow to take: data passes through as it comes, whatever length a frame says it has.
 
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod handshake;
 mod stream;
 
