@@ -60,15 +60,17 @@ pub(crate) fn service_config(config: &Config) -> ServiceConfig {
     };
     let (networks, hosts): (Vec<_>, Vec<_>) =
         config.insecure_registries.iter().partition(|word| word.contains('/'));
-    let mirrors = &config.registry_mirrors;
+    // With a slash at their ends, as Docker shows them.
+    let shown = |mirror: &String| format!("{}/", mirror.trim_end_matches('/'));
+    let mirrors: Vec<String> = config.registry_mirrors.iter().map(shown).collect();
     let mut indexes: BTreeMap<String, IndexInfo> =
         hosts.into_iter().map(|host| (host.clone(), index(host, false, false, &[]))).collect();
-    indexes.insert("docker.io".to_owned(), index("docker.io", true, true, mirrors));
+    indexes.insert("docker.io".to_owned(), index("docker.io", true, true, &mirrors));
     let loopback = ["::1/128", "127.0.0.0/8"].map(str::to_owned);
     ServiceConfig {
         insecure_registry_cidrs: loopback.into_iter().chain(networks.into_iter().cloned()).collect(),
         index_configs: indexes,
-        mirrors: Some(mirrors.clone()).filter(|mirrors| !mirrors.is_empty()),
+        mirrors: Some(mirrors).filter(|mirrors| !mirrors.is_empty()),
     }
 }
 
