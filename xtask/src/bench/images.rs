@@ -1,8 +1,9 @@
 //! A big image: pulled from a registry on this host, loaded, saved and pushed.
 
 use super::engines::{self, Engine, Place};
+use super::floor::ImageFloor;
 use super::picture::{self, Picture};
-use super::report::{Row, Table, Target};
+use super::report::{self, Row, Table, Target};
 use super::{Bench, Sample};
 use crate::process;
 use anyhow::{Context, Result, bail};
@@ -75,7 +76,44 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let values: Vec<Option<f64>> = peaks.iter().map(megabytes).collect();
     table.rows.push(Row::numbers("peak memory of the daemon", "MB", &values).target(Target::Below(150.0)));
     process::output("rm", &["-rf", &directory.display().to_string()])?;
-    Ok(vec![table])
+    Ok(vec![table, beside_limits(&floor, &samples)])
+}
+
+/// How far each step of ours is from what disk, gzip and SHA-256 of this machine allow.
+fn beside_limits(floor: &ImageFloor, samples: &[Vec<Vec<Sample>>]) -> Table {
+    let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+    let hash_both = floor.hash_packed + floor.hash_inflated;
+    // Seconds: what has to be inflated and hashed, and what has to get onto the disk.
+    let limits = [
+        ("pull", floor.inflate + hash_both, floor.write_packed + floor.write_inflated),
+        ("save", floor.hash_packed, floor.write_packed),
+        ("push", floor.hash_packed, floor.write_packed),
+        ("load", floor.hash_inflated, 2.0 * floor.write_inflated),
+    ];
+    let mut table = Table::new("A big image beside the limits of this machine", &["berth", "limit"]).note(
+        "The limit of the time is the slower one of two: the disk writing what has to be written, in one long file, and all processors together \
+         inflating and hashing. The limit of the processor time is inflating and hashing alone, without the kernel's part: reading, writing, \
+         making files. 1 is the limit itself; above it, the end was not waited for until all of it was on the disk. What a push writes and \
+         hashes, the registry does.",
+    );
+    for (step, cpu, disk) in limits {
+        let ours = STEPS.iter().zip(samples).find(|(name, _)| **name == step);
+        let Some(ours) = ours.and_then(|(_, columns)| columns.first()).filter(|ours| !ours.is_empty()) else {
+            continue;
+        };
+        let median = |value: fn(&Sample) -> Duration| {
+            report::quantile(&report::sorted(ours.iter().map(|one| value(one).as_secs_f64() * 1000.0)), 0.5)
+        };
+        let (wall, used) = (median(|one| one.wall), median(|one| one.cpu));
+        let limit = disk.max(cpu / processors) * 1000.0;
+        table.rows.push(Row::numbers(&format!("{step}: time"), "ms", &[Some(wall), Some(limit)]));
+        table.rows.push(Row::numbers(
+            &format!("{step}: processor time"),
+            "ms",
+            &[Some(used), Some(cpu * 1000.0)],
+        ));
+    }
+    table
 }
 
 fn note(bench: &Bench<'_>, rounds: usize) -> String {
