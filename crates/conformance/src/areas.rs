@@ -8,6 +8,7 @@ mod commit;
 mod components;
 mod content;
 mod credentials;
+mod distribution;
 mod doors;
 mod exec;
 mod fields;
@@ -17,6 +18,7 @@ mod forgeries;
 mod gateways;
 mod hangs;
 mod health;
+mod hostile;
 mod images;
 mod isolation;
 mod lifecycle;
@@ -24,6 +26,7 @@ mod limits;
 mod links;
 mod logs;
 mod mending;
+mod mirrors;
 mod misbehaving;
 mod mounts;
 mod network;
@@ -34,6 +37,7 @@ mod plugins;
 mod policies;
 mod protocol;
 mod pulls;
+mod quotas;
 mod recovery;
 mod refusals;
 mod registry;
@@ -64,6 +68,9 @@ pub(crate) use misbehaving::noise;
 
 /// The area whose checks need the image with servers.
 pub(crate) const SERVERS_AREA: &str = components::AREA;
+
+/// Areas that are run only when they are named: hardly a machine has what they need.
+pub(crate) const NAMED_AREAS: &[&str] = &[quotas::AREA];
 
 /// All checks that are meant for this engine, in the order in which they are run.
 pub(crate) fn all(engine: &Engine) -> Vec<Check> {
@@ -100,6 +107,8 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         registry::checks,
         pulls::checks,
         misbehaving::checks,
+        hostile::checks,
+        distribution::checks,
         platforms::checks,
         credentials::checks,
         bundles::checks,
@@ -116,7 +125,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         areas.extend([uplinks::checks as fn() -> Vec<Check>, links::ours]);
         areas.push(doors::checks);
         areas.push(collectors::ours);
-        areas.push(content::checks);
+        areas.extend([content::checks as fn() -> Vec<Check>, mirrors::checks, quotas::checks]);
         areas.extend([volume_content::checks as fn() -> Vec<Check>, remodel::checks]);
     }
     areas.into_iter().flat_map(|checks| checks()).collect()

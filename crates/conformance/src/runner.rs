@@ -111,7 +111,10 @@ impl Summary {
 
 fn is_wanted(check: &Check, words: &[String]) -> bool {
     let text = format!("{check:?}");
-    words.is_empty() || words.iter().any(|word| text.contains(word.as_str()))
+    match words {
+        [] => !areas::NAMED_AREAS.contains(&check.area),
+        words => words.iter().any(|word| text.contains(word.as_str())),
+    }
 }
 
 fn run_queue(engine: &Engine, checks: Vec<Check>, jobs: usize) -> Summary {

@@ -17,6 +17,9 @@ pub(crate) enum Kind<'a> {
     Directory,
     Symlink(&'a str),
     Hardlink(&'a str),
+    /// A character device.
+    Device(u32, u32),
+    Fifo,
 }
 
 /// Writes entries to `out`; [`Writer::finish`] ends the archive.
@@ -50,7 +53,26 @@ impl<W: Write> Writer<W> {
             Kind::Directory => self.header(&format!("{name}/"), owner, b'5', "", 0),
             Kind::Symlink(target) => self.header(name, owner, b'2', target, 0),
             Kind::Hardlink(target) => self.header(name, owner, b'1', target, 0),
+            Kind::Device(major, minor) => {
+                let mut header = ustar(name, owner, b'3', "", 0);
+                octal(&mut header[329..337], u64::from(*major));
+                octal(&mut header[337..345], u64::from(*minor));
+                self.seal(header)
+            }
+            Kind::Fifo => self.header(name, owner, b'6', "", 0),
         }
+    }
+
+    /// Adds a header of a kind and a length that may make no sense, with what follows it.
+    pub(crate) fn raw(&mut self, name: &str, kind: u8, size: u64, content: &[u8]) -> io::Result<()> {
+        self.ustar(name, Owner { mode: 0o644, uid: 0, gid: 0, modified: 0 }, kind, "", size)?;
+        self.data(&mut io::Cursor::new(content))
+    }
+
+    /// Adds pax records for the entry that follows (pax(1), "pax Extended Header").
+    pub(crate) fn pax(&mut self, records: &[(&str, &str)]) -> io::Result<()> {
+        let records: String = records.iter().map(|(key, value)| pax_record(key, value)).collect();
+        self.raw("pax", b'x', records.len() as u64, records.as_bytes())
     }
 
     /// Adds everything below `root`, with owners, modes, times and hard links. Device nodes and sockets are left
@@ -143,17 +165,12 @@ impl<W: Write> Writer<W> {
     }
 
     fn ustar(&mut self, name: &str, owner: Owner, kind: u8, link: &str, size: u64) -> io::Result<()> {
-        let mut header = [0u8; BLOCK];
-        copy_cut(&mut header[0..100], name);
-        octal(&mut header[100..108], u64::from(owner.mode));
-        octal(&mut header[108..116], u64::from(owner.uid));
-        octal(&mut header[116..124], u64::from(owner.gid));
-        octal(&mut header[124..136], size);
-        octal(&mut header[136..148], owner.modified.max(0).unsigned_abs());
+        self.seal(ustar(name, owner, kind, link, size))
+    }
+
+    /// Writes a header with its checksum.
+    fn seal(&mut self, mut header: [u8; BLOCK]) -> io::Result<()> {
         header[148..156].fill(b' ');
-        header[156] = kind;
-        copy_cut(&mut header[157..257], link);
-        header[257..265].copy_from_slice(b"ustar\x0000");
         let sum: u64 = header.iter().map(|byte| u64::from(*byte)).sum();
         octal(&mut header[148..155], sum);
         header[154] = 0;
@@ -168,6 +185,20 @@ impl<W: Write> Writer<W> {
         }
         Ok(())
     }
+}
+
+fn ustar(name: &str, owner: Owner, kind: u8, link: &str, size: u64) -> [u8; BLOCK] {
+    let mut header = [0u8; BLOCK];
+    copy_cut(&mut header[0..100], name);
+    octal(&mut header[100..108], u64::from(owner.mode));
+    octal(&mut header[108..116], u64::from(owner.uid));
+    octal(&mut header[116..124], u64::from(owner.gid));
+    octal(&mut header[124..136], size);
+    octal(&mut header[136..148], owner.modified.max(0).unsigned_abs());
+    header[156] = kind;
+    copy_cut(&mut header[157..257], link);
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    header
 }
 
 fn copy_cut(field: &mut [u8], text: &str) {

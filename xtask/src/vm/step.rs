@@ -85,10 +85,10 @@ pub(crate) fn plan(built: &Built, words: &[String]) -> Vec<Step> {
 
 /// The areas of the black-box suite that depend on how groups are made, on the version of cgroups and on security modules.
 /// All of them run where groups are made by systemd; where we make them, the limits tell. Links and queues of the host
-/// depend on the kernel alone.
+/// depend on the kernel alone, and so do quotas.
 fn checks(boot: Boot) -> &'static [&'static str] {
     match boot {
-        Boot::Plain => &["limits", "uplinks"],
+        Boot::Plain => &["limits", "uplinks", "quotas"],
         Boot::Systemd => &["confinement", "isolation", "limits"],
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn checks() -> Vec<Check> {
         ),
         Check::new(AREA, "system check finds what is no content, and removes it", strange),
         Check::new(AREA, "system check makes images of content when the database is lost", rebuilt),
+        Check::new(AREA, "a record that was changed on the disk is not believed", record),
     ]
 }
 
@@ -117,6 +118,23 @@ fn rebuilt(scope: &Scope<'_>) -> Result<()> {
     )?;
     contains("said", &said, "repaired: image sha256:ID can be used by its ID again")?;
     contains("said", &said, "repaired: the damaged database is now ")?;
+    same("the end", said.ends_with("--\ncontent\nEverything is as it should be.\n"), true)
+        .map_err(|_| anyhow::anyhow!("the image is not usable again:\n{said}"))
+}
+
+/// One byte of one record: the checksums of the database tell, and what the record said follows from content.
+fn record(scope: &Scope<'_>) -> Result<()> {
+    let said = script(
+        scope,
+        r#"down
+        file=$root/records/records.redb
+        for at in $(LC_ALL=C grep -obUa '{"target"' $file | cut -d: -f1); do printf '!' | dd of=$file bs=1 seek=$at conv=notrunc 2>/dev/null; done
+        "$b" daemon --bridge none 2>&1 | grep -o 'is damaged.*run .berth system check --repair.'
+        "$b" system check --data-root $root --repair 2>&1 | sed "s/$id/ID/g"; echo --
+        up --bridge none; "$d" tag $id app:1; usable; check"#,
+    )?;
+    contains("the daemon", &said, "run `berth system check --repair`")?;
+    contains("the repair", &said, "repaired: image sha256:ID can be used by its ID again")?;
     same("the end", said.ends_with("--\ncontent\nEverything is as it should be.\n"), true)
         .map_err(|_| anyhow::anyhow!("the image is not usable again:\n{said}"))
 }

@@ -34,7 +34,7 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 /// A docker-archive of one small image; `layer` may be anything, `diff_id` may lie.
-fn archive(name: &str, layer: &[u8], diff_id: Option<&str>) -> Result<Vec<u8>> {
+pub(super) fn docker_archive(name: &str, layer: &[u8], diff_id: Option<&str>) -> Result<Vec<u8>> {
     let real = hex_sha256(layer);
     let config = json!({
         "architecture": "amd64", "os": "linux", "created": "2026-11-21T00:00:00Z",
@@ -96,7 +96,7 @@ fn ids(scope: &Scope<'_>) -> Result<BTreeSet<String>> {
 
 fn load(scope: &Scope<'_>) -> Result<()> {
     let name = format!("{}:v1", scope.name("loaded"));
-    let path = write(scope, "image.tar", &archive(&name, &small_layer("load")?, None)?)?;
+    let path = write(scope, "image.tar", &docker_archive(&name, &small_layer("load")?, None)?)?;
     let said = scope.ok(&["load", "-i", &path.display().to_string()])?;
     same("stdout", said, format!("Loaded image: {name}"))?;
     same("Cmd", &image(scope, &name)?["Config"]["Cmd"], &json!(["/x"]))?;
@@ -179,7 +179,7 @@ fn history(scope: &Scope<'_>) -> Result<()> {
 
 fn tag(scope: &Scope<'_>) -> Result<()> {
     let (first, second) = (format!("{}:v1", scope.name("first")), format!("{}:v2", scope.name("second")));
-    load_bytes(scope, &archive(&first, &small_layer("tag")?, None)?)?.expect_code(0)?;
+    load_bytes(scope, &docker_archive(&first, &small_layer("tag")?, None)?)?.expect_code(0)?;
     scope.ok(&["tag", &first, &second])?;
     same("same image", image(scope, &first)?["Id"].clone(), image(scope, &second)?["Id"].clone())?;
     same("rmi", scope.ok(&["rmi", &first])?, format!("Untagged: {first}"))?;
@@ -190,7 +190,7 @@ fn tag(scope: &Scope<'_>) -> Result<()> {
 
 fn remove(scope: &Scope<'_>) -> Result<()> {
     let name = format!("{}:v1", scope.name("removed"));
-    load_bytes(scope, &archive(&name, &small_layer("remove")?, None)?)?.expect_code(0)?;
+    load_bytes(scope, &docker_archive(&name, &small_layer("remove")?, None)?)?.expect_code(0)?;
     let id = image(scope, &name)?["Id"].as_str().unwrap_or_default().to_owned();
     let said = scope.ok(&["rmi", &name])?;
     contains("rmi", &said, &format!("Untagged: {name}"))?;
@@ -210,7 +210,7 @@ fn in_use(scope: &Scope<'_>) -> Result<()> {
 
 fn save(scope: &Scope<'_>) -> Result<()> {
     let name = format!("{}:v1", scope.name("saved"));
-    load_bytes(scope, &archive(&name, &small_layer("save")?, None)?)?.expect_code(0)?;
+    load_bytes(scope, &docker_archive(&name, &small_layer("save")?, None)?)?.expect_code(0)?;
     let id = image(scope, &name)?["Id"].clone();
     let path = scope.directory()?.join("saved.tar").display().to_string();
     scope.ok(&["save", "-o", &path, &name])?;
@@ -248,14 +248,14 @@ fn truncated(scope: &Scope<'_>) -> Result<()> {
     let name = format!("{}:v1", scope.name("truncated"));
     let mut layer = Writer::new(Vec::new());
     layer.add("big", 0o644, &Kind::File(&[7; 100_000]))?;
-    let bytes = archive(&name, &layer.finish()?, None)?;
+    let bytes = docker_archive(&name, &layer.finish()?, None)?;
     refused(scope, &bytes[..50_000])?;
     is_absent(scope, &name)
 }
 
 fn wrong_diff_id(scope: &Scope<'_>) -> Result<()> {
     let name = format!("{}:v1", scope.name("liar"));
-    let bytes = archive(&name, &small_layer("truth")?, Some(&hex_sha256(b"lie")))?;
+    let bytes = docker_archive(&name, &small_layer("truth")?, Some(&hex_sha256(b"lie")))?;
     let output = load_bytes(scope, &bytes)?;
     same("loaded", output.stdout.contains("Loaded"), false)?;
     is_absent(scope, &name)
@@ -278,7 +278,7 @@ fn breakout(scope: &Scope<'_>) -> Result<()> {
         [("dots", by_dots.finish()?), ("link", by_link.finish()?), ("hard", by_hard_link.finish()?)]
     {
         let name = format!("{}:v1", scope.name(word));
-        let output = load_bytes(scope, &archive(&name, &layer, None)?)?;
+        let output = load_bytes(scope, &docker_archive(&name, &layer, None)?)?;
         same(&format!("{word}: a file outside"), target.exists(), false)?;
         same(&format!("{word}: /etc/passwd"), std::fs::read("/etc/passwd")? == before, true)?;
         if output.stdout.contains("Loaded") {

@@ -202,12 +202,12 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-fn is_absent(scope: &Scope<'_>, name: &str) -> Result<()> {
+pub(super) fn is_absent(scope: &Scope<'_>, name: &str) -> Result<()> {
     same(&format!("status of {name}"), scope.api("GET", &format!("/images/{name}/json"))?.status, 404)
 }
 
 /// What is on its way into the store; `None` for an engine that is not ours.
-fn partial(scope: &Scope<'_>) -> Result<Option<Vec<String>>> {
+pub(super) fn partial(scope: &Scope<'_>) -> Result<Option<Vec<String>>> {
     let Some(daemon) = scope.engine.daemon.as_ref().filter(|_| scope.engine.program.is_some()) else {
         return Ok(None);
     };
