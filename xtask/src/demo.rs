@@ -33,6 +33,7 @@ fn tell(sandbox: &Sandbox) -> Result<()> {
         flavour: Flavour::Berth,
         program: workspace::berth_program(),
         directory: sandbox.directory().join("engine"),
+        cgroup_parent: None,
     };
     title("A daemon on a socket and directories of its own");
     let began = Instant::now();

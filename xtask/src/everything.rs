@@ -39,8 +39,10 @@ pub(crate) fn run() -> Result<()> {
     suite::run(&[])?;
     let berth = workspace::berth_program().display().to_string();
     suite::run(&["--client".to_owned(), berth])?;
-    // A bounded part: some steps of everything. The random parts find more the longer they run, and are run by hand.
+    // A bounded part: some steps of everything. The random parts, and load, find more the longer they run, and are run
+    // by hand.
     faults::run(&["--steps", "3", "--seconds", "0", "--lives", "60"].map(str::to_owned))?;
+    faults::run(&["load", "--containers", "20", "--seconds", "5", "--execs", "300"].map(str::to_owned))?;
     let left = World::observe(&marks)?.added_since(&before);
     if !left.is_empty() {
         bail!("left on the machine:\n  {}", left.join("\n  "));

@@ -99,6 +99,8 @@ fn run_around(words: &[String], around: Around, archives: &conformance::Archives
         flavour: Flavour::Berth,
         program: request.program(),
         directory: sandbox.directory().join("engine"),
+        // Nobody else's: what other engines of this machine do to theirs is not what is tried here.
+        cgroup_parent: Some(format!("/{}", sandbox::run_name())),
     };
     let failed = conformance::run_faults(setup, archives, &request.faults);
     sandbox.end_processes()?;

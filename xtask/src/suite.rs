@@ -125,7 +125,8 @@ fn own_daemon(request: &Request, sandbox: &Sandbox) -> Result<usize> {
         Flavour::Berth => workspace::berth_program(),
         Flavour::Docker => PathBuf::from("dockerd"),
     };
-    let setup = Setup { flavour: request.flavour, program, directory: sandbox.directory().join("engine") };
+    let directory = sandbox.directory().join("engine");
+    let setup = Setup { flavour: request.flavour, program, directory, cgroup_parent: None };
     let marks = vec![setup.directory.display().to_string()];
     let nothing = World::observe(&marks)?;
     let daemon = Daemon::start(setup.clone())?;

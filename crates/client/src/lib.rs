@@ -7,6 +7,8 @@ mod address;
 mod body;
 mod connection;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod json_lines;
 mod mux;
 mod request;

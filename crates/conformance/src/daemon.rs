@@ -35,6 +35,8 @@ pub struct Setup {
     pub program: PathBuf,
     /// Where the socket, both roots, the pid file and the daemon's own log go.
     pub directory: PathBuf,
+    /// `--cgroup-parent`; what the daemon has by itself when `None`, which other daemons have too.
+    pub cgroup_parent: Option<String>,
 }
 
 impl Setup {
@@ -81,6 +83,9 @@ impl Setup {
             command.arg("--add-runtime").arg(format!("{name}={}", self.peer(name, program)?.display()));
         }
         command.args(["--add-runtime", "missing=/no/such/runtime"]);
+        if let Some(parent) = &self.cgroup_parent {
+            command.args(["--cgroup-parent", parent]);
+        }
         if self.flavour == Flavour::Berth {
             command.arg("--cdi-spec-dir").arg(self.device_descriptions());
         }

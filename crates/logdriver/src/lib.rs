@@ -7,6 +7,8 @@
 //! ```
 
 pub mod fluentd;
+#[cfg(test)]
+mod fuzz;
 pub mod gelf;
 pub mod journald;
 mod message;

@@ -4,6 +4,8 @@
 //! glibc, and like the engines that ours stands in for, every lookup asks.
 
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod message;
 
 use std::io;

@@ -129,7 +129,7 @@ fn daemon(name: &str, flavour: Flavour, program: &Path, directory: &Path, place:
         Some(network) => network.wrap(program, &directory.join("start"))?,
         None => program.to_owned(),
     };
-    let setup = Setup { flavour, program: wrapped, directory };
+    let setup = Setup { flavour, program: wrapped, directory, cgroup_parent: None };
     group.enter()?;
     let daemon = Daemon::start(setup.clone());
     group.leave()?;

@@ -27,6 +27,7 @@ pub(crate) fn checks() -> Vec<Check> {
             replaced,
         ),
         Check::new(AREA, "an archive that leads out of the volume stays inside, or is refused", hostile),
+        Check::new(AREA, "a file that becomes a link while its volume is exported leads nowhere", swapped),
         Check::new(AREA, "a broken archive leaves a volume as it was", broken),
         Check::new(AREA, "snapshot is one moment of a volume that is being written", snapshot),
         Check::new(AREA, "rename takes a volume to another name, unless a container names it", renamed),
@@ -238,6 +239,35 @@ fn hostile(scope: &Scope<'_>) -> Result<()> {
     same("is inside", mountpoint(scope, &inside)?.join(&absolute[1..]).exists(), true)?;
     same("nothing outside", fs::read_dir(&outside)?.count(), 0)?;
     scope.ok(&["volume", "rm", &inside]).map(drop)
+}
+
+/// How often the volume is exported meanwhile.
+const EXPORTS: usize = 40;
+
+fn swapped(scope: &Scope<'_>) -> Result<()> {
+    let volume = scope.name("v");
+    let outside = scope.directory()?.join("outside");
+    fs::create_dir_all(&outside)?;
+    fs::write(outside.join("file"), "not for containers\n")?;
+    let outside = outside.display();
+    let script = format!(
+        "mkdir /v/dir; echo inside > /v/dir/file; ln -s {outside} /v/out; ln -s {outside}/file /v/link; echo inside > /v/plain
+         echo ready
+         while :; do
+             mv -T /v/dir /v/was && mv -T /v/out /v/dir && mv -T /v/dir /v/out && mv -T /v/was /v/dir
+             mv /v/plain /v/kept && mv /v/link /v/plain && mv /v/plain /v/link && mv /v/kept /v/plain
+         done"
+    );
+    let container = scope.start("c", &["-v", &format!("{volume}:/v")], &["sh", "-c", &script])?;
+    scope.logged(&container, "ready")?;
+    for _ in 0..EXPORTS {
+        let archive = scope.api("GET", &format!("/berth/volumes/{volume}/export"))?;
+        // One that is refused because a name has gone meanwhile tells nothing either.
+        let text = String::from_utf8_lossy(&archive.body);
+        same("what is outside is exported", text.contains("not for containers"), false)?;
+    }
+    scope.ok(&["rm", "-fv", &container])?;
+    scope.ok(&["volume", "rm", &volume]).map(drop)
 }
 
 fn broken(scope: &Scope<'_>) -> Result<()> {

@@ -83,6 +83,15 @@ fn well() -> Value {
     })
 }
 
+/// Ends at once, and is started again.
+fn restless() -> Value {
+    json!({
+        "Image": BUSYBOX,
+        "Cmd": ["sh", "-c", "exit 1"],
+        "HostConfig": { "RestartPolicy": { "Name": "always" } },
+    })
+}
+
 /// Says a number, and the next one.
 fn talker() -> Value {
     json!({ "Image": BUSYBOX, "Cmd": ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"] })
@@ -98,7 +107,10 @@ fn numbers(log: &str) -> Result<Vec<u64>> {
 fn jump(ground: &mut Ground, clock: &Clock, by: i64) -> Result<()> {
     let socket = ground.daemon.setup().socket();
     let api = ground.api.clone();
-    api.start("restless", &json!({ "Image": BUSYBOX, "Cmd": ["sh", "-c", "exit 1"], "HostConfig": { "RestartPolicy": { "Name": "always" } } }))?;
+    // What an earlier jump that went wrong has left.
+    api.remove("restless")?;
+    api.remove("deaf")?;
+    api.start("restless", &restless())?;
     api.start("deaf", &json!({ "Image": BUSYBOX, "Cmd": ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"] }))?;
     eventually("a container that hears nothing", || Ok(api.logs("deaf")?.contains("ready").then_some(())))?;
     let mut events = Request::new("GET", "/events").open(&socket)?;
@@ -123,6 +135,9 @@ fn jump(ground: &mut Ground, clock: &Clock, by: i64) -> Result<()> {
     // The next daemon takes over all of it.
     ground.daemon.kill_hard()?;
     ground.revive()?;
+    // The pauses of the first one have become long.
+    api.remove("restless")?;
+    api.start("restless", &restless())?;
     let before = Counts::of(&api)?;
     goes_on(&api, &before).context("after another daemon has come")?;
     numbers(&api.logs("talker")?)?;
@@ -131,6 +146,7 @@ fn jump(ground: &mut Ground, clock: &Clock, by: i64) -> Result<()> {
 }
 
 /// How far things have come.
+#[derive(Debug)]
 struct Counts {
     probes: usize,
     restarts: u64,
@@ -150,12 +166,15 @@ impl Counts {
 
 /// Health checks are made, the restart policy restarts, the log grows.
 fn goes_on(api: &Api, before: &Counts) -> Result<()> {
-    eventually("more of everything", || {
+    let mut last = None;
+    let went_on = eventually("more of everything", || {
         let now = Counts::of(api)?;
         let is_more =
             now.probes > before.probes + 2 && now.restarts > before.restarts && now.lines > before.lines + 5;
+        last = Some(now);
         Ok(is_more.then_some(()))
-    })?;
+    });
+    went_on.with_context(|| format!("{before:?} became {last:?}"))?;
     let state = api.state("well")?.unwrap_or_default();
     ensure!(state["Health"]["Status"] == "healthy", "its health: {}", state["Health"]["Status"]);
     Ok(())

@@ -25,7 +25,8 @@ impl Ground {
     /// Takes hold of a daemon that has nothing yet.
     pub(super) fn prepare(daemon: Daemon, archives: &Archives) -> Result<Self> {
         let api = Api::new(daemon.setup().socket(), archives)?;
-        let marks = vec![daemon.setup().directory.display().to_string()];
+        let mut marks = vec![daemon.setup().directory.display().to_string()];
+        marks.extend(daemon.setup().cgroup_parent.clone());
         let mut ground = Self { daemon, api, marks, world: World::default(), files: BTreeSet::new() };
         ground.look_around()?;
         Ok(ground)

@@ -11,6 +11,8 @@ pub mod exec;
 pub mod export;
 mod facts;
 pub mod files;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod group;
 pub mod health;
 mod held;

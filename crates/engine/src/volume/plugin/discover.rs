@@ -63,7 +63,7 @@ fn read(path: &Path) -> Result<Option<String>> {
 }
 
 /// `unix:///run/x.sock`; others are refused.
-fn address(name: &str, text: &str, is_json: bool) -> Result<PathBuf> {
+pub(super) fn address(name: &str, text: &str, is_json: bool) -> Result<PathBuf> {
     let invalid = |words: String| Error::invalid(format!("plugin \"{name}\": {words}"));
     let address = if is_json {
         let spec: Spec = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;

@@ -12,6 +12,8 @@
 //! that others need is held meanwhile.
 
 mod discover;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod http;
 mod protocol;
 
