@@ -11,6 +11,7 @@ enum Role {
     Shim,
     Runtime(usize),
     Init(usize),
+    IdMap,
     Check(usize),
     CommandLine,
 }
@@ -27,6 +28,7 @@ fn run() -> i32 {
         Role::Shim => shim::main(&args[2..]),
         Role::Runtime(taken) => runtime::cli::main(args.into_iter().skip(taken).collect()),
         Role::Init(taken) => runtime::init::main(args.into_iter().skip(taken).collect()),
+        Role::IdMap => runtime::id_map::main(),
         Role::Check(taken) => daemon::check::main(args.into_iter().skip(taken)),
         Role::CommandLine => cli::main(args),
     }
@@ -44,6 +46,7 @@ fn role(args: &[OsString]) -> Role {
         (_, Some("runtime")) => Role::Runtime(2),
         (_, Some("init")) => Role::Init(2),
         (_, Some("shim")) => Role::Shim,
+        (_, Some(runtime::id_map::ROLE)) => Role::IdMap,
         // Without a daemon, which may be unable to start.
         (_, Some("system")) if is_offline_check(args) => Role::Check(3),
         _ => Role::CommandLine,
@@ -72,6 +75,7 @@ mod tests {
         check(&["/usr/sbin/runc", "state", "x"], Role::Runtime(1));
         check(&["berth", "runtime", "state", "x"], Role::Runtime(2));
         check(&["/sbin/docker-init", "--", "sh"], Role::Init(1));
+        check(&["/proc/self/fd/9", "hold-user-namespace"], Role::IdMap);
         check(&["berth", "system", "check", "--data-root=/d"], Role::Check(3));
         check(&["berth", "system", "check", "--repair"], Role::CommandLine);
         check(&["docker", "ps"], Role::CommandLine);

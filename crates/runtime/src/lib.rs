@@ -15,6 +15,7 @@ mod exec;
 pub mod facts;
 pub mod group;
 pub mod hooks;
+pub mod id_map;
 pub mod init;
 mod limits;
 pub mod live;

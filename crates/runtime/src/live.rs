@@ -4,7 +4,7 @@
 //! thread that enters the container's namespace only attaches it, on a place that the kernel looks up inside the
 //! container's root: whatever the container does to its directories meanwhile, it can only move what is its own.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::mount::{self, Change, Propagation};
@@ -24,19 +24,14 @@ pub struct Detached {
     shared: Vec<Propagate>,
 }
 
-/// Makes a mount ready: a bind of the host's, or a new file system.
+/// Makes a mount ready: a bind of the host's, or a new file system. `users` is the user namespace that the ids of a bind
+/// are mapped by ([`crate::id_map::open`]).
 ///
 /// # Errors
 /// When the source does not exist, or an option cannot be had on a container that runs.
-pub fn ready(asked: &Mount) -> Result<Detached> {
+pub fn ready(asked: &Mount, users: Option<BorrowedFd<'_>>) -> Result<Detached> {
     let target = PathBuf::from(&asked.destination);
     let options = Options::parse(&asked.options);
-    if options.id_map.is_some() || !asked.uid_mappings.is_empty() || !asked.gid_mappings.is_empty() {
-        return Err(Error::invalid(format!(
-            "mount {}: ids cannot be mapped while the container runs",
-            target.display()
-        )));
-    }
     let bind = options.bind.or((asked.kind == "bind").then_some(false));
     let detached = match bind {
         Some(recursive) => mount::clone_or_take(Path::new(&asked.source), recursive)
@@ -50,6 +45,15 @@ pub fn ready(asked: &Mount) -> Result<Detached> {
             new_file_system(&new, options.attributes.set)?
         }
     };
+    if let Some(recursive) = options.id_map {
+        let id_map = users.filter(|_| bind.is_some());
+        let id_map = id_map.ok_or_else(|| {
+            Error::invalid(format!("mount {}: only the ids of a bind can be mapped", target.display()))
+        })?;
+        let mapped = Change { id_map: Some(id_map), ..Change::default() };
+        mount::change(&detached, recursive, &mapped)
+            .during(|| format!("mapping ids of {}", target.display()))?;
+    }
     change(&detached, &options.attributes, bind.is_some())?;
     let (shared, rest): (Vec<_>, Vec<_>) =
         options.propagation.into_iter().partition(|asked| asked.kind == Propagation::Shared);

@@ -33,6 +33,7 @@ pub(crate) fn checks() -> Vec<Check> {
             "idmap shows the host's owner as the container's user, and the other way round",
             owner,
         ),
+        Check::new(AREA, "idmap of a mount that comes to a running container", mapped_late),
         Check::new(AREA, "idmap with ranges shows what they say, and nobody else", ranges),
     ]
 }
@@ -276,6 +277,35 @@ fn owner(scope: &Scope<'_>) -> Result<()> {
     let volume = format!("{}:/m:idmap", scope.name("v"));
     let words = scope.script(&["-v", &volume, "-u", "1000"], "echo y > /m/f; stat -c '%u' /m /m/f")?;
     same("a volume", words, "1000\n1000")?;
+    scope.ok(&["volume", "rm", &scope.name("v")]).map(drop)
+}
+
+fn mapped_late(scope: &Scope<'_>) -> Result<()> {
+    let here = scope.directory()?.join("owned");
+    fs::create_dir_all(&here)?;
+    fs::write(here.join("f"), "x")?;
+    for name in ["", "f"] {
+        chown(here.join(name), Some(4321), Some(8765))?;
+    }
+    let container = scope.start("c", &["-u", "1000:1001"], &["sleep", "300"])?;
+    let owner = format!("{}:/owner:idmap", here.display());
+    let ranges =
+        format!("type=bind,source={},target=/ranges,idmap=uids=4321-7-1;gids=8765-8-1", here.display());
+    let volume = format!("{}:/volume:idmap", scope.name("v"));
+    let flags = ["--mount-add", &owner, "--mount-add", &ranges, "--mount-add", &volume];
+    update(scope, &container, &flags)?.expect_code(0)?;
+    let script =
+        "stat -c '%u:%g' /owner/f /ranges/f; echo y > /owner/made; echo z > /volume/z; stat -c %u /volume/z";
+    let expected = "1000:1001\n7:8\n1000";
+    same("while it runs", exec(scope, &container, script)?, expected)?;
+    let made = fs::metadata(here.join("made"))?;
+    same("on the host", (made.uid(), made.gid()), (4321, 8765))?;
+    scope.ok(&["restart", "-t", "0", &container])?;
+    same("after a restart", exec(scope, &container, script)?, expected)?;
+    let memory = "type=tmpfs,target=/memory,idmap";
+    same("of memory", update(scope, &container, &["--mount-add", memory])?.code == 0, false)?;
+    update(scope, &container, &["--mount-rm", "/owner", "--mount-rm", "/volume"])?.expect_code(0)?;
+    scope.ok(&["rm", "-f", &container])?;
     scope.ok(&["volume", "rm", &scope.name("v")]).map(drop)
 }
 

@@ -11,12 +11,13 @@
 //! A container that does not run has only its record changed.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use api::host_config::HostConfig;
 use api::mount::Mount;
 use api::port::{PortBinding, PortMap};
+use runtime::id_map;
 use runtime::live::{self, Detached};
 use serde::{Deserialize, Serialize};
 
@@ -313,16 +314,28 @@ pub(super) fn ready(engine: &Engine, future: &Record, mounts: &[MountSpec]) -> R
     let volume_paths = volume::acquire_all(engine, &future.id, mounts)?;
     let mut held = Held::default();
     let opened = held.open(engine, mounts, &volume_paths)?;
-    let sources =
-        Sources { volume_paths: &volume_paths, held: &opened.paths, owners: &opened.owners, user: (0, 0) };
+    let user = if mounts.iter().any(|mount| mount.id_map.is_some()) { user(engine, future)? } else { (0, 0) };
+    let sources = Sources { volume_paths: &volume_paths, held: &opened.paths, owners: &opened.owners, user };
+    let failed = |error: runtime::Error| match error.kind() {
+        runtime::Kind::Invalid => Error::invalid(error.to_string()),
+        _ => Error::system(error.to_string()),
+    };
     let ready = mounts.iter().map(|mount| {
         let planned = plan_mount(mount, &sources)?;
-        live::ready(&planned).map_err(|error| match error.kind() {
-            runtime::Kind::Invalid => Error::invalid(error.to_string()),
-            _ => Error::system(error.to_string()),
-        })
+        let maps = (&planned.uid_mappings, &planned.gid_mappings);
+        let users = mount.id_map.as_ref().map(|_| id_map::open(&engine.program.path, maps.0, maps.1));
+        let users = users.transpose().map_err(failed)?;
+        live::ready(&planned, users.as_ref().map(AsFd::as_fd)).map_err(failed)
     });
     Ok((ready.collect::<Result<_>>()?, held))
+}
+
+/// The user and group of a container that runs.
+fn user(engine: &Engine, record: &Record) -> Result<(u32, u32)> {
+    let gone = || Error::conflict(format!("container {} has just ended", record.name));
+    let pid = record.state.running().ok_or_else(gone)?.process.pid;
+    let user = facts::gather_exec(engine, record, pid, &record.spec.process.user)?.user;
+    Ok((user.uid, user.gid))
 }
 
 /// The mount namespace of a container's first process, which lives.

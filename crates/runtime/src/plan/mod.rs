@@ -279,7 +279,7 @@ fn plan_user_maps(plan: &mut Plan, linux: &Linux) -> Result<()> {
 }
 
 /// The text of a pair of maps; each must map something.
-fn id_maps(users: &[IdMapping], groups: &[IdMapping], owner: &str) -> Result<IdMaps> {
+pub(crate) fn id_maps(users: &[IdMapping], groups: &[IdMapping], owner: &str) -> Result<IdMaps> {
     let text = |maps: &[IdMapping], name: &str| {
         if maps.is_empty() {
             return Err(Error::invalid(format!("{owner}.{name}Mappings is empty: no id would be mapped")));
