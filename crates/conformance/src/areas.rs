@@ -37,9 +37,11 @@ mod plugins;
 mod policies;
 mod protocol;
 mod pulls;
+mod queries;
 mod quotas;
 mod recovery;
 mod refusals;
+mod refused_fields;
 mod registry;
 mod remodel;
 mod run;
@@ -47,6 +49,7 @@ mod runtimes;
 mod sharing;
 mod supply;
 mod terminals;
+mod updates;
 mod uplinks;
 mod volume_content;
 mod volumes;
@@ -79,6 +82,8 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         images::checks,
         run::checks,
         lifecycle::checks,
+        queries::checks,
+        updates::checks,
         logs::checks,
         collectors::checks,
         exec::checks,
@@ -104,6 +109,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         fields::checks,
         fields_outside::checks,
         refusals::checks,
+        refused_fields::checks,
         registry::checks,
         pulls::checks,
         misbehaving::checks,

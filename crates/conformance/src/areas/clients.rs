@@ -17,6 +17,12 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "top says why ps failed, as an error of the engine", bad_ps),
         Check::new(AREA, "a network's name may have a space", spaced_name),
         Check::new(AREA, "a stopped container may be connected to a network again", connected_again),
+        Check::new(
+            AREA,
+            "a health check of an unknown kind is taken, and there is no health",
+            unknown_health,
+        ),
+        Check::new(AREA, "a link-local address is taken on the default bridge", link_local),
     ]
 }
 
@@ -76,4 +82,26 @@ fn connect_twice(scope: &Scope<'_>, name: &str, network: &str) -> Result<()> {
     connect()?.expect(200)?;
     scope.ok(&["start", name])?;
     contains("running", &connect()?.expect(403)?.message(), "already exists in network")
+}
+
+fn unknown_health(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.name("unasked");
+    let body = json!({ "Image": BUSYBOX, "Cmd": ["sleep", "60"], "Healthcheck": { "Test": ["true"] } });
+    scope.api_json("POST", &format!("/containers/create?name={name}"), &body)?.expect(201)?;
+    scope.ok(&["start", &name])?;
+    same("health", scope.inspect(&name)?["State"].get("Health").is_none_or(serde_json::Value::is_null), true)
+}
+
+fn link_local(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.name("link-local");
+    let settings = json!({ "IPAMConfig": { "LinkLocalIPs": ["169.254.8.8"] } });
+    let body = json!({
+        "Image": BUSYBOX, "Cmd": ["sleep", "60"], "HostConfig": { "NetworkMode": "bridge" },
+        "NetworkingConfig": { "EndpointsConfig": { "bridge": settings } },
+    });
+    scope.api_json("POST", &format!("/containers/create?name={name}"), &body)?.expect(201)?;
+    scope.ok(&["start", &name])?;
+    let shown = scope.inspect(&name)?["NetworkSettings"]["Networks"]["bridge"]["IPAMConfig"].take();
+    same("inspect", shown, settings["IPAMConfig"].clone())?;
+    contains("inside", &scope.ok(&["exec", &name, "ip", "-o", "-4", "addr", "show"])?, "169.254.8.8/16")
 }

@@ -4,11 +4,13 @@ use api::registry::AuthConfig;
 use engine::images::{self, Lines, PullRequest, PushRequest};
 use http::Method;
 
+use super::system::shaped;
 use super::{Request, State, platform};
 use crate::server::failure::Failure;
 use crate::server::presence::Presence;
 use crate::server::router::{Outcome, Router};
 use crate::server::{begin, reply};
+use crate::shape;
 
 pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::POST, "/auth", login);
@@ -68,7 +70,8 @@ async fn while_there(
 
 async fn login(mut call: Request) -> Outcome {
     let auth: AuthConfig = call.json().await?;
-    reply::ok(&images::login(&call.state.engine, &auth).await?)
+    let answer = images::login(&call.state.engine, &auth).await?;
+    shaped(&call, shape::Answer::Auth, &answer)
 }
 
 async fn search(call: Request) -> Outcome {

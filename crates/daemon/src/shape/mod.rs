@@ -29,7 +29,8 @@ use api::version::ApiVersion;
 use serde_json::{Map, Value};
 
 use Answer::{
-    ContainerInspect, ContainerSummary, DiskUsage, Event, ImageInspect, ImageSummary, Info, NetworkInspect,
+    Auth, ContainerInspect, ContainerSummary, DiskUsage, Event, ImageInspect, ImageSummary, Info,
+    NetworkInspect,
 };
 
 /// An answer whose shape has changed.
@@ -51,6 +52,8 @@ pub enum Answer {
     DiskUsage,
     /// One message of `GET /events`.
     Event,
+    /// `POST /auth`.
+    Auth,
 }
 
 /// A change to an answer.
@@ -65,6 +68,7 @@ const STEPS: &[(u32, Answer, Change)] = &[
     (52, NetworkInspect, v1_52::network_inspect),
     (52, DiskUsage, v1_52::disk_usage),
     (52, Event, v1_52::event),
+    (52, Auth, v1_52::auth),
     (51, ImageSummary, v1_51::image_summary),
     (50, ImageInspect, v1_50::image_inspect),
     (50, Info, v1_50::info),

@@ -22,6 +22,11 @@ pub fn container_inspect(fields: &mut Map<String, Value>) {
     }
 }
 
+/// Says as well that there is no token.
+pub fn auth(fields: &mut Map<String, Value>) {
+    add_missing(fields, json!({ "IdentityToken": "" }));
+}
+
 fn add_bridge_addresses(settings: &mut Map<String, Value>) {
     let bridge =
         settings.get("Networks").and_then(|networks| networks.get("bridge")).cloned().unwrap_or_default();

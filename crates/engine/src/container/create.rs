@@ -80,7 +80,7 @@ fn make(
         request.networking_config.and_then(|networking| networking.endpoints_config).unwrap_or_default();
     let count = resolve::anonymous_volumes(&config, &host);
     resolve::refuse_conflicts(&config, &host)?;
-    health::validate(&config)?;
+    let unasked = health::validate(&config)?;
     let endpoints = crate::network::endpoints(
         &engine.networks,
         &host,
@@ -93,6 +93,7 @@ fn make(
     let mac = mac_address(&config.mac_address, &endpoints);
     let (spec, mut warnings) = resolve::resolve(&config, &host, &mac, &facts)?;
     super::logging::check_socket(&spec.log)?;
+    warnings.extend(unasked);
     warnings.extend(engine.networks.publish_warnings(&spec.network.ports));
     resolve::policy(&host)?;
     let name = reserve_name(engine, name, &container_id)?;

@@ -1,12 +1,16 @@
 //! Change limits and the restart policy of a container, while it runs or not.
 
 use api::container_create::{UpdateRequest, Updated};
+use api::host_config::Resources;
 
 use super::record::Record;
 use super::remodel::{Changes, remodel};
 use super::resolve;
 use crate::engine::Engine;
 use crate::{Error, Result};
+
+/// What control groups take for "no limit".
+const UNLIMITED: i64 = -1;
 
 /// Updates a container. Zero and `null` leave a limit as it is.
 pub async fn update(
@@ -18,6 +22,7 @@ pub async fn update(
     let handle = engine.containers.find(reference)?;
     let view = handle.view();
     let mut host = view.record.host_config.clone();
+    refuse_conflict(&handle.id, &host.resources, &request.resources)?;
     merge(&mut host.resources, &request.resources);
     if !request.restart_policy.name.is_empty() {
         host.restart_policy = request.restart_policy.clone();
@@ -32,6 +37,9 @@ pub async fn update(
     let limits = resolve::limits_of(&host.resources, &engine.host.machine(), &mut warnings)?;
     let mut updated: Record = (*view.record).clone();
     updated.spec.limits = limits.clone();
+    if request.resources.pids_limit.is_some_and(|limit| limit <= 0) {
+        updated.spec.limits.pids = Some(UNLIMITED);
+    }
     if view.state().running().is_some() {
         let owned = engine.clone();
         crate::blocking(move || apply(&owned, &updated)).await?;
@@ -47,6 +55,16 @@ pub async fn update(
     remodel(engine, &handle, changes).await?;
     engine.events.publish("container", "update", &handle.id, view.record.attributes());
     Ok(Updated { warnings: Some(warnings) })
+}
+
+/// Refuses more memory than memory and swap together were before, when the request says nothing of both.
+fn refuse_conflict(id: &str, own: &Resources, new: &Resources) -> Result<()> {
+    if new.memory > 0 && new.memory_swap == 0 && own.memory_swap > 0 && new.memory > own.memory_swap {
+        return Err(Error::conflict(format!(
+            "Cannot update container {id}: Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+        )));
+    }
+    Ok(())
 }
 
 fn apply(engine: &Engine, record: &Record) -> Result<()> {
@@ -65,7 +83,7 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// Takes over what the request sets.
-fn merge(own: &mut api::host_config::Resources, new: &api::host_config::Resources) {
+fn merge(own: &mut Resources, new: &Resources) {
     macro_rules! numbers {
         ($($field:ident)*) => {$( if !is_zero(&new.$field) { own.$field = new.$field.clone(); } )*};
     }
@@ -74,6 +92,8 @@ fn merge(own: &mut api::host_config::Resources, new: &api::host_config::Resource
         cpuset_cpus cpuset_mems memory_reservation memory_swap pids_limit blkio_weight_device blkio_device_read_bps
         blkio_device_write_bps blkio_device_read_iops blkio_device_write_iops
     }
+    // Any number that is none takes the limit away.
+    own.pids_limit = own.pids_limit.map(|limit| limit.max(0));
     // Limits that exclude each other: the new one replaces the old.
     if new.nano_cpus > 0 {
         (own.cpu_period, own.cpu_quota) = (0, 0);

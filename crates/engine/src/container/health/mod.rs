@@ -112,15 +112,9 @@ fn on_failure(check: &HealthConfig) -> Option<OnFailure> {
     })
 }
 
-/// Refuses a health check that cannot be meant.
-pub(crate) fn validate(config: &Config) -> Result<()> {
-    let Some(check) = &config.healthcheck else { return Ok(()) };
-    let first = check.test.as_ref().and_then(|test| test.first()).map(String::as_str);
-    if !matches!(first, None | Some("NONE" | "CMD" | "CMD-SHELL")) {
-        return Err(Error::invalid(
-            "Unknown healthcheck type: the first word must be NONE, CMD or CMD-SHELL",
-        ));
-    }
+/// Refuses a health check that cannot be meant, and warns of one that never asks: Docker takes it and has no health.
+pub(crate) fn validate(config: &Config) -> Result<Option<String>> {
+    let Some(check) = &config.healthcheck else { return Ok(None) };
     for (name, time) in [
         ("Interval", check.interval),
         ("Timeout", check.timeout),
@@ -140,7 +134,13 @@ pub(crate) fn validate(config: &Config) -> Result<()> {
             check.on_failure
         )));
     }
-    Ok(())
+    let first = check.test.as_ref().and_then(|test| test.first()).map(String::as_str);
+    let is_known = matches!(first, None | Some("NONE" | "CMD" | "CMD-SHELL"));
+    Ok(first.filter(|_| !is_known).map(|first| {
+        format!(
+            "Unknown healthcheck type {first:?}: the container has no health. The first word must be NONE, CMD or CMD-SHELL"
+        )
+    }))
 }
 
 /// What one probe found.
@@ -261,10 +261,6 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for (check, words) in [
-            (
-                r#"{"Test":["CMDD"]}"#,
-                "Unknown healthcheck type: the first word must be NONE, CMD or CMD-SHELL",
-            ),
             (r#"{"Interval":999999}"#, "Interval in Healthcheck cannot be less than 1ms"),
             (r#"{"Timeout":-1}"#, "Timeout in Healthcheck cannot be less than 1ms"),
             (r#"{"StartPeriod":1}"#, "StartPeriod in Healthcheck cannot be less than 1ms"),
@@ -277,9 +273,13 @@ mod tests {
             (r#"{"Test":["CMD","a"],"Interval":1000000,"OnFailure":"none"}"#, ""),
         ] {
             let config = serde_json::from_str(&format!(r#"{{"Healthcheck":{check}}}"#)).expect("a check");
-            let said = validate(&config).map_or_else(|error| error.message, |()| String::new());
+            let said = validate(&config).map_or_else(|error| error.message, |_| String::new());
             assert_eq!(said, words, "{check}");
         }
+        let unknown = serde_json::from_str(r#"{"Healthcheck":{"Test":["true"]}}"#).expect("a check");
+        let warning = validate(&unknown).expect("no error").expect("a warning");
+        assert!(warning.contains("Unknown healthcheck type \"true\""), "{warning}");
+        assert_eq!(Probe::of(&unknown), None);
     }
 
     /// Findings as seconds since the start and code; the statuses after each, with streak and wait in seconds.
