@@ -100,7 +100,7 @@ fn run_around(words: &[String], around: Around, archives: &conformance::Archives
         program: request.program(),
         directory: sandbox.directory().join("engine"),
         // Nobody else's: what other engines of this machine do to theirs is not what is tried here.
-        cgroup_parent: Some(format!("/{}", sandbox::run_name())),
+        cgroup_parent: Some(format!("/berth-test-faults-{}", conformance::run_number())),
     };
     let failed = conformance::run_faults(setup, archives, &request.faults);
     sandbox.end_processes()?;

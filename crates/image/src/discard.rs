@@ -12,8 +12,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::Result;
 use crate::content::make_private;
@@ -22,6 +23,9 @@ use crate::layers::remove_path;
 
 /// So many may wait; beyond that whoever gives one up frees it himself, so that they do not pile up.
 const MOST_WAITING: usize = 64;
+
+/// When what could not be freed is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// What is given up.
 #[derive(Debug)]
@@ -79,13 +83,26 @@ impl Discarded {
 }
 
 fn free_all(receiver: &Receiver<PathBuf>, shared: &Shared) {
-    while let Ok(path) = receiver.recv() {
+    let mut left: Vec<PathBuf> = Vec::new();
+    loop {
+        let next = match left.is_empty() {
+            true => receiver.recv().map_err(RecvTimeoutError::from),
+            false => receiver.recv_timeout(AGAIN),
+        };
         if shared.is_over.load(Ordering::Acquire) {
             return;
         }
-        // What cannot be freed now is tried again at the next boot.
-        drop(remove_path(&path));
-        shared.waiting.fetch_sub(1, Ordering::AcqRel);
+        match next {
+            Ok(path) => {
+                // What cannot be freed now, as when there are no descriptors, is tried again: here, or by the next boot.
+                if remove_path(&path).is_err() {
+                    left.push(path);
+                }
+                shared.waiting.fetch_sub(1, Ordering::AcqRel);
+            }
+            Err(RecvTimeoutError::Timeout) => left.retain(|path| remove_path(path).is_err() && path.exists()),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::{failed, publish};
 use crate::container::record::{Attachment, Published, Record};
 use crate::container::remodel::is_closed;
 use crate::container::spec::PortSpec;
+use crate::descriptor::Reserve;
 use crate::{Error, Result};
 
 impl State {
@@ -22,6 +23,7 @@ impl State {
         name: &str,
         settings: &EndpointSettings,
         netns: BorrowedFd<'_>,
+        reserve: &mut Reserve,
     ) -> Result<Vec<Attachment>> {
         let before = self.held(&record.id);
         let added = self.network_of(name, settings)?.reserve(record, settings)?;
@@ -34,11 +36,13 @@ impl State {
         let made =
             prepared.and_then(|()| self.seat(&after[last..])).and_then(|()| self.attach(&after[last], netns));
         if let Err(error) = made {
+            reserve.release();
             let undone = self.unseat(&after[last..]);
             self.free_one(&after[last]);
             return Err(undone.err().map_or(error.clone(), |undo| error.context(undo)));
         }
         if let Err(error) = self.move_ways(record, &before, &mut after, netns) {
+            reserve.release();
             let undone = self.kernel.detach(Some(netns), &after[last].endpoint).map_err(failed);
             let undone = undone.and(self.unseat(&after[last..]));
             self.free_one(&after[last]);
@@ -77,7 +81,13 @@ impl State {
             before.iter().cloned().partition(|held| held.network_id == network_id);
         choose_gateways(&mut after);
         for attachment in &gone {
-            self.kernel.detach(Some(netns), &attachment.endpoint).map_err(failed)?;
+            // All of it is tried, whatever fails: a link that has gone does not come back.
+            if let Err(error) = self.kernel.detach(Some(netns), &attachment.endpoint) {
+                if !self.is_unplugged(attachment) {
+                    return Err(failed(error));
+                }
+                tracing::warn!(container = crate::id::short(&record.id), %error, "it is disconnected all the same");
+            }
         }
         let moved = self.move_ways(record, &before, &mut after, netns).and(self.unseat(&gone));
         for attachment in &gone {
@@ -87,11 +97,24 @@ impl State {
             // A look at every connection of the host: for those alone who have been reached from outside.
             let published = !attachment.published.is_empty();
             for address in attachment.endpoint.addresses.iter().filter(|_| published) {
-                self.kernel.forget_connections(&Connections::Of(address.address())).map_err(failed)?;
+                let forgotten = self.kernel.forget_connections(&Connections::Of(address.address()));
+                if let Err(error) = forgotten {
+                    tracing::error!(container = crate::id::short(&record.id), %error, "connections of it are kept");
+                }
             }
         }
+        // The links have gone, and do not come back for this.
+        if let Err(error) = moved {
+            tracing::error!(container = crate::id::short(&record.id), %error, "its ways out are not what they should be");
+        }
         self.held.insert(record.id.clone(), after.clone());
-        moved.map(|()| after)
+        Ok(after)
+    }
+
+    /// Whether an attachment's link has certainly gone.
+    fn is_unplugged(&mut self, attachment: &Attachment) -> bool {
+        let link = attachment.endpoint.attachment.host_interface().cloned();
+        link.is_some_and(|link| self.kernel.gather_facts().is_ok_and(|facts| facts.link(&link).is_none()))
     }
 
     /// Has a running container publish more ports, and fewer. Those that stay keep their numbers and their connections.

@@ -13,6 +13,7 @@ use crate::container::registry::Handle;
 use crate::container::spec::Share;
 use crate::container::state::State as Life;
 use crate::container::view::Live;
+use crate::descriptor::Reserve;
 use crate::engine::Engine;
 use crate::{Error, Result};
 
@@ -35,15 +36,24 @@ pub async fn connect(engine: &Engine, reference: &str, request: ConnectRequest) 
         .work(move |record, live| {
             refuse_connect(record, &joined)?;
             if let Some(netns) = live.and_then(|live| live.netns.as_ref()) {
+                let mut reserve = Reserve::hold().map_err(|error| {
+                    Error::system(format!("connect {} to {}: {error}", record.name, joined.name))
+                })?;
                 let mut future = record.clone();
                 future.endpoints.insert(joined.name.clone(), settings.clone());
-                let attachments =
-                    owned.networks.lock().connect(&future, &joined.name, &settings, netns.as_fd())?;
+                let attachments = owned.networks.lock().connect(
+                    &future,
+                    &joined.name,
+                    &settings,
+                    netns.as_fd(),
+                    &mut reserve,
+                )?;
                 future.attachments.clone_from(&attachments);
                 let introduced = owned.networks.introduce(&future, &attachments, Some(netns.as_fd()));
                 let linked = introduced
                     .and_then(|()| crate::container::links::let_pass(&owned, &future, &attachments));
                 if let Err(error) = linked.and_then(|()| rewrite_files(&owned, &future, live)) {
+                    reserve.release();
                     return Err(unplug(&owned, record, &joined.id, netns.as_fd(), error));
                 }
                 record.attachments = attachments;
@@ -152,11 +162,14 @@ pub async fn disconnect(engine: &Engine, reference: &str, request: DisconnectReq
                 )));
             }
             if let Some(netns) = live.and_then(|live| live.netns.as_ref()) {
-                let attachments = owned.networks.lock().disconnect(record, &left.id, netns.as_fd())?;
-                owned.networks.introduce(record, &attachments, None)?;
-                record.attachments = attachments;
+                record.attachments = owned.networks.lock().disconnect(record, &left.id, netns.as_fd())?;
+                // The link has gone: what follows from that is made up for, and does not bring it back.
+                let told = owned.networks.introduce(record, &record.attachments, None);
+                if let Err(error) = told.and_then(|()| rewrite_files(&owned, record, live)) {
+                    tracing::error!(container = crate::id::short(&record.id), %error, "its names are out of date");
+                }
             }
-            rewrite_files(&owned, record, live)
+            Ok(())
         })
         .await?;
     announce(engine, &handle, &network, "disconnect");
