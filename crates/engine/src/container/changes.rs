@@ -15,7 +15,14 @@ pub async fn changes(engine: &Engine, reference: &str) -> Result<Vec<FilesystemC
         ));
     }
     let engine = engine.clone();
-    let found = crate::blocking(move || engine.images.changes(&record.id).map_err(image_use::error)).await?;
+    let found = crate::blocking(move || {
+        // One that was never used has no directories yet.
+        match engine.images.snapshot(&record.id).map_err(image_use::error)? {
+            Some(_) => engine.images.changes(&record.id).map_err(image_use::error),
+            None => Ok(Vec::new()),
+        }
+    })
+    .await?;
     Ok(found
         .into_iter()
         .map(|change| FilesystemChange {

@@ -49,9 +49,13 @@ pub async fn commit(engine: &Engine, reference: &str, request: CommitRequest) ->
     // One that cannot be frozen, because it does not run or is frozen already, is taken as it is.
     let frozen = request.pause && pause::pause(engine, &handle.id).await.is_ok();
     let (owned, id) = (engine.clone(), handle.id.clone());
-    let made =
-        crate::blocking(move || owned.images.commit(&id, &options, &image::Silent).map_err(image_use::error))
-            .await;
+    let record = view.record.clone();
+    let made = crate::blocking(move || {
+        // One that was never started may have no directories yet.
+        image_use::snapshot(&owned, &record)?;
+        owned.images.commit(&id, &options, &image::Silent).map_err(image_use::error)
+    })
+    .await;
     if frozen && let Err(error) = pause::unpause(engine, &handle.id).await {
         tracing::warn!(container = crate::id::short(&handle.id), %error, "cannot thaw it after a commit");
     }
