@@ -93,6 +93,16 @@ impl Content {
         }
     }
 
+    /// The disk space that a blob takes, as du(1) counts it; 0 when it is gone.
+    pub(crate) fn allocated(&self, digest: &Digest) -> Result<u64> {
+        use std::os::unix::fs::MetadataExt;
+        match std::fs::symlink_metadata(self.path(digest)) {
+            Ok(facts) => Ok(facts.blocks() * 512),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(stream("look at a blob")(error)),
+        }
+    }
+
     /// Opens a blob for reading.
     pub(crate) fn open_blob(&self, digest: &Digest) -> Result<File> {
         match File::open(self.path(digest)) {

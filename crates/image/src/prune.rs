@@ -98,7 +98,12 @@ impl Images {
         self.settle()?;
         let mut usage = DiskUsage::default();
         let records = self.layer_records()?;
-        usage.content = self.content.list()?.0.iter().map(|blob| blob.size).sum();
+        let mut blobs = BTreeMap::new();
+        for blob in self.content.list()?.0 {
+            let bytes = self.content.allocated(&blob.digest)?;
+            blobs.insert(blob.digest, bytes);
+        }
+        usage.content = blobs.values().sum();
         usage.layers = records.values().map(|record| record.size).sum();
         for id in self.snapshots()? {
             usage.snapshots += self.snapshot_usage(&id)?.bytes;
@@ -121,11 +126,10 @@ impl Images {
         for (_, snapshot) in self.store.read()?.scan(&SNAPSHOTS)?.records {
             used_layers.extend(snapshot.layers);
         }
-        let blobs = self.content.list()?.0;
-        let free_blobs = blobs.iter().filter(|blob| !used_blobs.contains(&blob.digest));
+        let free_blobs = blobs.iter().filter(|(digest, _)| !used_blobs.contains(*digest));
         let free_layers = records.iter().filter(|(key, _)| !used_layers.contains(*key));
         usage.reclaimable =
-            free_blobs.map(|blob| blob.size).sum::<u64>() + free_layers.map(|(_, r)| r.size).sum::<u64>();
+            free_blobs.map(|(_, bytes)| bytes).sum::<u64>() + free_layers.map(|(_, r)| r.size).sum::<u64>();
         Ok(usage)
     }
 

@@ -348,11 +348,13 @@ fn disk_usage_is_what_du_says_and_a_sound_store_checks_clean() {
     let images = scratch.open();
     images.load(docker_archive("app:1", &layers()).as_slice(), &LoadOptions::default(), &Silent).unwrap();
     let usage = images.disk_usage(&NoUsers).unwrap();
-    let told =
-        String::from_utf8(run("du", &["-s", "-B1", text(&scratch.path.join("data/layers/sha256"))])).unwrap();
-    let du: u64 = told.split_whitespace().next().unwrap().parse().unwrap();
-    // du counts the directory that holds the layers as well.
-    assert_eq!(usage.layers + 4096, du);
+    let du = |directory: &str| -> u64 {
+        let told = run("du", &["-s", "-B1", text(&scratch.path.join(directory))]);
+        String::from_utf8(told).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+    };
+    // du counts the directory that holds the layers or blobs as well.
+    assert_eq!(usage.layers + 4096, du("data/layers/sha256"));
+    assert_eq!(usage.content + 4096, du("data/blobs/sha256"));
     assert_eq!((usage.images, usage.active), (1, 0));
     assert_eq!(usage.reclaimable, usage.content + usage.layers);
     assert_eq!(images.check(false).unwrap(), image::CheckReport::default());
