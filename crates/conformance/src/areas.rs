@@ -47,6 +47,7 @@ mod remodel;
 mod run;
 mod runtimes;
 mod sharing;
+mod stock;
 mod supply;
 mod terminals;
 mod updates;
@@ -80,6 +81,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
     let mut areas = vec![
         protocol::checks as fn() -> Vec<Check>,
         images::checks,
+        stock::checks,
         run::checks,
         lifecycle::checks,
         queries::checks,

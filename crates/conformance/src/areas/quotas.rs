@@ -21,9 +21,9 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// A daemon on a disk of 192 MB, and an image `bb`; `fill FILE` in a container writes 16 MB, or tells how much it could.
+/// A daemon on a disk of 512 MB (256 are kept free), and an image `bb`; `fill FILE` in a container writes 16 MB, or tells how much it could.
 const PRELUDE: &str = r#"
-    truncate -s 192M disk.img; mkdir disk
+    truncate -s 512M disk.img; mkdir disk
     mkfs.ext4 -q -F -O quota,project -E quotatype=prjquota disk.img || exit 77
     mount -o loop,prjquota disk.img disk || exit 77
     mkdir -p root/bin; cp "$bb" root/bin/busybox
@@ -31,8 +31,8 @@ const PRELUDE: &str = r#"
     cat > root/bin/fill <<'END'
 #!/bin/sh
 dd if=/dev/zero of=$1 bs=65536 count=256 2>/tmp/said && { echo all; exit; }
-size=$(stat -c %s $1); said=$(busybox tail -n 1 /tmp/said)
-[ $size -gt 4000000 ] && [ $size -le 8388608 ] && echo "limited: ${said##*: }" || echo "$size: $said"
+size=$(stat -c %s $1); said=$(busybox grep -o 'No space left on device' /tmp/said)
+[ $size -gt 4000000 ] && [ $size -le 8388608 ] && echo "limited: $said" || echo "$size: $said"
 END
     chmod 755 root/bin/fill
     begin() { up --bridge none --data-root $dir/disk --cgroup-parent /berth-check-$(basename $dir) "$@"; }
@@ -71,7 +71,7 @@ fn restarted(scope: &Scope<'_>) -> Result<()> {
     let said = script(
         scope,
         r#"quiet create --net none --tmpfs /tmp --name kept --storage-opt size=8m bb fill /file
-        kill -9 $pid; wait $pid 2>/dev/null; begin
+        kill -9 $pid; wait $pid 2>/dev/null; rm -f /run/docker.sock; begin
         "$d" start -a kept
         quiet rm kept
         run --rm --storage-opt size=32m bb fill /file"#,
