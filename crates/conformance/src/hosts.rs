@@ -33,6 +33,10 @@ impl Hosts {
         for (name, last) in [(&host, 1), (&neighbour, 2)] {
             call("ip", &["netns", "add", name])?;
             call("ip", &["-n", name, "link", "set", "lo", "up"])?;
+            // A new namespace forwards when the machine's does.
+            let still =
+                "for family in ipv4 ipv6; do echo 0 > /proc/sys/net/$family/conf/all/forwarding; done";
+            call("ip", &["netns", "exec", name, "sh", "-c", still])?;
             if last == 1 {
                 continue;
             }

@@ -53,6 +53,15 @@ impl Namespace {
     pub fn new() -> Self {
         let namespace = Self(linux::netns::new().unwrap());
         namespace.run("ip", &["link", "set", "lo", "up"]);
+        // A new namespace forwards when the machine's does.
+        namespace.within(|| {
+            for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+                let path = std::path::Path::new("/proc/sys/net").join(path);
+                if path.exists() {
+                    std::fs::write(path, "0").unwrap();
+                }
+            }
+        });
         namespace
     }
 
