@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -82,29 +83,23 @@ pub struct PublishedPort {
     pub container_port: u16,
 }
 
-/// Everything the firewall shall do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+/// Everything the firewall shall do. A copy costs next to nothing, and shares what is not changed afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ruleset {
-    networks: BTreeMap<String, NetworkRules>,
-    published: BTreeMap<(Protocol, IpAddr, u16), PublishedPort>,
+    networks: Arc<BTreeMap<String, NetworkRules>>,
+    published: Arc<BTreeMap<(Protocol, IpAddr, u16), PublishedPort>>,
     /// Drop packets that the host would forward between interfaces that are not ours: right when forwarding was off
     /// before we switched it on, or the host would have become a router by our doing. The next daemon finds forwarding
     /// on, so this has to be remembered, or read from [`super::Observed::drops_foreign_forwarding`].
-    #[serde(default)]
     pub drop_foreign_forwarding: bool,
     /// Publish to `[::1]` as well. It needs that frames which cross a bridge are not given to the packet filter
     /// ([`crate::Facts::bridge_filtering_ipv6`]); where they are, `[::1]` refuses connections instead.
-    #[serde(default)]
     pub ipv6_localhost: bool,
     /// Look at the frames that come out of containers. It needs a kernel whose nf_tables see bridges
     /// ([`crate::Network::sees_frames`]).
-    #[serde(default)]
     pub guard_frames: bool,
-    #[serde(default)]
-    ports: BTreeMap<InterfaceName, BridgePort>,
-    #[serde(default)]
-    refused: BTreeSet<Refused>,
-    #[serde(default)]
+    ports: Arc<BTreeMap<InterfaceName, BridgePort>>,
+    refused: Arc<BTreeSet<Refused>>,
     pub(super) passages: BTreeSet<Passage>,
 }
 
@@ -182,12 +177,12 @@ impl PublishedPort {
 impl Ruleset {
     /// Adds a network, or changes it.
     pub fn set_network(&mut self, id: &str, rules: NetworkRules) {
-        self.networks.insert(id.to_owned(), rules);
+        Arc::make_mut(&mut self.networks).insert(id.to_owned(), rules);
     }
 
     /// Removes a network; one that is not there is no error. Its published ports stay until they are unpublished.
     pub fn remove_network(&mut self, id: &str) {
-        self.networks.remove(id);
+        Arc::make_mut(&mut self.networks).remove(id);
     }
 
     /// The networks by their ids.
@@ -206,7 +201,7 @@ impl Ruleset {
             Some(old) if *old != port => Err(Conflict { new: port, old: *old }),
             Some(_) => Ok(()),
             None => {
-                self.published.insert(port.key(), port);
+                Arc::make_mut(&mut self.published).insert(port.key(), port);
                 Ok(())
             }
         }
@@ -215,7 +210,7 @@ impl Ruleset {
     /// Removes a published port; one that is not there, or leads elsewhere by now, is left.
     pub fn unpublish(&mut self, port: &PublishedPort) {
         if self.published.get(&port.key()) == Some(port) {
-            self.published.remove(&port.key());
+            Arc::make_mut(&mut self.published).remove(&port.key());
         }
     }
 
@@ -227,12 +222,14 @@ impl Ruleset {
     /// Adds a container's port of a bridge by the name of its host's end, or changes it. It has to be known before the
     /// port exists: frames of ours that are not known are dropped.
     pub fn set_port(&mut self, host_interface: &InterfaceName, port: BridgePort) {
-        self.ports.insert(host_interface.clone(), port);
+        Arc::make_mut(&mut self.ports).insert(host_interface.clone(), port);
     }
 
     /// Removes a container's port; one that is not there is no error.
     pub fn remove_port(&mut self, host_interface: &InterfaceName) {
-        self.ports.remove(host_interface);
+        if self.ports.contains_key(host_interface) {
+            Arc::make_mut(&mut self.ports).remove(host_interface);
+        }
     }
 
     /// The containers' ports by the names of their host's ends.
@@ -243,7 +240,9 @@ impl Ruleset {
 
     /// Closes these published ports, and no others, to what comes in by interfaces of the host.
     pub fn set_refused(&mut self, refused: BTreeSet<Refused>) {
-        self.refused = refused;
+        if *self.refused != refused {
+            self.refused = Arc::new(refused);
+        }
     }
 
     /// The published ports that are closed to some interfaces of the host.
@@ -314,13 +313,13 @@ impl Ruleset {
     fn with_targets(&self, targets: &BTreeSet<(Protocol, IpAddr, u16)>) -> Self {
         let published = self.published.iter().filter(|(_, port)| targets.contains(&port.target()));
         Self {
-            networks: self.networks.clone(),
-            published: published.map(|(key, port)| (*key, *port)).collect(),
+            networks: Arc::clone(&self.networks),
+            published: Arc::new(published.map(|(key, port)| (*key, *port)).collect()),
             drop_foreign_forwarding: self.drop_foreign_forwarding,
             ipv6_localhost: self.ipv6_localhost,
             guard_frames: self.guard_frames,
-            ports: BTreeMap::new(),
-            refused: self.refused.clone(),
+            ports: Arc::default(),
+            refused: Arc::clone(&self.refused),
             passages: self.passages.clone(),
         }
     }
