@@ -18,7 +18,24 @@ pub(crate) fn violations() -> Result<Vec<String>> {
         let text = std::fs::read_to_string(root.join(path)).unwrap_or_default();
         sources.push((path.to_owned(), text));
     }
-    Ok(compare(&table, &sources))
+    let mut found = compare(&table, &sources);
+    found.extend(unlisted(&table, &sources));
+    Ok(found)
+}
+
+/// Fuzz targets that the table of parsers does not name.
+fn unlisted(table: &str, sources: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, text) in sources.iter().filter(|(path, _)| path.ends_with("fuzz.rs")) {
+        let place = path.split('/').nth(1).unwrap_or_default();
+        let names = text.lines().filter_map(|line| line.strip_prefix("fn ")?.split('(').next());
+        for name in names.filter(|name| is_test(text, name)) {
+            if !table.contains(&format!("`{place}::{name}`")) {
+                found.push(format!("{TABLE}: the fuzz target `{place}::{name}` of {path} is not there"));
+            }
+        }
+    }
+    found
 }
 
 fn compare(table: &str, sources: &[Source]) -> Vec<String> {
