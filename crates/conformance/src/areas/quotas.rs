@@ -27,12 +27,13 @@ const PRELUDE: &str = r#"
     mkfs.ext4 -q -F -O quota,project -E quotatype=prjquota disk.img || exit 77
     mount -o loop,prjquota disk.img disk || exit 77
     mkdir -p root/bin; cp "$bb" root/bin/busybox
-    for name in sh dd stat rm; do ln -s busybox root/bin/$name; done
+    for name in sh cat dd stat rm; do ln -s busybox root/bin/$name; done
     cat > root/bin/fill <<'END'
 #!/bin/sh
 dd if=/dev/zero of=$1 bs=65536 count=256 2>/tmp/said && { echo all; exit; }
-size=$(stat -c %s $1); said=$(busybox grep -o 'No space left on device' /tmp/said)
-[ $size -gt 4000000 ] && [ $size -le 8388608 ] && echo "limited: $said" || echo "$size: $said"
+size=$(stat -c %s $1)
+# Whether it is called a full disk or a used-up quota depends on the file system.
+[ $size -gt 4000000 ] && [ $size -le 8388608 ] && echo limited || { echo $size; cat /tmp/said; }
 END
     chmod 755 root/bin/fill
     begin() { up --bridge none --data-root $dir/disk --cgroup-parent /berth-check-$(basename $dir) "$@"; }
@@ -63,7 +64,7 @@ fn containers(scope: &Scope<'_>) -> Result<()> {
         "$d" inspect --format '{{.HostConfig.StorageOpt.size}}' limited
         quiet rm -f limited"#,
     )?;
-    let limited = "limited: No space left on device\n";
+    let limited = "limited\n";
     same("said", said, format!("{limited}all\n{limited}{limited}8m\n"))
 }
 
@@ -76,7 +77,7 @@ fn restarted(scope: &Scope<'_>) -> Result<()> {
         quiet rm kept
         run --rm --storage-opt size=32m bb fill /file"#,
     )?;
-    same("said", said, "limited: No space left on device\nall\n")
+    same("said", said, "limited\nall\n")
 }
 
 fn volumes(scope: &Scope<'_>) -> Result<()> {
@@ -90,7 +91,7 @@ fn volumes(scope: &Scope<'_>) -> Result<()> {
         run --rm -v small:/small bb fill /small/file
         quiet volume rm small"#,
     )?;
-    let limited = "limited: No space left on device\n";
+    let limited = "limited\n";
     same("said", said, format!("{limited}all\n{limited}all\n"))
 }
 
@@ -101,5 +102,5 @@ fn by_default(scope: &Scope<'_>) -> Result<()> {
         run --rm bb fill /file
         run --rm --storage-opt size=64m bb fill /file"#,
     )?;
-    same("said", said, "limited: No space left on device\nall\n")
+    same("said", said, "limited\nall\n")
 }
