@@ -140,12 +140,12 @@ fn later_and_later(scope: &Scope<'_>) -> Result<()> {
 }
 
 fn unless_stopped(scope: &Scope<'_>) -> Result<()> {
-    let script = "echo run; trap 'exit 0' TERM; [ -e /again ] || { touch /again; exit 0; }; while :; do sleep 0.05; done";
+    let script = "trap 'exit 0' TERM; echo run; [ -e /again ] || { touch /again; exit 0; }; while :; do sleep 0.05; done";
     let name = scope.start("kept", &["--restart", "unless-stopped"], &["sh", "-c", script])?;
-    scope.eventually("a second run", || {
-        let found = scope.inspect(&name)?;
-        Ok((found["RestartCount"] == json!(1) && found["State"]["Running"] == json!(true)).then_some(()))
-    })?;
+    // Its second run listens as soon as it has said so.
+    let runs = || Ok::<_, anyhow::Error>(scope.ok(&["logs", &name])?.matches("run").count());
+    scope.eventually("a second run", || Ok((runs()? == 2).then_some(())))?;
+    same("RestartCount", &scope.inspect(&name)?["RestartCount"], &json!(1))?;
     scope.ok(&["stop", &name])?;
     let state = scope.inspect(&name)?;
     same(
@@ -153,7 +153,7 @@ fn unless_stopped(scope: &Scope<'_>) -> Result<()> {
         (&state["State"]["Status"], &state["State"]["Restarting"]),
         (&json!("exited"), &json!(false)),
     )?;
-    same("runs", scope.ok(&["logs", &name])?.matches("run").count(), 2)
+    same("runs", runs()?, 2)
 }
 
 fn always(scope: &Scope<'_>) -> Result<()> {
