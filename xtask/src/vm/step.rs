@@ -41,8 +41,8 @@ pub(crate) struct Step {
 /// Crates whose kernel tests are about groups and namespaces; those of others say nothing new in the guest.
 const CRATES: &[&str] = &["linux", "cgroup", "runtime", "shim"];
 
-/// The tests of crate network that depend on what kinds of links and queues the kernel knows.
-const NETWORK: &[&str] = &["kernel_attach", "kernel_networks", "kernel_shape"];
+/// The tests of crate network that depend on what kinds of links, queues and protocols the kernel knows.
+const NETWORK: &[&str] = &["kernel_attach", "kernel_networks", "kernel_sctp", "kernel_shape"];
 
 /// The tests of crate image that need a kernel with quotas.
 const IMAGE: &[&str] = &["kernel_quota"];
