@@ -113,6 +113,10 @@ fn victims(root: &Path) -> Result<Vec<PathBuf>> {
         if is_inside {
             entries.truncate(1);
         }
+        if relative.as_os_str() == "removed" {
+            // Nobody's any more, and gone as soon as a daemon has the time.
+            entries.clear();
+        }
         for path in entries {
             found.push(path.strip_prefix(root)?.to_owned());
             if path.is_dir() && !path.is_symlink() {

@@ -11,6 +11,8 @@ fn files_of_names() {
         "root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/srv:/bin/false\nwheel:x:10:root,web\n",
         "web:x:4294967295:-1::/\nweb::99999999999:1:a,b\n",
         "web:x:1:1:::\0\n::::\n+::::::\n",
+        // Found: a number that was looked up as a name.
+        "-1::3:3::",
     ];
     let file = tempfile();
     fuzz::text("files_of_names", &seeds, |text| {

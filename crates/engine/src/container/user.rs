@@ -41,7 +41,7 @@ struct Group {
 
 /// A user's or group's number; `None` for what is no number, an error for one that is out of range.
 pub(crate) fn number(text: &str) -> Option<Result<u32>> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !is_digits(text) {
         return None;
     }
     Some(
@@ -50,6 +50,15 @@ pub(crate) fn number(text: &str) -> Option<Result<u32>> {
             .filter(|id| *id <= MAX_ID)
             .ok_or_else(|| Error::invalid(format!("uids and gids must be in range 0-{MAX_ID}: {text}"))),
     )
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether somebody can be called so: nobody is called `-1`, whatever the image's files say.
+fn may_be_name(text: &str) -> bool {
+    !text.strip_prefix(['-', '+']).is_some_and(is_digits)
 }
 
 /// Calls `take` for each line until it answers `false`. Lines that are too long or are not text are passed over.
@@ -110,16 +119,17 @@ pub(crate) fn resolve(
     let (passwd, group) = (Path::new("/etc/passwd"), Path::new("/etc/group"));
     let (user, group_name) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
     let user = if user.is_empty() { "0" } else { user };
-    let entry = match number(user) {
-        Some(uid) => {
-            let uid = uid?;
-            let known = find_user(open(passwd)?, |entry| entry.uid == uid)?;
-            known.unwrap_or(Passwd { name: String::new(), uid, gid: 0, home: "/".to_owned() })
-        }
-        None => find_user(open(passwd)?, |entry| entry.name == user)?.ok_or_else(|| {
-            Error::invalid(format!("unable to find user {user}: no matching entries in passwd file"))
-        })?,
-    };
+    let entry =
+        match number(user) {
+            Some(uid) => {
+                let uid = uid?;
+                let known = find_user(open(passwd)?, |entry| entry.uid == uid)?;
+                known.unwrap_or(Passwd { name: String::new(), uid, gid: 0, home: "/".to_owned() })
+            }
+            None => find_user(open(passwd)?, |entry| entry.name == user && may_be_name(user))?.ok_or_else(
+                || Error::invalid(format!("unable to find user {user}: no matching entries in passwd file")),
+            )?,
+        };
     let mut gid = entry.gid;
     let mut additional = Vec::new();
     match group_name.filter(|name| !name.is_empty()) {
@@ -152,7 +162,7 @@ fn find_group(name: &str, file: Option<File>) -> Result<u32> {
     }
     let mut found = None;
     groups(file, |line| {
-        if found.is_none() && line.name == name {
+        if found.is_none() && line.name == name && may_be_name(name) {
             found = Some(line.gid);
         }
     })?;
