@@ -138,9 +138,20 @@ fn processor_limits_are_set_and_time_is_counted() {
     }
     // A share that is used up even where others leave it little.
     let script = "grep Cpus_allowed_list /proc/self/status; i=0; while [ $i -lt 12000 ]; do i=$((i+1)); done";
-    let output = test.shell(script).output();
-    assert_eq!(String::from_utf8_lossy(&output.stdout).split_whitespace().last(), Some("0"), "{output:?}");
-    let stats = test.group().stats().unwrap().cpu;
+    let mut stats = test.group().stats().unwrap().cpu;
+    // On a machine that is busy enough, others leave it less than its share: until it has been held up once.
+    for _ in 0..40 {
+        let output = test.shell(script).output();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).split_whitespace().last(),
+            Some("0"),
+            "{output:?}"
+        );
+        stats = test.group().stats().unwrap().cpu;
+        if stats.throttled_periods > 0 {
+            break;
+        }
+    }
     assert!(stats.total_nanos > 10_000_000 && stats.throttled_periods > 0, "{stats:?}");
     assert!(stats.throttled_nanos > 0 && stats.periods >= stats.throttled_periods, "{stats:?}");
 }
