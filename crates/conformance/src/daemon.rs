@@ -1,9 +1,9 @@
 //! A daemon of the suite's own: berth's or Docker's, on its own socket and roots, started and stopped by pid.
 
 use crate::http::Request;
+use crate::program_file;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -100,8 +100,8 @@ impl Setup {
             return Ok(program.into());
         }
         let path = self.directory.join("crun");
-        fs::write(&path, format!("#!/bin/sh\numount -l {UNIFIED} 2>/dev/null\nexec {program} \"$@\"\n"))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        let script = format!("#!/bin/sh\numount -l {UNIFIED} 2>/dev/null\nexec {program} \"$@\"\n");
+        program_file::write(&path, &script)?;
         Ok(path)
     }
 

@@ -18,6 +18,7 @@ mod http;
 mod hung_mount;
 mod leftovers;
 mod nameserver;
+mod program_file;
 mod registry;
 mod runner;
 mod scope;

@@ -73,8 +73,10 @@ fn exit_codes_are_the_programs_own_or_a_shells() {
         let make = |name: &str, text: &str, mode: u32| {
             use std::os::unix::fs::PermissionsExt;
             let path = bundle.root().join(name);
-            fs::write(&path, text).expect("write");
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+            let draft = path.with_extension("draft");
+            fs::write(&draft, text).expect("write");
+            fs::set_permissions(&draft, fs::Permissions::from_mode(mode)).expect("chmod");
+            support::copy_program(&draft, &path);
         };
         make("etc/plain", "", 0o644);
         make("bin/garbage", "\u{7f}nonsense", 0o755);

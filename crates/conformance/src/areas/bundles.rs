@@ -2,6 +2,7 @@
 
 use crate::check::{Check, contains, same, skip};
 use crate::command_line::{Output, run};
+use crate::program_file;
 use crate::scope::Scope;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ impl<'a> Bundle<'a> {
             std::fs::create_dir_all(directory.join("rootfs").join(name))?;
         }
         let program = engine.busybox_program.as_deref().context("a busybox program")?;
-        std::fs::copy(program, binaries.join("busybox"))?;
+        program_file::copy(program, &binaries.join("busybox"))?;
         for name in ["sh", "sleep", "cat", "echo", "kill", "id", "true", "touch"] {
             std::os::unix::fs::symlink("busybox", binaries.join(name))?;
         }

@@ -4,11 +4,11 @@ use super::registry::registry_with_passwords;
 use crate::check::{Check, contains, same, says};
 use crate::command_line::{Client, Output};
 use crate::fixture::BUSYBOX;
+use crate::program_file;
 use crate::registry::{Registry, USER};
 use crate::scope::Scope;
 use anyhow::Result;
 use serde_json::{Value, json};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 const AREA: &str = "credentials";
@@ -50,8 +50,7 @@ impl Kept {
         std::fs::write(client.configuration.join("config.json"), config)?;
         let file = directory.join("docker-credential-keeper");
         let script = program.replace("DIR", &directory.display().to_string());
-        std::fs::write(&file, format!("#!/bin/sh\n{script}\n"))?;
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755))?;
+        program_file::write(&file, &format!("#!/bin/sh\n{script}\n"))?;
         let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap_or_default());
         Ok(Self { client, directory, path, registry })
     }

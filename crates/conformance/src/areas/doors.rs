@@ -2,6 +2,7 @@
 
 use crate::check::{Check, contains, same, skip};
 use crate::command_line::{Output, run};
+use crate::program_file;
 use crate::scope::Scope;
 use anyhow::{Context, Result};
 use std::io::{Read, Write};
@@ -281,9 +282,8 @@ fn ssh(scope: &Scope<'_>) -> Result<()> {
     // A stand-in that runs here what ssh would run there, and writes down what it was told.
     let stand_in = directory.join("ssh");
     let script = "#!/bin/sh\necho \"$@\" > \"$(dirname \"$0\")/told\"\nwhile [ \"$1\" != -- ]; do shift; done\nshift 2\nexec \"$@\"\n";
-    std::fs::write(&stand_in, script)?;
+    program_file::write(&stand_in, script)?;
     std::os::unix::fs::symlink(program, directory.join("docker"))?;
-    make_executable(&stand_in)?;
     let host = format!("ssh://me@there:22{}", scope.engine.socket.display());
     let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new(program);
@@ -302,11 +302,6 @@ fn ssh(scope: &Scope<'_>) -> Result<()> {
         b"there and back",
     )?;
     same("through a relay", output.expect_code(0)?.stdout, "there and back")
-}
-
-fn make_executable(path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?)
 }
 
 fn contexts(scope: &Scope<'_>) -> Result<()> {

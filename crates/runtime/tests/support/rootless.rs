@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{Bundle, Result, result, runc};
+use crate::support::{Bundle, Result, copy_program, result, runc};
 
 /// A user and a group that have a name everywhere (nobody, nogroup), which newuidmap(1) asks for.
 pub const USER: u32 = 65_534;
@@ -37,7 +37,7 @@ impl Rootless {
             fs::remove_dir_all(&this.bundle.directory).expect("rm");
             this.bundle.directory = elsewhere;
         }
-        fs::copy(runc(), this.runtime()).expect("runtime");
+        copy_program(&runc(), &this.runtime());
         let owner = format!("{USER}:{USER}");
         assert!(
             Command::new("chown")
