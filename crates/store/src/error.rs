@@ -45,7 +45,10 @@ pub enum Error {
         known: u64,
     },
     /// The database file is damaged.
-    #[error("the database {path:?} is damaged ({reason}): run `berth system check --repair`")]
+    #[error(
+        "the database {path:?} is damaged ({reason}): stop the daemon and run `berth system check --repair --data-root DIR`, \
+         where DIR is its data root"
+    )]
     Corrupt {
         /// The database file.
         path: PathBuf,
