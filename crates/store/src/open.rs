@@ -34,7 +34,7 @@ struct Inner {
     database: RwLock<Option<Database>>,
     path: PathBuf,
     group: Group,
-    _lock: File,
+    _lock: Held,
 }
 
 /// What an integrity check found.
@@ -261,7 +261,18 @@ fn runs(pid: &str) -> bool {
     pid.parse::<u32>().is_ok_and(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok())
 }
 
-fn lock(directory: &Path) -> Result<File> {
+/// A lock, given up for good when it is dropped: a process that is being started has a copy of the file for a moment, which
+/// would go on holding it.
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // What fails here is over with the process at the latest.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(directory: &Path) -> Result<Held> {
     let path = directory.join(LOCK);
     let mut file = OpenOptions::new()
         .read(true)
@@ -288,7 +299,7 @@ fn lock(directory: &Path) -> Result<File> {
         .and_then(|()| file.rewind())
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .map_err(file_error("write", &path))?;
-    Ok(file)
+    Ok(Held(file))
 }
 
 fn open_database(path: &Path) -> Result<Database> {
