@@ -59,6 +59,13 @@ impl CgroupPath {
         Ok(child)
     }
 
+    /// The group that this one is directly below; none when that is the top, or the caller's own.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let (_, above) = self.components.split_last().filter(|(_, above)| !above.is_empty())?;
+        Some(Self { relative: self.relative, components: above.to_vec() })
+    }
+
     /// Whether the caller may make a group here: in every tree, who may not is told so by the first directory that is
     /// there (EACCES, EPERM or EROFS).
     pub fn may_be_made(&self, hierarchy: &Hierarchy) -> Result<()> {

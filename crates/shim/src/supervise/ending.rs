@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use linux::child::How;
 
-use super::held::Held;
 use super::process::Managed;
 use super::supervisor::{CONTAINER, Supervisor};
 use crate::exit_record::{self, ExitRecord};
@@ -36,7 +35,7 @@ impl Supervisor<'_> {
             return Ok(());
         };
         let (key, has_terminal) = (managed.key, managed.has_terminal());
-        self.look_at_memory();
+        self.look_at_memory(false);
         let exit = Self::exit_now(how);
         let limit = Instant::now() + DRAIN;
         self.with_process(key, |managed, shared| {
@@ -86,11 +85,13 @@ impl Supervisor<'_> {
 
     fn container_ended(&mut self, how: How) -> linux::Result<()> {
         let mut exit = Self::exit_now(how);
+        // First: others may be about to remove the group.
+        self.look_at_memory(matches!(how, How::Signalled(SIGKILL)));
         // What shares the host's pid namespace outlives its first process.
         if let Err(error) = self.launch.kill_all() {
             eprintln!("berth shim: cannot kill the rest of the container: {error}");
         }
-        self.look_at_memory();
+        self.look_at_memory(false);
         exit.oom_killed = self.container.as_ref().is_some_and(|container| container.memory_kills > 0);
         let limit = Instant::now() + DRAIN;
         let keys: Vec<u32> = self.processes.iter().map(|managed| managed.key).collect();
@@ -163,9 +164,9 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Looks whether the kernel has killed somebody for lack of memory, and tells.
-    pub(super) fn look_at_memory(&mut self) {
-        let kills = self.launch.held().map_or(0, Held::memory_kills);
+    /// Looks whether the kernel has killed somebody for lack of memory, and tells; `by_kill` as in [`super::held::Held::memory_kills`].
+    pub(super) fn look_at_memory(&mut self, by_kill: bool) {
+        let kills = self.launch.held().map_or(0, |held| held.memory_kills(by_kill));
         let Some(container) = &mut self.container else { return };
         if kills > container.memory_kills {
             container.memory_kills = kills;

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use cgroup::{Cgroup, Hierarchy, OomWatch};
+use cgroup::{Cgroup, CgroupPath, Hierarchy, OomWatch, Version};
 use runtime::group::Place;
 
 use crate::protocol::{CgroupDriver, Create, Error};
@@ -15,6 +15,9 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 pub struct Held {
     place: Place,
     watch: Option<OomWatch>,
+    /// The group of v2 above a scope of systemd's, and how many kills for lack of memory it had counted when the container
+    /// was made: its number has those of the groups below in it, also of those that are gone.
+    above: Option<(CgroupPath, u64)>,
 }
 
 impl Held {
@@ -22,7 +25,7 @@ impl Held {
     pub(super) fn of(request: &Create) -> Result<Self, Error> {
         let systemd = request.cgroup.driver == CgroupDriver::Systemd;
         let place = Place::parse(systemd, &request.cgroup.path, &request.id)?;
-        Ok(Self { place, watch: None })
+        Ok(Self { place, watch: None, above: None })
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -38,6 +41,9 @@ impl Held {
     /// container tells all the same.
     pub(super) fn watch(&mut self, group: &Cgroup) {
         self.watch = group.watch_oom().ok();
+        if matches!(self.place, Place::Unit(..)) && group.version() == Version::V2 {
+            self.above = group.path().parent().and_then(|path| Some((path.clone(), kills_of(&path)?)));
+        }
     }
 
     /// A descriptor that is readable when the container's memory has run out; `None` when that cannot be watched.
@@ -46,15 +52,23 @@ impl Held {
     }
 
     /// Quietens the descriptor, and says how many processes the kernel has killed for lack of memory so far.
-    pub(super) fn memory_kills(&self) -> u64 {
-        let count = || -> Result<u64, Error> {
-            if let Some(watch) = &self.watch {
-                watch.take()?;
+    ///
+    /// systemd removes a scope as soon as nobody is in it, and what it had counted is gone. `by_kill` says that the
+    /// container has just ended by SIGKILL: then a kill that the group above has counted since is taken for its end.
+    pub(super) fn memory_kills(&self, by_kill: bool) -> u64 {
+        if let Some(watch) = &self.watch {
+            // What cannot be quietened is looked at again.
+            let _ = watch.take();
+        }
+        let own = self.open().ok().flatten().and_then(|group| group.oom_kill_count().ok());
+        match (own, &self.above) {
+            (Some(count), _) => count,
+            (None, Some((path, before))) if by_kill => {
+                u64::from(kills_of(path).is_some_and(|count| count > *before))
             }
-            Ok(self.open()?.map_or(Ok(0), |group| group.oom_kill_count())?)
-        };
-        // A number that cannot be read says nothing about the container.
-        count().unwrap_or(0)
+            // A number that cannot be read says nothing about the container.
+            (None, _) => 0,
+        }
     }
 
     /// Kills every process of the container and waits for their end, within bounds.
@@ -67,4 +81,10 @@ impl Held {
         self.watch = None;
         Ok(self.place.remove_empty(self.open()?)?)
     }
+}
+
+/// How many processes in a group or below it were killed for lack of memory; none when it cannot be read.
+fn kills_of(path: &CgroupPath) -> Option<u64> {
+    let hierarchy = Hierarchy::detect().ok()?;
+    Cgroup::open(&hierarchy, path).ok()??.oom_kill_count().ok()
 }

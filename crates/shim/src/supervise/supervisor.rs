@@ -151,7 +151,7 @@ impl<'a> Supervisor<'a> {
             Token::Listener => self.accept(),
             Token::Signals => self.take_signals(),
             Token::Memory => {
-                self.look_at_memory();
+                self.look_at_memory(false);
                 Ok(())
             }
             Token::Connection { id } => self.connection_ready(id),
