@@ -160,6 +160,12 @@ impl Error {
         }
     }
 
+    /// Whether the database itself is damaged, so that nothing in it can be relied on.
+    #[must_use]
+    pub fn is_of_database(&self) -> bool {
+        matches!(self, Self::Store(failure) if failure.kind() == store::Kind::Corrupt)
+    }
+
     pub(crate) fn archive(archive: &str, reason: impl Into<String>) -> Self {
         Self::Archive { archive: archive.to_owned(), reason: reason.into() }
     }

@@ -25,25 +25,29 @@ pub fn check_at(data_root: &Path, repair: bool) -> Result<CheckReport> {
     if !records.is_dir() {
         return Err(Error::not_found(format!("{} is not a data root of berth", data_root.display())));
     }
-    let mut before = CheckReport::default();
-    let store = match Store::open(&records) {
-        Err(failure) if failure.kind() == store::Kind::Corrupt => {
-            before.problems.push(failure.to_string());
-            if !repair {
-                return Ok(before);
-            }
-            if let Some(aside) = Store::set_aside(&records)? {
-                before.repairs.push(format!("the damaged database is now {}", aside.display()));
-            }
-            Store::open(&records)?
-        }
-        opened => opened?,
+    let failure = match look(data_root, &records, repair) {
+        Err(failure) if failure.is_of_database() => failure,
+        looked => return looked.map_err(error),
     };
-    let options = image::Options::new(data_root).map_err(error)?;
-    let (images, recovery) = image::Images::open(store, options).map_err(error)?;
-    before.repairs.extend(recovery.actions);
-    let found = images.check(repair).map_err(error)?;
+    let mut before = CheckReport::default();
+    before.problems.push(failure.to_string());
+    if !repair {
+        return Ok(before);
+    }
+    if let Some(aside) = Store::set_aside(&records)? {
+        before.repairs.push(format!("the damaged database is now {}", aside.display()));
+    }
+    let found = look(data_root, &records, repair).map_err(error)?;
     before.problems.extend(found.problems);
     before.repairs.extend(found.repairs);
     Ok(before)
+}
+
+/// Damage of the database is found when it is opened, or not before its pages are read.
+fn look(data_root: &Path, records: &Path, repair: bool) -> image::Result<CheckReport> {
+    let store = Store::open(records)?;
+    let (images, recovery) = image::Images::open(store, image::Options::new(data_root)?)?;
+    let mut report = images.check(repair)?;
+    report.repairs.splice(..0, recovery.actions);
+    Ok(report)
 }
