@@ -3,7 +3,7 @@
 //! lives for a millisecond a tenth of it, and one that waits for years two pages. The guard page stays the kernel's: an
 //! overflow ends the program by SIGSEGV, without words.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 
 use crate::{Error, Result};
 
@@ -32,7 +32,7 @@ pub fn enter(run: fn() -> i32) -> i32 {
         return 1;
     }
     // What the program leaves behind after a panic is not looked at any more.
-    let code = catch_unwind(AssertUnwindSafe(run)).unwrap_or(PANICKED);
+    let code = catch_unwind(run).unwrap_or(PANICKED);
     // Which writes out what is left of standard output.
     std::process::exit(code)
 }

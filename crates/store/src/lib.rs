@@ -10,12 +10,14 @@
 //!   records.redb           the database: checksummed pages
 //! ```
 
+mod claim;
 mod error;
 mod group;
 mod intent;
 mod open;
 mod table;
 
+pub use claim::{Claim, Claimed, claim};
 pub use error::{Error, Kind};
 pub use intent::{Intent, Intents};
 pub use open::{Integrity, Store};

@@ -1,14 +1,13 @@
 //! Opening the store: its directory, its lock, its schema version, its integrity.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
+use crate::claim::{Claim, Claimed, claim};
 use crate::error::database;
 use crate::group::{Group, Place};
 use crate::table::{Snapshot, Transaction};
@@ -34,7 +33,7 @@ struct Inner {
     database: RwLock<Option<Database>>,
     path: PathBuf,
     group: Group,
-    _lock: Held,
+    _lock: Claim,
 }
 
 /// What an integrity check found.
@@ -251,55 +250,15 @@ fn make_private(directory: &Path) -> Result<()> {
         .map_err(file_error("protect", directory))
 }
 
-/// How long the lock of a daemon that was killed may stay: a child that it was about to start has it until its execve(2).
-const LEAVING: Duration = Duration::from_secs(5);
-/// How often is looked; the kernel tells nobody of a lock that becomes free, except who waits for it without limit.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
-/// Whether a process runs; one that has ended and was not waited for does not.
-fn runs(pid: &str) -> bool {
-    pid.parse::<u32>().is_ok_and(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok())
-}
-
-/// A lock, given up for good when it is dropped: a process that is being started has a copy of the file for a moment, which
-/// would go on holding it.
-struct Held(File);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // What fails here is over with the process at the latest.
-        let _ = self.0.unlock();
-    }
-}
-
-fn lock(directory: &Path) -> Result<Held> {
+fn lock(directory: &Path) -> Result<Claim> {
     let path = directory.join(LOCK);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(file_error("open", &path))?;
-    let deadline = Instant::now() + LEAVING;
-    while !linux::file::try_lock(&file)? {
-        let mut pid = String::new();
-        // Only a hint: a holder that has not written its pid yet is still a holder.
-        let readable = file.rewind().and_then(|()| (&file).take(20).read_to_string(&mut pid)).is_ok();
-        let pid = pid.trim();
-        if runs(pid) || Instant::now() > deadline {
-            let known = readable && !pid.is_empty();
-            let holder = if known { format!(" (process {pid})") } else { String::new() };
-            return Err(Error::Locked { directory: directory.to_owned(), holder });
+    match claim(&path).map_err(file_error("lock", &path))? {
+        Claimed::Ours(claim) => Ok(claim),
+        Claimed::Theirs(pid) => {
+            let holder = if pid.is_empty() { pid } else { format!(" (process {pid})") };
+            Err(Error::Locked { directory: directory.to_owned(), holder })
         }
-        std::thread::sleep(LOOK_AGAIN);
     }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(file_error("write", &path))?;
-    Ok(Held(file))
 }
 
 fn open_database(path: &Path) -> Result<Database> {
