@@ -152,7 +152,8 @@ fn processor_limits_are_set_and_time_is_counted() {
             break;
         }
     }
-    assert!(stats.total_nanos > 10_000_000 && stats.throttled_periods > 0, "{stats:?}");
+    // How much it took depends on the machine: a fast one is held up before it has counted much.
+    assert!(stats.total_nanos > 0 && stats.throttled_periods > 0, "{stats:?}");
     assert!(stats.throttled_nanos > 0 && stats.periods >= stats.throttled_periods, "{stats:?}");
 }
 
