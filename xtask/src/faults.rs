@@ -23,10 +23,14 @@ impl Request {
     }
 }
 
+/// A seed that no earlier run had.
+pub(crate) fn new_seed() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("a clock before 1970")?.as_secs())
+}
+
 fn parse(words: &[String]) -> Result<Request> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("a clock before 1970")?;
     let mut faults = Faults {
-        seed: now.as_secs(),
+        seed: new_seed()?,
         steps: None,
         chaos: Duration::from_secs(60),
         lives: 2000,

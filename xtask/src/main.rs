@@ -15,6 +15,7 @@ mod sandbox;
 mod sources;
 mod suite;
 mod syscalls;
+mod unstable;
 mod vm;
 mod workspace;
 

@@ -1,7 +1,7 @@
 //! `cargo xtask conformance`: the black-box suite against a daemon of its own, Docker's own, or a given socket.
 
 use crate::sandbox::{self, Around, Sandbox};
-use crate::{fixtures, packages, process, workspace};
+use crate::{fixtures, packages, process, unstable, workspace};
 use anyhow::{Context, Result, bail};
 use conformance::{Daemon, Engine, Flavour, Options, Setup, World};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,12 @@ impl Request {
             flavour: Flavour::Berth,
             client: PathBuf::from("docker"),
             busybox_only: false,
-            options: Options { words: Vec::new(), jobs: 2, strict: std::env::var_os("CI").is_some() },
+            options: Options {
+                words: Vec::new(),
+                jobs: 2,
+                strict: std::env::var_os("CI").is_some(),
+                looks: 0,
+            },
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -45,6 +50,7 @@ impl Request {
                     // Checks that need more are passed over.
                     (request.busybox_only, request.options.strict) = (true, false);
                 }
+                "--again" => request.options.looks = value()?.parse().context("--again")?,
                 "--jobs" => request.options.jobs = value()?.parse().context("--jobs")?,
                 "--engine" => {
                     request.flavour = match value()?.as_str() {
@@ -139,6 +145,7 @@ fn own_daemon(request: &Request, sandbox: &Sandbox) -> Result<usize> {
     let (summary, engine) = conformance::run(engine, &archives, &request.options)?;
     let mut daemon = engine.into_daemon().context("the daemon that was started")?;
     let mut failed = summary.failed;
+    summary.unstable.iter().try_for_each(|name| unstable::note(name))?;
     // Docker's engine leaves its bridge, rules and cgroups by design.
     let is_ours = request.flavour == Flavour::Berth;
     if is_ours {

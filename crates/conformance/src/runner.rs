@@ -19,6 +19,8 @@ pub struct Options {
     pub jobs: usize,
     /// Whether a check that cannot run counts as failed, as on CI.
     pub strict: bool,
+    /// When no more checks than this fail, each is run once more with nothing beside it.
+    pub looks: usize,
 }
 
 impl Options {
@@ -31,7 +33,7 @@ impl Options {
 }
 
 /// How many checks ended in which way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Checks that hold.
     pub passed: usize,
@@ -41,6 +43,8 @@ pub struct Summary {
     pub differ: usize,
     /// Checks whose needs are not met here.
     pub skipped: usize,
+    /// Names of checks that failed and then held when they were run again by themselves; they count as passed.
+    pub unstable: Vec<String>,
 }
 
 /// Loads the images, runs the checks, removes the images; prints one line per check and one at the end.
@@ -53,8 +57,9 @@ pub fn run(mut engine: Engine, archives: &Archives, options: &Options) -> Result
         .into_iter()
         .filter(|check| is_wanted(check, &options.words))
         .partition(|check| check.alone);
-    let mut summary = run_queue(&engine, together, options.jobs);
-    summary = summary.plus(run_queue(&engine, alone, 1));
+    let mut outcome = run_queue(&engine, together, options.jobs);
+    outcome = outcome.plus(run_queue(&engine, alone, 1));
+    let mut summary = look_again(&engine, outcome, options.looks);
     if let Err(error) = unload(&engine) {
         println!("FAILED  removing the images: {error:#}");
         summary.failed += 1;
@@ -96,6 +101,7 @@ impl Summary {
             failed: self.failed + other.failed,
             differ: self.differ + other.differ,
             skipped: self.skipped + other.skipped,
+            unstable: [self.unstable, other.unstable].concat(),
         }
     }
 
@@ -117,9 +123,40 @@ fn is_wanted(check: &Check, words: &[String]) -> bool {
     }
 }
 
-fn run_queue(engine: &Engine, checks: Vec<Check>, jobs: usize) -> Summary {
+/// What some checks came to, and those of them that failed.
+#[derive(Default)]
+struct Outcome {
+    summary: Summary,
+    failed: Vec<Check>,
+}
+
+impl Outcome {
+    fn plus(mut self, other: Self) -> Self {
+        self.failed.extend(other.failed);
+        Self { summary: self.summary.plus(other.summary), failed: self.failed }
+    }
+}
+
+/// Runs the few that failed once more, one after the other.
+fn look_again(engine: &Engine, outcome: Outcome, looks: usize) -> Summary {
+    let Outcome { mut summary, failed } = outcome;
+    if failed.len() > looks {
+        return summary;
+    }
+    for check in failed {
+        println!("again   {check:?}");
+        if matches!(run_one(engine, &check), Verdict::Passed) {
+            summary.failed -= 1;
+            summary.passed += 1;
+            summary.unstable.push(format!("{check:?}"));
+        }
+    }
+    summary
+}
+
+fn run_queue(engine: &Engine, checks: Vec<Check>, jobs: usize) -> Outcome {
     let queue = Mutex::new(VecDeque::from(checks));
-    let summary = Mutex::new(Summary::default());
+    let outcome = Mutex::new(Outcome::default());
     std::thread::scope(|threads| {
         for _ in 0..jobs.max(1) {
             threads.spawn(|| {
@@ -127,12 +164,16 @@ fn run_queue(engine: &Engine, checks: Vec<Check>, jobs: usize) -> Summary {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some(check) = next else { return };
                     let verdict = run_one(engine, &check);
-                    summary.lock().unwrap_or_else(PoisonError::into_inner).count(&verdict);
+                    let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+                    outcome.summary.count(&verdict);
+                    if matches!(verdict, Verdict::Failed(_)) {
+                        outcome.failed.push(check);
+                    }
                 }
             });
         }
     });
-    summary.into_inner().unwrap_or_else(PoisonError::into_inner)
+    outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn run_one(engine: &Engine, check: &Check) -> Verdict {
