@@ -58,9 +58,17 @@ impl Cgroup {
         let killed = self.kill_in_rounds(dir, deadline);
         // A group that was frozen before, or that a failed round left so, must not stay that way.
         if self.dir(Controller::Freezer).is_some() {
-            self.thaw()?;
+            self.let_go()?;
         }
         killed
+    }
+
+    /// Thaws, unless the group is gone.
+    fn let_go(&self) -> Result<()> {
+        match self.thaw() {
+            Err(error) if is_gone(&error) => Ok(()),
+            thawed => thawed,
+        }
     }
 
     /// Freezes, signals all that are listed, thaws, and waits; again until nobody is left.
@@ -76,12 +84,13 @@ impl Cgroup {
             if freezer {
                 match self.freeze() {
                     Ok(()) | Err(Error::TimedOut { .. }) => {}
+                    Err(error) if is_gone(&error) => return Ok(true),
                     Err(error) => return Err(error),
                 }
             }
             let signalled = signal_all(dir, SIGKILL);
             if freezer {
-                self.thaw()?;
+                self.let_go()?;
             }
             signalled?;
             let left = deadline.saturating_duration_since(Instant::now());
@@ -90,6 +99,11 @@ impl Cgroup {
             }
         }
     }
+}
+
+/// Whether somebody else who cleans up has removed the group meanwhile.
+fn is_gone(error: &Error) -> bool {
+    error.is(ENOENT) || error.is(ENODEV)
 }
 
 /// Signals every process that is listed below `dir`.
