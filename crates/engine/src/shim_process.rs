@@ -1,6 +1,6 @@
 //! Shims as processes: start one, reach one again, read what one left behind.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,6 +43,23 @@ pub(crate) fn connect(exec_dir: &Path) -> Result<Option<OwnedFd>> {
             _ => Err(Error::system(format!("reach the shim: {error}"))),
         },
     }
+}
+
+/// How long a shim may take to leave.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// Waits until the shim of an exec directory has gone, if there is one. It is killed at once, or when it does not leave
+/// after it has recorded the end of its program.
+pub(crate) fn end(exec_dir: &Path, has_recorded: bool) -> Result<()> {
+    let failed = |error: &dyn std::fmt::Display| Error::system(format!("end a shim: {error}"));
+    let found = shim::recovery::shim_process(exec_dir).map_err(|error| failed(&error))?;
+    let Some(process) = found else { return Ok(()) };
+    let gone = || linux::watch::wait(&[(process.as_fd(), linux::watch::Interest::Readable)], END_LIMIT);
+    if has_recorded && gone().map_err(|error| failed(&error))?.contains(&true) {
+        return Ok(());
+    }
+    process.send(9).map_err(|error| failed(&error))?;
+    gone().map(drop).map_err(|error| failed(&error))
 }
 
 /// How a run ended, and which one.

@@ -46,22 +46,50 @@ pub async fn commit(engine: &Engine, reference: &str, request: CommitRequest) ->
         changes: Vec::new(),
         created_by: view.record.config.cmd.clone().unwrap_or_default().join(" "),
     };
-    // One that cannot be frozen, because it does not run or is frozen already, is taken as it is.
-    let frozen = request.pause && pause::pause(engine, &handle.id).await.is_ok();
-    let (owned, id) = (engine.clone(), handle.id.clone());
-    let record = view.record.clone();
-    let made = crate::blocking(move || {
+    let (owned, id, record) = (engine.clone(), handle.id.clone(), view.record.clone());
+    let make = move || {
         // One that was never started may have no directories yet.
         image_use::snapshot(&owned, &record)?;
         owned.images.commit(&id, &options, &image::Silent).map_err(image_use::error)
-    })
-    .await;
-    if frozen && let Err(error) = pause::unpause(engine, &handle.id).await {
-        tracing::warn!(container = crate::id::short(&handle.id), %error, "cannot thaw it after a commit");
-    }
+    };
+    let (owned, held) = (engine.clone(), handle.clone());
+    // A client that leaves must not leave its container paused.
+    let work = tokio::spawn(async move {
+        match request.pause && matches!(held.view().state(), State::Running(_)) {
+            true => while_held(&owned, &held, make).await,
+            false => crate::blocking(make).await,
+        }
+    });
+    let made = work.await.map_err(|error| Error::system(format!("commit: {error}")))?;
     let image_id = made?.to_string();
     tell(engine, &handle, &image_id, name.as_ref(), request.comment);
     Ok(image_id)
+}
+
+/// Freezes the container for as long as something takes. One that cannot be frozen, because it has ended or is frozen
+/// already, is taken as it is.
+async fn while_held<T: Send + 'static>(
+    engine: &Engine,
+    handle: &Handle,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let mark = |held| {
+        handle.change(move |record| {
+            record.held = held;
+            Ok(())
+        })
+    };
+    mark(true).await?;
+    let is_frozen = pause::pause(engine, &handle.id).await.is_ok();
+    let done = crate::blocking(work).await;
+    if is_frozen && let Err(error) = pause::unpause(engine, &handle.id).await {
+        tracing::warn!(container = crate::id::short(&handle.id), %error, "cannot thaw it after a commit");
+    }
+    // One that was removed meanwhile is held by nobody.
+    if let Err(error) = mark(false).await {
+        tracing::debug!(container = crate::id::short(&handle.id), %error, "it stays marked as held");
+    }
+    done
 }
 
 fn check_state(view: &View) -> Result<()> {

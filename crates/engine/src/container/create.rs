@@ -114,6 +114,8 @@ fn make(
         links,
         attachments: Vec::new(),
         unsettled: Vec::new(),
+        reshaping: false,
+        held: false,
     };
     commit(engine, record, image.runnable.as_ref())
         .map(|record| (record, warnings))

@@ -53,6 +53,12 @@ pub struct Record {
     /// one mount takes the place of another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsettled: Vec<String>,
+    /// An endpoint is being shaped anew while it runs: after a crash its links may be either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reshaping: bool,
+    /// It is paused by us for something that takes a moment, and nobody asked for that: after a crash it goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// Another name for another container.

@@ -11,7 +11,7 @@ use super::owner::{self, Adopted};
 use super::record::Record;
 use super::registry::{Handle, Registry};
 use super::resolve;
-use super::state::{Input, Policy, Restart, State, Then};
+use super::state::{Input, Policy, Restart, State, Tally, Then};
 use super::teardown;
 use crate::engine::Engine;
 use crate::shim_process::LastRun;
@@ -78,6 +78,27 @@ pub(crate) fn plan(state: &State, found: &Found, policy: Policy, now: i64) -> Pl
             _ => Plan::Settle(Vec::new()),
         },
         (State::Created(_) | State::Dead { .. } | State::Gone { .. }, _) => Plan::Settle(Vec::new()),
+    }
+}
+
+/// The state to go on from, where what is found says more than what was recorded: a start that its policy asked for, or
+/// would have asked for by now, is made again when nothing came of it. Pure.
+fn resumed(state: State, found: &Found, policy: Policy) -> State {
+    match state {
+        State::Starting { before, tally, stop_wanted: None, .. }
+            if *found == Found::Nothing && before.started_at != 0 && wants_again(&tally, policy.restart) =>
+        {
+            State::Restarting { ended: before, tally }
+        }
+        state => state,
+    }
+}
+
+fn wants_again(tally: &Tally, restart: Restart) -> bool {
+    match restart {
+        Restart::No => false,
+        Restart::Always | Restart::UnlessStopped => true,
+        Restart::OnFailure(_) => tally.restarts > 0,
     }
 }
 
@@ -205,14 +226,17 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record, machine: Machin
         let frozen = is_frozen(engine, &record).await?;
         record.state = as_frozen(record.state, frozen);
     }
+    record.state = resumed(record.state, &found, policy);
     let plan = plan(&record.state, &found, policy, time::now());
     tracing::debug!(container = id::short(&record.id), state = %record.state, ?found, ?plan, "recovered");
+    let was_held = std::mem::take(&mut record.held);
     let (handle, taken) = match (plan, adopted) {
         (Plan::Adopt, Some(adopted)) => {
             let netns = adopted.live.netns.as_ref().map(|netns| netns.as_fd());
             if let Err(error) = engine.networks.restore(&record, netns) {
                 tracing::error!(container = id::short(&record.id), %error, "its networks are not what they should be");
             }
+            record.reshaping = false;
             settle_mounts(engine, &mut record, &adopted).await;
             let process = super::state::Process {
                 started_at: record
@@ -222,6 +246,7 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record, machine: Machin
                 ..adopted.process.clone()
             };
             let inputs = match &record.state {
+                State::Paused(_) if was_held => vec![Input::Launched(process), Input::Unpause],
                 State::Starting { .. } | State::Running(_) | State::Paused(_) => {
                     vec![Input::Launched(process)]
                 }
@@ -238,8 +263,9 @@ pub(crate) async fn recover(engine: &Engine, mut record: Record, machine: Machin
         (Plan::Adopt, None) => owner::spawn_with(engine, record, None, Vec::new()),
         (Plan::Settle(mut inputs), _) => {
             if active {
-                sweep(engine, &record).await;
+                sweep(engine, &record, matches!(found, Found::Ended(_))).await;
             }
+            record.reshaping = false;
             // A removal that was cut short is taken up where the life ends, from a state that can be removed.
             if let State::Removing { ended } = &record.state {
                 record.state = State::Dead { ended: ended.clone() };
@@ -268,13 +294,15 @@ async fn settle_mounts(engine: &Engine, record: &mut Record, adopted: &Adopted) 
     record.unsettled.clear();
 }
 
-/// Kills and removes what a run without a shim left behind.
-async fn sweep(engine: &Engine, record: &Record) {
+/// Kills and removes what the last run left behind, its shim first: one that cleans up by and by would take away what the
+/// next run makes.
+async fn sweep(engine: &Engine, record: &Record, has_recorded: bool) {
     let (engine, record) = (engine.clone(), record.clone());
     let name = id::short(&record.id).to_owned();
     let swept = crate::blocking(move || {
+        let shim = crate::shim_process::end(&Places::of(&engine, &record.id).exec_dir, has_recorded);
         let processes = teardown::sweep_processes(&engine, &record);
-        teardown::teardown(&engine, &record, None).and(processes)
+        teardown::teardown(&engine, &record, None).and(processes).and(shim)
     });
     if let Err(error) = swept.await {
         tracing::error!(container = name, %error, "cannot sweep what is left of its last run");
@@ -283,7 +311,7 @@ async fn sweep(engine: &Engine, record: &Record) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::{Ended, Process, Running, Tally};
+    use super::super::state::{Ended, Process, Running};
     use super::*;
 
     fn running() -> Running {
@@ -333,6 +361,25 @@ mod tests {
         check(is_running.clone(), false, &is_running.to_string());
         let created = State::Created(Ended::default());
         check(created.clone(), true, &created.to_string());
+    }
+
+    #[test]
+    fn a_start_that_came_to_nothing_is_made_again_when_the_policy_says_so() {
+        let check = |restart, restarts, started_at, stop_wanted, expected: &str| {
+            let before = Ended { started_at, ..Ended::default() };
+            let tally = Tally { restarts, ..Tally::default() };
+            let state = State::Starting { before, tally, restart: false, stop_wanted };
+            let policy = Policy { restart, auto_remove: false };
+            assert_eq!(resumed(state.clone(), &Found::Nothing, policy).to_string(), expected, "{restart:?}");
+            assert_eq!(resumed(state.clone(), &Found::Died, policy), state, "something came of it");
+        };
+        check(Restart::Always, 1, 7, None, "Restarting(0, restarts 1, 0 ms)");
+        check(Restart::UnlessStopped, 0, 7, None, "Restarting(0, restarts 0, 0 ms)");
+        check(Restart::OnFailure(3), 2, 7, None, "Restarting(0, restarts 2, 0 ms)");
+        check(Restart::OnFailure(3), 0, 7, None, "Starting(restarts 0)");
+        check(Restart::No, 0, 7, None, "Starting(restarts 0)");
+        check(Restart::Always, 0, 0, None, "Starting(restarts 0)");
+        check(Restart::Always, 1, 7, Some(Then::Rest), "Starting(restarts 1, then Rest)");
     }
 
     /// The whole table of recovery: every state, everything that may be found.

@@ -88,7 +88,8 @@ fn starting(launching: &Launching<'_>, input: &Input, policy: Policy) -> Step {
             } else if before.started_at == 0 {
                 to(State::Created(ended), vec![Teardown])
             } else {
-                to(State::Exited { ended, told_to_stop: false, tally: tally.clone() }, vec![Teardown])
+                let told_to_stop = stop_wanted.is_some();
+                to(State::Exited { ended, told_to_stop, tally: tally.clone() }, vec![Teardown])
             }
         }
         Input::Stop { .. } | Input::Kill { stops: true, .. } => wanting(Then::Rest),

@@ -69,6 +69,13 @@ impl State {
         Ok(attachments)
     }
 
+    /// Gives the links of a running container the shape that is recorded.
+    pub(super) fn shape_again(&mut self, record: &Record, netns: BorrowedFd<'_>) -> Result<()> {
+        record.attachments.iter().try_for_each(|attachment| {
+            self.kernel.apply(&plan::plan_shape(&attachment.endpoint), Some(netns)).map_err(failed)
+        })
+    }
+
     /// Takes an endpoint from a running container. Returns the attachments that stay.
     pub(super) fn disconnect(
         &mut self,

@@ -199,6 +199,8 @@ pub async fn shape(engine: &Engine, reference: &str, request: ConnectRequest) ->
             wishes::check(&network, &settings)?;
             let shaping = super::attachment::shaping(&settings)?;
             if let Some(netns) = live.and_then(|live| live.netns.as_ref()) {
+                // A boot makes the links what the record says when this daemon does not come to record what they are.
+                owned.records.save(&Record { reshaping: true, ..record.clone() }, true)?;
                 let mut state = owned.networks.lock();
                 record.attachments = state.shape(&record.id, &network.id, shaping, netns.as_fd())?;
             }

@@ -14,7 +14,6 @@ mod default;
 mod files;
 mod find;
 mod guard;
-mod hold;
 mod host_firewall;
 mod keep;
 pub mod list;
@@ -95,7 +94,7 @@ impl Networks {
                 "a network's record cannot be read; it is kept as it is"
             );
         }
-        let mut state = State::open(config)?;
+        let mut state = State::open(config.publish_policy)?;
         let mut known = default::networks(config, records, &mut state.kernel)?;
         known.extend(own);
         let gateway = known.first().filter(|record| record.name == PREDEFINED[0]);
@@ -241,6 +240,9 @@ impl Networks {
         state.hold(&record.id, &record.attachments);
         if let Some(netns) = netns {
             state.plug_again(record, netns)?;
+            if record.reshaping {
+                state.shape_again(record, netns)?;
+            }
         }
         drop(state);
         self.introduce(record, &record.attachments, netns)
