@@ -107,6 +107,10 @@ fn run_around(words: &[String], around: Around, archives: &conformance::Archives
         cgroup_parent: Some(format!("/berth-test-faults-{}", conformance::run_number())),
     };
     let failed = conformance::run_faults(setup, archives, &request.faults);
+    if let Err(error) = &failed {
+        // What is left of it may be in the way of what follows.
+        eprintln!("faults: {error:#}");
+    }
     sandbox.end_processes()?;
     match failed? {
         0 => sandbox.close(),

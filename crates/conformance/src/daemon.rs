@@ -180,6 +180,19 @@ impl Daemon {
         self.answers()
     }
 
+    /// As [`Daemon::start_again`], of a process that stops itself before it does anything; nobody waits for an answer.
+    pub(crate) fn start_again_stopped(&mut self) -> Result<()> {
+        let whole = self.setup.command()?;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "kill -STOP $$; exec \"$0\" \"$@\""])
+            .arg(whole.get_program())
+            .args(whole.get_args());
+        self.setup.send_output_to_log(&mut command)?;
+        self.child = command.spawn().context("sh")?;
+        Ok(())
+    }
+
     /// SIGTERM, and the status the daemon ends with.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         let pid = self.pid().to_string();
@@ -209,7 +222,8 @@ impl Daemon {
         last_lines(&self.setup.log(), 40)
     }
 
-    fn answers(&mut self) -> Result<()> {
+    /// Waits until it answers.
+    pub(crate) fn answers(&mut self) -> Result<()> {
         let socket = self.setup.socket();
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -4,20 +4,26 @@
 //! Every run prints its seed; the same seed makes the same choices.
 
 mod api;
+mod boots;
 mod chaos;
 mod clocks;
 mod exhaustion;
 mod ground;
+mod halted;
 mod hangs;
 mod images;
+mod insides;
 mod interference;
 mod leaks;
 mod load;
 mod networks;
 mod operations;
+mod parts;
+mod policies;
 mod power;
 mod prunes;
 mod random;
+mod registries;
 mod remodels;
 mod shims;
 mod steps;
@@ -45,7 +51,7 @@ pub struct Faults {
     pub containers: usize,
     /// How many execs are made under load.
     pub execs: usize,
-    /// Only operations whose names contain one of these words. With the name of a part (`power`, `shim`,
+    /// Only operations whose names contain one of these words. With the name of a part (`power`, `boots`, `shim`,
     /// `chaos`, `leaks`, `interference`, `exhaustion`, `hangs`) only that, with the operations that other words name. All
     /// when empty, except `load` and `clocks`, which are asked for by name.
     pub words: Vec<String>,
@@ -53,15 +59,25 @@ pub struct Faults {
 
 /// Everything that is crashed at each of its steps.
 fn all_operations() -> Vec<operations::Operation> {
-    [operations::all(), remodels::all(), volumes::all(), networks::all(), images::all(), prunes::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        operations::all(),
+        insides::all(),
+        policies::all(),
+        remodels::all(),
+        volumes::all(),
+        networks::all(),
+        images::all(),
+        registries::all(),
+        prunes::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The parts beside crashes at each step of an operation.
 const PARTS: &[&str] =
-    &["power", "shim", "chaos", "leaks", "interference", "exhaustion", "hangs", "load", "clocks"];
+    &["power", "boots", "shim", "chaos", "leaks", "interference", "exhaustion", "hangs", "load", "clocks"];
 
 /// The operations that are meant when a part is asked for, perhaps with some of them.
 fn chosen_operations(faults: &Faults) -> Vec<operations::Operation> {
@@ -94,6 +110,9 @@ pub fn run(setup: Setup, archives: &Archives, faults: &Faults) -> Result<usize> 
     if is_wanted("power") {
         let operations = chosen_operations(faults);
         failed += power::run(&mut ground, &operations, fewer(faults.steps), &mut random)?;
+    }
+    if is_wanted("boots") {
+        failed += boots::run(&mut ground, fewer(faults.steps), &mut random)?;
     }
     if is_wanted("shim") {
         failed += shims::run(&mut ground, faults.steps, &mut random)?;

@@ -167,6 +167,11 @@ impl Registry {
         self.shared.state().store.add_image(repository, tag, layers)
     }
 
+    /// Forgets a repository with all that it has.
+    pub fn forget(&self, repository: &str) {
+        self.shared.state().store.forget(repository);
+    }
+
     /// A blob that was pushed, or put there.
     #[must_use]
     pub fn stored_blob(&self, repository: &str, digest: &str) -> Option<Vec<u8>> {

@@ -53,6 +53,10 @@ impl Store {
         digest
     }
 
+    pub(crate) fn forget(&mut self, repository: &str) {
+        self.repositories.remove(repository);
+    }
+
     pub(crate) fn add_image(&mut self, repository: &str, tag: &str, layers: &[Vec<u8>]) -> String {
         let digests: Vec<_> = layers.iter().map(|layer| self.add_blob(repository, layer.clone())).collect();
         let architecture = match std::env::consts::ARCH {

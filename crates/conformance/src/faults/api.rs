@@ -25,15 +25,21 @@ const REMOTE: &str = "faults/remote";
 impl Api {
     pub(super) fn new(socket: PathBuf, archives: &Archives) -> Result<Self> {
         let (busybox, busybox_program) = (archives.busybox.clone(), archives.busybox_program.clone());
-        let registry = Arc::new(Registry::start());
-        let program = std::fs::read(&busybox_program)?;
+        let api = Self { socket, busybox, busybox_program, registry: Arc::new(Registry::start()) };
+        api.offer(1)?;
+        Ok(api)
+    }
+
+    /// The image that the registry has from now on, told by its note.
+    pub(super) fn offer(&self, number: u32) -> Result<()> {
+        let program = std::fs::read(&self.busybox_program)?;
         let mut lower = Writer::new(Vec::new());
         lower.add("bin", 0o755, &Kind::Directory)?;
         lower.add("bin/true", 0o755, &Kind::File(&program))?;
         let mut upper = Writer::new(Vec::new());
-        upper.add("note", 0o644, &Kind::File(b"from afar\n"))?;
-        registry.image(REMOTE, "1", &[lower.finish()?, upper.finish()?]);
-        Ok(Self { socket, busybox, busybox_program, registry })
+        upper.add("note", 0o644, &Kind::File(format!("from afar {number}\n").as_bytes()))?;
+        self.registry.image(REMOTE, "1", &[lower.finish()?, upper.finish()?]);
+        Ok(())
     }
 
     /// The name of the image that can be pulled, and the registry it comes from.
@@ -43,7 +49,12 @@ impl Api {
 
     /// Pulls the image of the registry.
     pub(super) fn pull(&self) -> Result<()> {
-        let path = format!("/images/create?fromImage={}/{REMOTE}&tag=1", self.registry.host());
+        self.pull_from(&format!("{}/{REMOTE}", self.registry.host()))
+    }
+
+    /// Pulls tag 1 of a repository.
+    pub(super) fn pull_from(&self, repository: &str) -> Result<()> {
+        let path = format!("/images/create?fromImage={repository}&tag=1");
         let text = self.send(Request::new("POST", &path))?.expect(200)?.text();
         if text.contains("errorDetail") {
             bail!("pull: {text}");

@@ -4,6 +4,7 @@
 use super::api::Api;
 use super::ground::Ground;
 use super::operations::{ask, running, service};
+use super::parts;
 use crate::areas::hang_questions;
 use crate::daemon::{Daemon, Setup};
 use crate::fixture::Archives;
@@ -29,28 +30,16 @@ pub(super) fn run(setup: &Setup, archives: &Archives) -> Result<usize> {
     let setup = Setup { directory: setup.directory.with_file_name("slow"), ..setup.clone() };
     let disk = Disk::mount(&setup.data_root())?;
     let mut ground = Ground::prepare(Daemon::start(setup)?, archives)?;
-    let mut failed = 0;
     let parts: [(&str, Part); 3] = [
         ("a disk that takes nothing", frozen),
         ("a disk that takes nothing while much is to be done", frozen_at_work),
         ("clients that read nothing", silent),
     ];
-    for (what, part) in parts {
-        match part(&ground, &disk) {
-            Ok(Slow { asked, slowest, over }) => println!(
-                "ok      {what}: {asked} questions, the slowest took {:.1} ms, {over} more than {} ms",
-                slowest.as_secs_f64() * 1000.0,
-                AIM.as_millis()
-            ),
-            Err(error) => {
-                println!("FAILED  {what}: {error:#}");
-                failed += 1;
-                drop(ground.daemon.kill_hard());
-                ground.revive()?;
-            }
-        }
-        ground.api.clear()?;
-    }
+    let mut failed = parts::run(&mut ground, &parts, |ground, part| {
+        let Slow { asked, slowest, over } = part(ground, &disk)?;
+        let (slowest, aim) = (slowest.as_secs_f64() * 1000.0, AIM.as_millis());
+        Ok(format!("{asked} questions, the slowest took {slowest:.1} ms, {over} more than {aim} ms"))
+    })?;
     failed += ground.close()?;
     disk.unmount()?;
     Ok(failed)

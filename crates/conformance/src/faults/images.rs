@@ -139,7 +139,7 @@ fn moves() -> Vec<Operation> {
     ]
 }
 
-fn commit(api: &Api) -> Result<()> {
+pub(super) fn commit(api: &Api) -> Result<()> {
     let path = format!("/commit?container=source&repo={}&tag=1", percent_encode("faults/small"));
     done(api.post(&path, &json!({}))?)
 }
@@ -170,7 +170,7 @@ pub(super) fn import(api: &Api) -> Result<()> {
     Ok(())
 }
 
-fn tag(api: &Api) -> Result<()> {
+pub(super) fn tag(api: &Api) -> Result<()> {
     let path = format!("/images/{BUSYBOX}/tag?repo={}&tag=1", percent_encode("faults/small"));
     done(api.post(&path, &Value::Null)?)
 }

@@ -4,7 +4,7 @@
 use super::ground::Ground;
 use super::operations::{ask, end, running, service_that_ends};
 use super::random::Random;
-use super::{images, networks, power, volumes};
+use super::{images, networks, parts, power, volumes};
 use crate::fixture::BUSYBOX;
 use crate::scope::eventually;
 use anyhow::{Context, Result, ensure};
@@ -30,18 +30,7 @@ pub(super) fn run(ground: &mut Ground, limit: Option<usize>, random: &mut Random
     for is_up in [false, true] {
         failed += files(ground, is_up, limit, random)?;
     }
-    for (what, attempt) in WORLD {
-        let outcome = attempt(ground);
-        if let Err(error) = &outcome {
-            println!("FAILED  {what}: {error:#}");
-            failed += 1;
-            drop(ground.daemon.kill_hard());
-            ground.revive()?;
-            ground.api.clear()?;
-        } else {
-            println!("ok      {what}");
-        }
-    }
+    failed += parts::run(ground, WORLD, |ground, attempt| attempt(ground).map(|()| String::new()))?;
     Ok(failed)
 }
 

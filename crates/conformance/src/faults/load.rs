@@ -4,6 +4,7 @@
 
 use super::api::Api;
 use super::ground::Ground;
+use super::parts;
 use super::random::Random;
 use crate::fixture::BUSYBOX;
 use crate::http::Request;
@@ -31,26 +32,13 @@ pub(super) struct Amount {
 const HANDS: usize = 4;
 
 pub(super) fn run(ground: &mut Ground, amount: Amount, random: &mut Random) -> Result<usize> {
-    let mut failed = 0;
     let parts: [(&str, Part); 4] = [
         ("many containers", many_running),
         ("many clients", hammer),
         ("many execs", many_execs),
         ("a start", many_stopped),
     ];
-    for (what, part) in parts {
-        match part(ground, amount, random) {
-            Ok(()) => println!("ok      {what}"),
-            Err(error) => {
-                println!("FAILED  {what}: {error:#}");
-                failed += 1;
-                drop(ground.daemon.kill_hard());
-                ground.revive()?;
-            }
-        }
-        ground.api.clear()?;
-    }
-    Ok(failed)
+    parts::run(ground, &parts, |ground, part| part(ground, amount, random).map(|()| String::new()))
 }
 
 type Part = fn(&mut Ground, Amount, &mut Random) -> Result<()>;

@@ -1,7 +1,7 @@
 //! The operations on networks.
 
 use super::api::Api;
-use super::operations::{Operation, Side, done, end, running};
+use super::operations::{Operation, Side, done, end, running, service};
 use crate::fixture::BUSYBOX;
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
@@ -10,6 +10,13 @@ use serde_json::json;
 const NETWORK: &str = "faults-net";
 
 pub(super) fn all() -> Vec<Operation> {
+    let mut all = whole();
+    all.extend(plugs());
+    all.extend(plans());
+    all
+}
+
+fn whole() -> Vec<Operation> {
     vec![
         Operation {
             name: "network create",
@@ -42,6 +49,11 @@ pub(super) fn all() -> Vec<Operation> {
                 remove(api)
             },
         },
+    ]
+}
+
+fn plugs() -> Vec<Operation> {
+    vec![
         Operation {
             name: "network connect",
             prepare: |api| {
@@ -77,6 +89,94 @@ pub(super) fn all() -> Vec<Operation> {
             },
         },
     ]
+}
+
+/// What is changed of an endpoint while it is there, or before its container runs.
+fn plans() -> Vec<Operation> {
+    vec![
+        Operation {
+            name: "network shape",
+            prepare: |api| {
+                create(api)?;
+                running(api, "plugged")?;
+                connect(api)
+            },
+            act: |api| shape(api, "20mbit"),
+            judge: is_shaped,
+            finish: |api, _| {
+                shape(api, "")?;
+                ensure!(is_shaped(api)? == Side::Before, "it is shaped after that was lifted");
+                end(api, "plugged")?;
+                remove(api)
+            },
+        },
+        Operation {
+            name: "network connect of one that does not run",
+            prepare: |api| {
+                create(api)?;
+                api.create("plugged", &service())
+            },
+            act: connect,
+            judge: is_recorded,
+            finish: |api, side| {
+                if side == Side::Before {
+                    connect(api)?;
+                }
+                begin_and_end(api, Side::After)?;
+                remove(api)
+            },
+        },
+        Operation {
+            name: "network disconnect of one that does not run",
+            prepare: |api| {
+                create(api)?;
+                api.create("plugged", &service())?;
+                connect(api)
+            },
+            act: disconnect,
+            judge: |api| super::images::opposite(is_recorded(api)),
+            finish: |api, side| {
+                if side == Side::Before {
+                    disconnect(api)?;
+                }
+                begin_and_end(api, Side::Before)?;
+                remove(api)
+            },
+        },
+    ]
+}
+
+/// Runs the container once and looks whether it is in the network.
+fn begin_and_end(api: &Api, expected: Side) -> Result<()> {
+    super::operations::ask(api, "/containers/plugged/start")?;
+    super::operations::ready(api, "plugged")?;
+    let found = is_connected(api)?;
+    ensure!(found == expected, "started, it is {found:?} and is to be {expected:?}");
+    end(api, "plugged")
+}
+
+fn shape(api: &Api, rate: &str) -> Result<()> {
+    let options = json!({ "berth.endpoint.egress_rate": rate });
+    let body = json!({ "Container": "plugged", "EndpointConfig": { "DriverOpts": options } });
+    done(api.post(&format!("/networks/{NETWORK}/shape"), &body)?)
+}
+
+/// What is recorded of the endpoint's rate, and whether the interface has a queue that keeps it.
+fn is_shaped(api: &Api) -> Result<Side> {
+    let endpoint = endpoint(api)?;
+    let rate = endpoint["DriverOpts"]["berth.endpoint.egress_rate"].as_str().unwrap_or_default();
+    let queues = api.exec("plugged", &["tc", "qdisc", "show", "dev", "eth1"])?;
+    ensure!(queues.contains("tbf") != rate.is_empty(), "recorded as {rate:?}, and it has {queues:?}");
+    Ok(if rate.is_empty() { Side::Before } else { Side::After })
+}
+
+fn endpoint(api: &Api) -> Result<serde_json::Value> {
+    let container = api.get("/containers/plugged/json")?.expect(200)?.json()?;
+    Ok(container["NetworkSettings"]["Networks"][NETWORK].clone())
+}
+
+fn is_recorded(api: &Api) -> Result<Side> {
+    Ok(if endpoint(api)?.is_null() { Side::Before } else { Side::After })
 }
 
 pub(super) fn create(api: &Api) -> Result<()> {

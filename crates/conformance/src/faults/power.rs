@@ -7,13 +7,12 @@ mod ends;
 
 use super::api::Api;
 use super::ground::Ground;
+use super::halted::Halted;
 use super::operations::{Operation, Side};
 use super::random::Random;
 use super::steps::{choose, observed};
-use crate::scope::eventually;
 use anyhow::{Context, Result, ensure};
 use disk::{Disk, Loss};
-use linux::pidfd::PidFd;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,9 +48,6 @@ const KEPT: &[&str] = &[
 /// before is as well, since the next attempt goes on there. The others begin with an archive or a container again: what
 /// they brought before they had a name for it is nobody's.
 const BRINGING: &[&str] = &["import", "image load", "pull", "commit"];
-
-const SIGCONT: i32 = 18;
-const SIGSTOP: i32 = 19;
 
 /// The file that tells one boot of a machine from another.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
@@ -227,36 +223,6 @@ fn verified_blobs(root: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(found)
-}
-
-/// A process that was stopped with all its threads.
-struct Halted {
-    process: PidFd,
-}
-
-impl Halted {
-    fn halt(number: u32) -> Result<Self> {
-        let process = PidFd::open(number)?.context("the daemon's process")?;
-        process.send(SIGSTOP)?;
-        let is_still = || -> Result<Option<()>> {
-            for thread in std::fs::read_dir(format!("/proc/{number}/task"))? {
-                // `1 (berth) T ...`; a thread may end meanwhile.
-                let stat = std::fs::read_to_string(thread?.path().join("stat")).unwrap_or_default();
-                let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
-                if state.is_some_and(|state| !"TtZX".contains(state)) {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
-        };
-        eventually("all threads of the daemon to stop", is_still)?;
-        Ok(Self { process })
-    }
-
-    fn go_on(&self) -> Result<()> {
-        ensure!(self.process.send(SIGCONT)?, "the daemon has ended");
-        Ok(())
-    }
 }
 
 /// A boot ID of our own, mounted over the kernel's in this mount namespace.

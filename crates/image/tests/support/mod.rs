@@ -1,8 +1,6 @@
 //! What the kernel tests of this crate share: a store of a test's own, and a tar builder that can lie.
 #![allow(clippy::allow_attributes, dead_code, reason = "every test binary uses a part of it")]
 
-pub(crate) mod disk;
-
 use std::path::{Path, PathBuf};
 
 use image::{Images, Options};
@@ -184,14 +182,9 @@ pub(crate) fn listing(root: &Path) -> String {
 
 /// An image of the given layers (tars), as a docker-archive.
 pub(crate) fn docker_archive(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
-    docker_archive_of(name, layers, "2026-01-02T03:04:05Z")
-}
-
-/// The same, made at a moment (RFC 3339).
-pub(crate) fn docker_archive_of(name: &str, layers: &[Vec<u8>], created: &str) -> Vec<u8> {
     let ids: Vec<String> = layers.iter().map(|layer| image::digest_of(layer).to_string()).collect();
     let config = serde_json::json!({
-        "architecture": "amd64", "os": "linux", "created": created,
+        "architecture": "amd64", "os": "linux", "created": "2026-01-02T03:04:05Z",
         "config": {"Cmd": ["/bin/sh"], "Labels": {"made-by": "test"}},
         "rootfs": {"type": "layers", "diff_ids": ids},
         "history": ids.iter().map(|id| serde_json::json!({"created_by": id})).collect::<Vec<_>>(),

@@ -9,51 +9,26 @@ use crate::address::{MacAddress, Prefix};
 use crate::interface::InterfaceName;
 use crate::rtnetlink::OUR_GROUP;
 
+/// The name of our table.
+pub(crate) const TABLE: &str = "berth";
 /// The chain that belongs to the administrator.
 pub(crate) const USER_CHAIN: &str = "user";
 
-/// Which of our tables it is.
+/// Whose packets a table sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Place {
-    /// `inet berth`: what becomes of IPv4 and IPv6 packets.
+pub(crate) enum Family {
+    /// IPv4 and IPv6 packets.
     #[default]
-    Packets,
-    /// `bridge berth`: what frames that cross bridges may say.
-    Frames,
-    /// `inet berth-user`: the administrator's own rules.
-    User,
-}
-
-impl Place {
-    /// The number of the family whose packets the table sees.
-    pub(crate) fn family(self) -> u8 {
-        match self {
-            Self::Packets | Self::User => 1,
-            Self::Frames => 7,
-        }
-    }
-
-    /// Whether a table of this family and name is one of ours.
-    pub(crate) fn of_ours(family: u8, name: &str) -> bool {
-        [Self::Packets, Self::Frames, Self::User]
-            .iter()
-            .any(|place| (place.family(), place.table()) == (family, name))
-    }
-
-    /// The table's name.
-    pub(crate) fn table(self) -> &'static str {
-        match self {
-            Self::Packets | Self::Frames => "berth",
-            Self::User => "berth-user",
-        }
-    }
+    Inet = 1,
+    /// Frames that cross bridges.
+    Bridge = 7,
 }
 
 /// The whole table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
-    /// Which table it is.
-    pub(crate) place: Place,
+    /// Whose packets it sees.
+    pub(crate) family: Family,
     /// Sets and maps by name.
     pub(crate) sets: BTreeMap<String, Set>,
     /// Chains; one comes after those that it jumps to.
@@ -159,9 +134,7 @@ pub(crate) enum Side {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Match {
-    Family {
-        ipv6: bool,
-    },
+    Family { ipv6: bool },
     Interface(Direction, InterfaceName),
     NotInterface(Direction, InterfaceName),
     InterfaceIn(Direction, &'static str),
@@ -170,32 +143,15 @@ pub(crate) enum Match {
     LocalDestination,
     Established,
     Translated,
-    IcmpEcho {
-        ipv6: bool,
-    },
+    IcmpEcho { ipv6: bool },
     Tcp,
-    /// The packet's mark, in the bits of the mask.
-    Mark {
-        value: u32,
-        mask: u32,
-    },
-    TargetIn {
-        ipv6: bool,
-        set: &'static str,
-    },
-    RefusedIn {
-        ipv6: bool,
-        set: &'static str,
-    },
+    TargetIn { ipv6: bool, set: &'static str },
+    RefusedIn { ipv6: bool, set: &'static str },
     LinkedIn(&'static str),
     EtherType(EtherType),
     Icmpv6(Icmpv6),
     OurPort,
-    Claim {
-        claim: Claim,
-        known: bool,
-        set: &'static str,
-    },
+    Claim { claim: Claim, known: bool, set: &'static str },
 }
 
 /// What a frame carries.
@@ -252,7 +208,7 @@ pub(crate) enum Action {
 impl Table {
     /// An empty one that sees frames.
     pub(crate) fn of_frames() -> Self {
-        Self { place: Place::Frames, ..Self::default() }
+        Self { family: Family::Bridge, ..Self::default() }
     }
 
     /// The chain with this name.
@@ -263,7 +219,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "table {} {{", self.place)?;
+        writeln!(f, "table {} {TABLE} {{", self.family)?;
         for (name, set) in &self.sets {
             writeln!(f, "\t{} {name} {{", set.word())?;
             writeln!(f, "\t\t{set}")?;
@@ -417,8 +373,6 @@ impl fmt::Display for Match {
             Self::IcmpEcho { ipv6: false } => f.write_str("icmp type echo-request"),
             Self::IcmpEcho { ipv6: true } => f.write_str("icmpv6 type echo-request"),
             Self::Tcp => f.write_str("meta l4proto tcp"),
-            Self::Mark { value, mask: u32::MAX } => write!(f, "meta mark {value:#010x}"),
-            Self::Mark { value, mask } => write!(f, "meta mark & {mask:#010x} == {value:#010x}"),
             Self::TargetIn { ipv6, set } => {
                 write!(f, "{} . meta l4proto . th dport @{set}", end(Side::Destination, *ipv6))
             }
@@ -439,12 +393,11 @@ impl fmt::Display for Match {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Packets => "inet berth",
-            Self::Frames => "bridge berth",
-            Self::User => "inet berth-user",
+            Self::Inet => "inet",
+            Self::Bridge => "bridge",
         })
     }
 }
