@@ -2,6 +2,7 @@
 
 mod accounting;
 mod bundles;
+mod compose;
 mod containers;
 mod engines;
 mod floor;
@@ -17,6 +18,7 @@ mod picture;
 mod report;
 mod shims;
 
+use crate::peers::{self, Peers};
 use crate::sandbox::{self, Around, Sandbox};
 use crate::{fixtures, packages, process, workspace};
 use anyhow::{Context, Result, bail};
@@ -43,22 +45,15 @@ const SECTIONS: &[(&str, Section)] = &[
     ("logs", logs::measure),
     ("images pull load save push", images::measure),
     ("networks ports iperf dns", networks::measure),
+    ("compose", compose::measure),
 ];
 
 type Section = fn(&Bench<'_>) -> Result<Vec<Table>>;
 
-/// Debian's packages with the peers and the tools that measure.
-const PACKAGES: &[&str] = &[
-    "docker.io",
-    "podman",
-    "crun",
-    "runc",
-    "docker-registry",
-    "skopeo",
-    "iperf3",
-    "containernetworking-plugins",
-    "iptables",
-];
+/// Debian's packages with what measures and what the peers call.
+const TOOLS: &[&str] = &["docker-registry", "skopeo", "iperf3", "iptables"];
+/// The peers of this machine's own release.
+const SYSTEM_PEERS: &[&str] = &["docker.io", "podman", "crun", "runc", "containernetworking-plugins"];
 
 /// How it is measured.
 pub(crate) struct Bench<'a> {
@@ -70,6 +65,8 @@ pub(crate) struct Bench<'a> {
     /// Whether the long cases are cut short.
     quick: bool,
     floor: Floor,
+    /// `None`: those that are installed.
+    peers: Option<&'a Peers>,
 }
 
 /// What was asked for.
@@ -77,12 +74,14 @@ pub(crate) struct Bench<'a> {
 struct Request<'a> {
     rounds: Option<usize>,
     quick: bool,
+    /// Whether the peers are those that are installed, whatever else can be had.
+    system: bool,
     words: Vec<&'a str>,
 }
 
 impl<'a> Request<'a> {
     fn parse(words: &'a [String]) -> Result<Self> {
-        let mut request = Self { rounds: None, quick: false, words: Vec::new() };
+        let mut request = Self { rounds: None, quick: false, system: false, words: Vec::new() };
         let mut words = words.iter().map(String::as_str);
         while let Some(word) = words.next() {
             match word {
@@ -90,6 +89,13 @@ impl<'a> Request<'a> {
                 "--rounds" => {
                     let number = words.next().context("--rounds needs a number")?;
                     request.rounds = Some(number.parse().context("the number of rounds")?);
+                }
+                "--peers" => {
+                    request.system = match words.next() {
+                        Some("newest") => false,
+                        Some("system") => true,
+                        _ => bail!("--peers: newest or system"),
+                    }
                 }
                 word if word.starts_with('-') => bail!("unknown option {word}"),
                 word => request.words.push(word),
@@ -110,20 +116,26 @@ impl<'a> Request<'a> {
 
     /// Whether the page can be written from it.
     fn is_whole(&self) -> bool {
-        self.words.is_empty() && !self.quick
+        self.words.is_empty() && !self.quick && !self.system
     }
 }
 
 /// Builds the optimised engine, installs the peers, and goes on in namespaces of its own.
 pub(crate) fn run(words: &[String]) -> Result<()> {
-    Request::parse(words)?;
-    packages::install(PACKAGES)?;
+    let request = Request::parse(words)?;
+    packages::install(TOOLS)?;
+    let peers =
+        if request.system { None } else { Peers::fetch().map_err(|error| eprintln!("{error:#}")).ok() };
+    if peers.is_none() {
+        packages::install(SYSTEM_PEERS)?;
+    }
+    let path = peers::search_path(peers.as_ref())?;
     process::run("cargo", &["build", "--release", "--package", "berth"])?;
     process::run("cargo", &["build", "--release", "--package", "image", "--example", "floor"])?;
     fixtures::archives()?;
     let mut inside = vec!["bench"];
     inside.extend(words.iter().map(String::as_str));
-    sandbox::enter(&inside)
+    sandbox::enter_with(&inside, &[("PATH", &path)])
 }
 
 /// The part that runs inside: section by section, then the page. A section that fails does not keep the others.
@@ -135,12 +147,14 @@ pub(crate) fn run_inside(words: &[String]) -> Result<()> {
     }
     let sandbox = Sandbox::prepare(Around::Namespaces)?;
     let rounds = request.rounds.unwrap_or(if request.quick { QUICK_ROUNDS } else { ROUNDS });
+    let peers = if request.system { None } else { Peers::found() };
     let (mut tables, mut failures) = (Vec::new(), Vec::new());
     match Floor::measure(sandbox.directory()) {
         Ok(floor) => {
             let directory = sandbox.directory();
             let program = install(directory)?;
-            let bench = Bench { directory, program, rounds, quick: request.quick, floor };
+            let peers = peers.as_ref();
+            let bench = Bench { directory, program, rounds, quick: request.quick, floor, peers };
             for (name, measure) in SECTIONS.iter().filter(|(name, _)| request.wants(name)) {
                 let began = Instant::now();
                 eprintln!("==> {name}");
@@ -164,13 +178,22 @@ pub(crate) fn run_inside(words: &[String]) -> Result<()> {
     if !failures.is_empty() {
         bail!("not measured: {}", failures.join(", "));
     }
-    let page = report::page(&tables, rounds)?;
+    let page = report::page(&tables, rounds, &whose(&request, peers.as_ref()), peers.as_ref())?;
     if request.is_whole() {
         let path = workspace::root().join("docs/benchmarks.md");
         std::fs::write(&path, &page).with_context(|| path.display().to_string())?;
     }
     println!("{page}");
     Ok(())
+}
+
+/// Which peers they are, as the page says it.
+fn whose(request: &Request<'_>, peers: Option<&Peers>) -> String {
+    match peers {
+        Some(peers) => format!("the newest that Debian packages, out of its suite {}", peers.suite),
+        None if request.system => "those of this machine's own Debian release, as was asked for".to_owned(),
+        None => "those of this machine's own Debian release: newer packages could not be had".to_owned(),
+    }
 }
 
 /// Installs ours as a package does, and as the peers are: a linker leaves a file in single pages of the cache, and each
@@ -212,9 +235,10 @@ mod tests {
         assert!(Request::parse(&all).expect("all").is_whole());
         let some = words("pull --quick --rounds 3 dns");
         let request = Request::parse(&some).expect("some");
-        assert_eq!(request, Request { rounds: Some(3), quick: true, words: vec!["pull", "dns"] });
+        let words_of_it = vec!["pull", "dns"];
+        assert_eq!(request, Request { rounds: Some(3), quick: true, system: false, words: words_of_it });
         assert!(request.wants("images pull load save push") && !request.wants("logs") && !request.is_whole());
-        for wrong in ["--rounds", "--rounds x", "--slow", "nonsense"] {
+        for wrong in ["--rounds", "--rounds x", "--slow", "nonsense", "--peers", "--peers old"] {
             assert!(Request::parse(&words(wrong)).is_err(), "{wrong}");
         }
     }

@@ -10,6 +10,7 @@ mod fixtures;
 mod fuzz;
 mod layers;
 mod packages;
+mod peers;
 mod process;
 mod sandbox;
 mod sources;
@@ -28,7 +29,7 @@ usage: cargo xtask <command>
   check          format, lints, layers, unit and golden tests; needs no root
   test           everything CI runs; needs root and Debian's packages, which it installs
   demo           the README's main job, once, told step by step; needs root
-  bench [--quick] [--rounds N] [WORD...]
+  bench [--quick] [--rounds N] [--peers newest|system] [WORD...]
                  ours and the peers' figures in one run, into docs/benchmarks.md, or those of some sections; needs root
   conformance [--against SOCKET | --engine berth|docker] [--client PROGRAM] [--jobs N] [WORD...]
                  the black-box suite, or those of its checks whose names contain a WORD; needs root

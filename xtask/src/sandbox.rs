@@ -7,6 +7,7 @@
 use crate::{packages, process};
 use anyhow::{Context, Result, bail};
 use conformance::{RUN, run_number};
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,6 +30,11 @@ const FIRST: &str = r#"
 
 /// Runs `cargo xtask <words>` again in namespaces of its own.
 pub(crate) fn enter(words: &[&str]) -> Result<()> {
+    enter_with(words, &[])
+}
+
+/// [`enter`] with variables added to the environment.
+pub(crate) fn enter_with(words: &[&str], environment: &[(&str, &OsStr)]) -> Result<()> {
     packages::install(&["util-linux", "iproute2", "nftables", "slirp4netns"])?;
     let own = std::process::id();
     let status = Command::new("unshare")
@@ -36,6 +42,7 @@ pub(crate) fn enter(words: &[&str]) -> Result<()> {
         .args(["sh", "-c", FIRST, &format!("/proc/{own}/exe"), INSIDE])
         .args(words)
         .env(RUN, own.to_string())
+        .envs(environment.iter().copied())
         .status()
         .context("unshare (util-linux)")?;
     if !status.success() {

@@ -36,7 +36,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
         runtime("crun", "crun".to_owned(), &[], &directory)?,
         runtime("runc", "runc".to_owned(), &[], &directory)?,
     ];
-    // No package of Debian's: only where somebody has installed it, as the note says.
+    // No package of Debian's: only where it could be built.
     if Command::new("youki")
         .arg("--version")
         .stdout(Stdio::null())
@@ -51,8 +51,7 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
                 command is clone3 and exec of a static program, with clone3 of the namespaces before it for create. What a \
                 runtime takes beyond that is its own: reading and checking the configuration, the mounts besides the root, \
                 masks, devices and control groups, and its records. youki is \
-                compared where it is installed: `cargo install youki --locked --no-default-features --features v1,v2,seccomp`, \
-                with libseccomp-dev.";
+                that of the registry of crates (`--no-default-features --features v1,v2,seccomp`).";
     let mut table = Table::new("An OCI bundle", &names).note(note);
     let program = bench.floor.get("clone3 and exec of a static program, us") / 1000.0;
     for (name, action, has_target) in STEPS {

@@ -3,10 +3,11 @@
 
 use super::accounting::Group;
 use super::{Bench, Sample, sample};
-use crate::fixtures;
+use crate::peers::Peers;
+use crate::{fixtures, process};
 use anyhow::{Context, Result, bail};
 use conformance::{BUSYBOX, Daemon, Flavour, Setup};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -38,13 +39,28 @@ pub(super) enum Place {
 /// A network namespace that lives as long as this value.
 struct Network {
     holder: Child,
+    /// Whether its links are those below [`LINKS`].
+    is_shown: bool,
 }
 
+/// Where the kernel tells of links as files, which are those of the namespace that it was mounted in.
+const LINKS: [&str; 2] = ["/sys/devices/virtual/net", "/sys/class/net"];
+
+/// Mounts the files that tell of links in this namespace over the others; `$0` is an empty directory.
+const SHOW: &str = r#"mount -t sysfs sysfs "$0" && for links; do mount --bind "$0/${links#/sys/}" "$links" || exit 1; done
+    umount --lazy "$0" &&"#;
+
 impl Network {
-    fn create() -> Result<Self> {
-        let script = "ip link set lo up && echo ready && exec cat";
+    /// Docker waits 20 ms for the state of every new link where it does not find it below /sys, as it would on any host:
+    /// there `show` has to tell it of its own links. Only one network can be shown at a time.
+    fn create(directory: &Path, show: bool) -> Result<Self> {
+        let script = format!("{} ip link set lo up && echo ready && exec cat", if show { SHOW } else { "" });
+        let place = directory.join("sys");
+        std::fs::create_dir_all(&place).with_context(|| place.display().to_string())?;
         let mut holder = Command::new("unshare")
-            .args(["--net", "sh", "-c", script])
+            .args(["--net", "sh", "-c", &script])
+            .arg(place)
+            .args(LINKS)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -54,24 +70,23 @@ impl Network {
         if line.trim() != "ready" {
             bail!("no network namespace could be made");
         }
-        Ok(Self { holder })
+        Ok(Self { holder, is_shown: show })
     }
 
     fn path(&self) -> String {
         format!("/proc/{}/ns/net", self.holder.id())
     }
-
-    /// A program that runs `program` inside.
-    fn wrap(&self, program: &Path, wrapper: &Path) -> Result<PathBuf> {
-        let text = format!("#!/bin/sh\nexec nsenter --net={} {} \"$@\"\n", self.path(), program.display());
-        std::fs::File::create(wrapper)?.write_all(text.as_bytes())?;
-        std::fs::set_permissions(wrapper, std::fs::Permissions::from_mode(0o755))?;
-        Ok(wrapper.to_owned())
-    }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
+        if self.is_shown {
+            for links in LINKS {
+                if let Err(error) = process::output("umount", &["--lazy", links]) {
+                    eprintln!("{error:#}");
+                }
+            }
+        }
         drop(self.holder.stdin.take());
         if let Err(error) = self.holder.wait() {
             eprintln!("the holder of a network namespace: {error}");
@@ -81,16 +96,21 @@ impl Drop for Network {
 
 /// Starts ours.
 pub(super) fn berth(bench: &Bench<'_>, directory: &Path, place: Place) -> Result<Engine> {
-    daemon("berth", Flavour::Berth, &bench.program, directory, place)
+    daemon("berth", Flavour::Berth, &[bench.program.display().to_string()], directory, place)
 }
 
 /// Starts Docker.
-pub(super) fn docker(directory: &Path, place: Place) -> Result<Engine> {
-    daemon("docker", Flavour::Docker, Path::new("dockerd"), directory, place)
+pub(super) fn docker(bench: &Bench<'_>, directory: &Path, place: Place) -> Result<Engine> {
+    let mut words = vec!["dockerd".to_owned()];
+    // By itself it would take one of another version, where there is one in a directory for such.
+    words.extend(
+        bench.peers.map(|peers| format!("--userland-proxy-path={}", peers.program("docker-proxy").display())),
+    );
+    daemon("docker", Flavour::Docker, &words, directory, place)
 }
 
 /// Podman, which needs no start.
-pub(super) fn podman(directory: &Path) -> Result<Engine> {
+pub(super) fn podman(bench: &Bench<'_>, directory: &Path) -> Result<Engine> {
     let directory = directory.join("podman").display().to_string();
     let words = [
         "--root",
@@ -107,7 +127,7 @@ pub(super) fn podman(directory: &Path) -> Result<Engine> {
         name: "podman".to_owned(),
         program: "podman".to_owned(),
         prefix: words.iter().map(|word| word.replace("ROOT", &directory)).collect(),
-        environment: Vec::new(),
+        environment: bench.peers.map(Peers::podman_environment).unwrap_or_default(),
         // Podman raises limits by itself, which a machine may not allow.
         flags: ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"]
             .map(str::to_owned)
@@ -120,23 +140,28 @@ pub(super) fn podman(directory: &Path) -> Result<Engine> {
     })
 }
 
-fn daemon(name: &str, flavour: Flavour, program: &Path, directory: &Path, place: Place) -> Result<Engine> {
+/// Starts a daemon by the words before those that [`Setup`] adds.
+fn daemon(name: &str, flavour: Flavour, words: &[String], directory: &Path, place: Place) -> Result<Engine> {
     let group = Group::create(name)?;
-    let network = if place == Place::Own { Some(Network::create()?) } else { None };
     let directory = directory.join(name);
-    std::fs::create_dir_all(&directory)?;
-    let wrapped = match &network {
-        Some(network) => network.wrap(program, &directory.join("start"))?,
-        None => program.to_owned(),
+    let network = match place {
+        Place::Own => Some(Network::create(&directory, flavour == Flavour::Docker)?),
+        Place::Shared => None,
     };
-    let setup = Setup { flavour, program: wrapped, directory, cgroup_parent: None };
+    std::fs::create_dir_all(&directory)?;
+    let inside = network.as_ref().map(|network| format!("nsenter --net={} ", network.path()));
+    let script = format!("#!/bin/sh\nexec {}{} \"$@\"\n", inside.unwrap_or_default(), words.join(" "));
+    let start = directory.join("start");
+    std::fs::write(&start, script).with_context(|| start.display().to_string())?;
+    std::fs::set_permissions(&start, std::fs::Permissions::from_mode(0o755))?;
+    let setup = Setup { flavour, program: start, directory, cgroup_parent: None };
     group.enter()?;
     let daemon = Daemon::start(setup.clone());
     group.leave()?;
-    let client = if flavour == Flavour::Berth { program } else { Path::new("docker") };
+    let client = if flavour == Flavour::Berth { &words[0] } else { "docker" };
     Ok(Engine {
         name: name.to_owned(),
-        program: client.display().to_string(),
+        program: client.to_owned(),
         prefix: Vec::new(),
         environment: vec![("DOCKER_HOST".to_owned(), format!("unix://{}", setup.socket().display()))],
         flags: vec![format!("--cgroup-parent={}", group.containers())],
@@ -204,6 +229,13 @@ impl Engine {
             bail!("{} {}: {}: {said}", self.name, words.join(" "), output.status);
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Another client of the same daemon, ready to run.
+    pub(super) fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.envs(self.environment.iter().map(|(key, value)| (key, value))).stdin(Stdio::null());
+        command
     }
 
     /// A command in the engine's network namespace, as a neighbour on the same host.

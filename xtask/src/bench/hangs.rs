@@ -34,8 +34,10 @@ const STATES: [&str; 5] = [
 
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let directory = bench.directory.join("hangs");
-    let engines =
-        [engines::berth(bench, &directory, Place::Shared)?, engines::docker(&directory, Place::Shared)?];
+    let engines = [
+        engines::berth(bench, &directory, Place::Shared)?,
+        engines::docker(bench, &directory, Place::Shared)?,
+    ];
     let names: Vec<&str> = engines.iter().map(|engine| engine.name.as_str()).collect();
     let note = format!(
         "Over the socket, without a client's own time. A dash: no answer within {} s. Docker measures for a second or two \

@@ -9,8 +9,8 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let directory = bench.directory.join("idle");
     let engines = [
         engines::berth(bench, &directory, Place::Own)?,
-        engines::docker(&directory, Place::Own)?,
-        engines::podman(&directory)?,
+        engines::docker(bench, &directory, Place::Own)?,
+        engines::podman(bench, &directory)?,
     ];
     let names: Vec<&str> = engines.iter().map(|engine| engine.name.as_str()).collect();
     let mut table = Table::new("Nothing to do", &names);

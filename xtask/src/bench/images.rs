@@ -140,8 +140,8 @@ fn once(
         let directory = directory.join(part);
         match column {
             0 => engines::berth(bench, &directory, Place::Shared),
-            1 => engines::docker(&directory, Place::Shared),
-            _ => engines::podman(&directory),
+            1 => engines::docker(bench, &directory, Place::Shared),
+            _ => engines::podman(bench, &directory),
         }
     };
     let [first, second] = ["127.0.0.1:5000/big:v1", "127.0.0.1:5000/big:v2"];

@@ -13,7 +13,8 @@ const LINE: &str = "2026-01-01 12:00:00 INFO request served in 12 ms: GET /some/
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let directory = bench.directory.join("logs");
     let lines = if bench.quick { QUICK_LINES } else { LINES };
-    let engines = [engines::berth(bench, &directory, Place::Own)?, engines::docker(&directory, Place::Own)?];
+    let engines =
+        [engines::berth(bench, &directory, Place::Own)?, engines::docker(bench, &directory, Place::Own)?];
     let names: Vec<&str> = engines.iter().map(|engine| engine.name.as_str()).collect();
     let note = format!(
         "{lines} lines of {} bytes through `json-file`: from `run` to the program's end, then `logs` to nobody.",

@@ -1,10 +1,11 @@
 //! The machine that was measured on, and the versions of everything.
 
+use crate::peers::Peers;
 use crate::process;
 use anyhow::Result;
 use std::fs;
 
-pub(super) fn facts() -> Result<Vec<(&'static str, String)>> {
+pub(super) fn facts(peers: Option<&Peers>) -> Result<Vec<(&'static str, String)>> {
     let cpu = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let memory = fs::read_to_string("/proc/meminfo")?;
@@ -20,11 +21,21 @@ pub(super) fn facts() -> Result<Vec<(&'static str, String)>> {
         ("Linux", kernel),
         ("control groups", cgroups.to_owned()),
     ];
+    if let Some(peers) = peers {
+        facts.push((
+            "packages of the peers",
+            format!("Debian {}: {}", peers.suite, peers.versions.join(", ")),
+        ));
+    }
     for (name, words) in [
-        ("docker.io", &["dockerd", "--version"][..]),
+        ("docker.io, engine", &["dockerd", "--version"][..]),
+        ("docker.io, client", &["docker", "--version"]),
+        ("containerd", &["containerd", "--version"]),
+        ("docker-compose", &["docker-compose", "version"]),
         ("podman", &["podman", "--version"]),
         ("crun", &["crun", "--version"]),
         ("runc", &["runc", "--version"]),
+        ("youki", &["youki", "--version"]),
         ("docker-registry", &["dpkg-query", "-W", "-f", "${Version}\n", "docker-registry"]),
         ("iperf3", &["iperf3", "--version"]),
         ("rustc", &["rustc", "--version"]),

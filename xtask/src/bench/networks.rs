@@ -19,7 +19,8 @@ const PORTS: u16 = 1000;
 
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let directory = bench.directory.join("networks");
-    let engines = [engines::berth(bench, &directory, Place::Own)?, engines::docker(&directory, Place::Own)?];
+    let engines =
+        [engines::berth(bench, &directory, Place::Own)?, engines::docker(bench, &directory, Place::Own)?];
     for engine in &engines {
         engine.load_busybox()?;
     }

@@ -1,6 +1,7 @@
 //! From samples to a page: medians, spread, processor time, ratios to ours (the first column), floors and targets.
 
 use super::{Sample, machine};
+use crate::peers::Peers;
 use anyhow::Result;
 use std::fmt::Write;
 
@@ -217,8 +218,8 @@ pub(super) fn quantile(sorted: &[f64], part: f64) -> f64 {
 }
 
 /// The whole page, with the machine, the versions and the commands it was measured with.
-pub(super) fn page(tables: &[Table], rounds: usize) -> Result<String> {
-    let mut text = String::from(INTRODUCTION).replace("ROUNDS", &rounds.to_string());
+pub(super) fn page(tables: &[Table], rounds: usize, whose: &str, peers: Option<&Peers>) -> Result<String> {
+    let mut text = INTRODUCTION.replace("ROUNDS", &rounds.to_string()).replace("WHOSE", whose);
     for table in tables {
         text.push_str(&table.markdown());
         text.push('\n');
@@ -231,7 +232,7 @@ pub(super) fn page(tables: &[Table], rounds: usize) -> Result<String> {
         let _ = write!(text, "\n- missed: {line}");
     }
     text.push_str("\n\n## The machine and the versions\n\n");
-    for (name, value) in machine::facts()? {
+    for (name, value) in machine::facts(peers)? {
         let _ = writeln!(text, "- {name}: {value}");
     }
     Ok(text)
@@ -247,8 +248,10 @@ section says otherwise, with the middle half of them in brackets and the process
 longer the peer takes, or how much more it needs. The floor is what this machine needs at least for the same work,
 measured in the same run by a program that does nothing else (`crates/image/examples/floor.rs`).
 
-Docker here is Debian's docker.io with its own client; the newest engine is not packaged there. Every engine has a network
-namespace, directories on the same disk and a daemon of its own.
+The peers are WHOSE; their versions are at the end.
+Docker is docker.io with its own client, containerd and runc and its default settings, Podman has crun. Every engine has a
+network namespace, directories on the same disk and a daemon of its own. BuildKit is not compared: ours does not build
+images yet.
 
 ";
 

@@ -13,8 +13,8 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Table>> {
     let directory = bench.directory.join("shims");
     let engines = [
         (engines::berth(bench, &directory, Place::Own)?, COUNT, " shim "),
-        (engines::docker(&directory, Place::Own)?, PEERS_COUNT, "containerd-shim"),
-        (engines::podman(&directory)?, PEERS_COUNT, "conmon"),
+        (engines::docker(bench, &directory, Place::Own)?, PEERS_COUNT, "containerd-shim"),
+        (engines::podman(bench, &directory)?, PEERS_COUNT, "conmon"),
     ];
     let names: Vec<&str> = engines.iter().map(|(engine, ..)| engine.name.as_str()).collect();
     let note =
