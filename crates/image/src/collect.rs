@@ -13,6 +13,7 @@
 //! it reaches is unknown.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use oci::Digest;
 use oci::image::{Document, ImageConfig};
@@ -92,7 +93,7 @@ impl Images {
             settled.push(thing);
         }
         drop(view);
-        let mut collected = self.free(&doomed)?;
+        let (mut collected, aside) = self.free(&doomed)?;
         if settled.iter().any(|thing| garbage.contains(thing)) {
             // Found again after a loss of power, and freed once more, which changes nothing.
             self.store.write_relaxed(|transaction| {
@@ -101,11 +102,15 @@ impl Images {
         }
         collected.bytes += self.content.remove_partial(&|digest| held(&digest.to_string()))?;
         self.options.steps.reached("blobs freed");
+        // Unlinking the files of a large image takes long: creations and pulls do not wait for it.
+        drop(frozen);
+        aside.iter().try_for_each(|layer| remove_path(layer))?;
+        self.options.steps.reached("layers freed");
         Ok(collected)
     }
 
-    /// Frees blobs and layers, as far as they are there.
-    fn free(&self, doomed: &[String]) -> Result<Collected> {
+    /// Frees blobs and layers, as far as they are there; layers are only put aside, and where they are then is told.
+    fn free(&self, doomed: &[String]) -> Result<(Collected, Vec<PathBuf>)> {
         let mut collected = Collected::default();
         let view = self.store.read()?;
         let mut layers = Vec::new();
@@ -129,10 +134,11 @@ impl Images {
             })?;
         }
         self.options.steps.reached("layers forgotten");
+        let mut aside = Vec::new();
         for key in layers.iter().filter_map(|text| LayerKey::parse(text)) {
-            remove_path(&self.layers.path(&key))?;
+            aside.extend(self.discarded.put_aside(&self.layers.path(&key))?);
         }
-        self.options.steps.reached("layers freed");
+        self.options.steps.reached("layers put aside");
         for text in doomed.iter().filter_map(|thing| thing.strip_prefix("blob ")) {
             // Keys of layers that are no digests name no blob.
             let Ok(digest) = text.parse() else { continue };
@@ -141,7 +147,7 @@ impl Images {
                 collected.bytes += self.content.remove(&digest)?;
             }
         }
-        Ok(collected)
+        Ok((collected, aside))
     }
 
     /// Everything that one image needs.

@@ -61,24 +61,38 @@ impl Discarded {
 
     /// Gives a directory up: it is not there any more when this returns. What does not exist is given up already.
     pub(crate) fn discard(&self, path: &Path) -> Result<()> {
-        let kind = path.parent().and_then(Path::file_name).unwrap_or_default();
-        let name = path.file_name().unwrap_or_default();
-        let place = self.directory.join(format!("{}-{}", kind.display(), name.display()));
         let has_room = self.shared.waiting.load(Ordering::Acquire) < MOST_WAITING;
-        if has_room && std::fs::rename(path, &place).is_ok() {
+        let aside = if has_room { self.put_aside(path)? } else { free(path).map(|()| None)? };
+        if let Some(place) = aside {
             self.shared.waiting.fetch_add(1, Ordering::AcqRel);
             match &self.sender {
                 Some(sender) if sender.send(place).is_ok() => {}
                 // The next boot frees it.
                 _ => drop(self.shared.waiting.fetch_sub(1, Ordering::AcqRel)),
             }
-            return Ok(());
         }
-        // Nothing there, no room on a full disk, or somebody took `removed` away.
-        match remove_path(path) {
-            Err(_) if !path.exists() => Ok(()),
-            result => result,
+        Ok(())
+    }
+
+    /// Takes a directory away from where it is found, for the caller to free where this says that it is now; a boot frees it
+    /// when nobody did. Where it cannot be renamed it is freed at once, and is nowhere.
+    pub(crate) fn put_aside(&self, path: &Path) -> Result<Option<PathBuf>> {
+        let kind = path.parent().and_then(Path::file_name).unwrap_or_default();
+        let name = path.file_name().unwrap_or_default();
+        let place = self.directory.join(format!("{}-{}", kind.display(), name.display()));
+        match std::fs::rename(path, &place) {
+            Ok(()) => Ok(Some(place)),
+            // Nothing there, no room on a full disk, or somebody took `removed` away.
+            Err(_) => free(path).map(|()| None),
         }
+    }
+}
+
+/// Frees what is there; what does not exist is free.
+fn free(path: &Path) -> Result<()> {
+    match remove_path(path) {
+        Err(_) if !path.exists() => Ok(()),
+        result => result,
     }
 }
 
