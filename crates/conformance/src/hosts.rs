@@ -18,6 +18,8 @@ pub(crate) struct Hosts {
     pub(crate) neighbour: String,
     busybox: PathBuf,
     daemon: Child,
+    /// The daemon's command line.
+    words: Vec<std::ffi::OsString>,
     pub(crate) client: Client,
 }
 
@@ -60,22 +62,19 @@ impl Hosts {
             let script = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
             command.args(["unshare", "--mount", "sh", "-c", script, "sh"]).arg(resolver);
         }
-        let daemon = command
+        command
             .arg(program)
             .args(["daemon", "-H", &format!("unix://{}", socket.display()), "--data-root", &at("data")])
             .args(["--exec-root", &at("exec"), "--pidfile", &at("pid"), "--cgroup-parent"])
             .arg(format!("/berth-test-{host}"))
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
+            .args(flags);
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        let words = words.map(std::ffi::OsStr::to_owned).collect();
+        let daemon = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         let client = Client { socket: socket.clone(), ..scope.client().clone() };
         let busybox = scope.engine.busybox_program.clone().context("a busybox program")?;
-        let hosts = Self { host, neighbour, busybox, daemon, client };
-        eventually("an answer of the daemon", || {
-            Ok(Request::new("GET", "/_ping").send(&socket).ok().filter(|answer| answer.status == 200))
-        })?;
+        let hosts = Self { host, neighbour, busybox, daemon, words, client };
+        hosts.answers()?;
         hosts.load(scope, &directory)?;
         Ok(hosts)
     }
@@ -138,6 +137,36 @@ impl Hosts {
         call("ip", &["netns", "exec", &self.host, "nft", script])
     }
 
+    /// What a stranger with root's rights does to the packet filter of the daemon's host; whether the kernel let it.
+    pub(crate) fn meddle(&self, script: &str) -> Result<bool> {
+        meddle(&["ip", "netns", "exec", &self.host], script)
+    }
+
+    /// Kills the daemon as a crash would; [`Hosts::revive`] starts another.
+    pub(crate) fn crash(&mut self) -> Result<()> {
+        self.daemon.kill()?;
+        self.daemon.wait()?;
+        Ok(())
+    }
+
+    /// Starts a daemon with the same words where the last one was.
+    pub(crate) fn revive(&mut self) -> Result<()> {
+        let log =
+            std::fs::File::options().append(true).open(self.client.socket.with_file_name("daemon.log"))?;
+        let (program, words) = self.words.split_first().context("the daemon's command line")?;
+        let mut command = Command::new(program);
+        command.args(words).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.daemon = command.spawn()?;
+        self.answers()
+    }
+
+    fn answers(&self) -> Result<()> {
+        eventually("an answer of the daemon", || {
+            let answer = Request::new("GET", "/_ping").send(&self.client.socket).ok();
+            Ok(answer.filter(|answer| answer.status == 200).map(drop))
+        })
+    }
+
     pub(crate) fn address(&self, name: &str) -> Result<String> {
         let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         Ok(self.client.expect(&["inspect", "-f", format, name])?.trim().to_owned())
@@ -171,6 +200,16 @@ impl Drop for Hosts {
             drop(call("ip", &["netns", "delete", name]));
         }
     }
+}
+
+/// What a stranger with root's rights does to a packet filter; whether the kernel let it. `within` are the words before
+/// nft's own.
+pub(crate) fn meddle(within: &[&str], script: &str) -> Result<bool> {
+    let words = [within, &["nft", script]].concat();
+    let output = Command::new(words[0]).args(&words[1..]).output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() || errors.contains("Operation not permitted"), "nft {script}: {errors}");
+    Ok(output.status.success())
 }
 
 /// Runs a program, which must succeed.

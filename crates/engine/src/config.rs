@@ -30,6 +30,10 @@ pub struct Config {
     pub forward_for_others: bool,
     /// What published ports have to obey.
     pub publish_policy: PublishPolicy,
+    /// Our tables of the packet filter are nobody else's, where the kernel can.
+    pub firewall_lock: bool,
+    /// Packets with this mark, in the bits of the mask, are let into containers.
+    pub accepted_mark: Option<(u32, u32)>,
     /// Size of /dev/shm in bytes when a container does not say.
     pub default_shm_size: i64,
     /// Seconds between the stop signal and SIGKILL when a container does not say.
@@ -276,6 +280,8 @@ impl Default for Config {
             network_options: BTreeMap::new(),
             forward_for_others: false,
             publish_policy: PublishPolicy::default(),
+            firewall_lock: true,
+            accepted_mark: None,
             default_shm_size: 64 * 1024 * 1024,
             default_stop_timeout: 10,
             log_driver: "json-file".to_owned(),

@@ -65,6 +65,15 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether another process holds what was to be changed ([`Ruleset::hold`]).
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        const EPERM: i32 = 1;
+        matches!(self, Self::Netlink(error) if error.errno() == Some(EPERM))
+    }
+}
+
 /// Netlink sockets of the network namespace in which it was opened. Several may be open at the same time: the kernel
 /// keeps their requests apart, and what they have in common (leases, ports, rules) has its owners elsewhere.
 #[derive(Debug)]
@@ -155,6 +164,22 @@ impl Network {
             Err(error) if error.is_absent() || matches!(error.errno(), Some(EAFNOSUPPORT | EOPNOTSUPP)) => {
                 Ok(false)
             }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether nf_tables of this kernel can hold tables for one socket, and keep them when it is closed
+    /// ([`Ruleset::hold`]).
+    ///
+    /// # Errors
+    /// A failure that says nothing about that.
+    pub fn keeps_tables(&mut self) -> Result<bool> {
+        const EINVAL: i32 = 22;
+        const EOPNOTSUPP: i32 = 95;
+        let messages = firewall::hold_trial();
+        match self.netfilter.transact(&firewall::batch_begin(), &messages, &firewall::batch_end()) {
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.errno(), Some(EINVAL | EOPNOTSUPP)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -39,8 +39,8 @@ impl ResolverSockets {
             let tcp_port = port(tcp.local_addr()).map_err(|error| failed("TCP", &error))?;
             let table = resolver_table(RESOLVER_ADDRESS, udp_port, tcp_port);
             let mut connection = Connection::open(Family::Netfilter)?;
-            let observed = firewall::observe_table(&mut connection, firewall::Family::Inet)?;
-            let messages = firewall::encode(&firewall::repair(&observed, &table));
+            let observed = firewall::observe_table(&mut connection, firewall::Place::Packets)?;
+            let messages = firewall::encode(&firewall::repair(&observed, &table, false));
             connection.transact(&firewall::batch_begin(), &messages, &firewall::batch_end())?;
             Ok(Self { udp, tcp })
         })?

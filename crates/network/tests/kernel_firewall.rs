@@ -13,6 +13,7 @@ use support::{Namespace, can_run, has_program, name, port, prefix};
 fn full() -> Ruleset {
     let mut ruleset = Ruleset::default();
     ruleset.drop_foreign_forwarding = true;
+    ruleset.accepted_mark = Some((0x10, 0xf0));
     let mut default =
         NetworkRules::new(name("docker0"), vec![prefix("172.17.0.0/16"), prefix("fd00:17::/64")]);
     default.trusted_interfaces = vec![name("eth1")];
@@ -61,7 +62,7 @@ fn passage(port: u16) -> Passage {
 /// The tables as a script. nft(8) 1.0.6 cannot read yet what a neighbour advertisement is about.
 fn script_of(ruleset: &Ruleset) -> String {
     let frames = ruleset.frames().map(|table| table.to_string()).unwrap_or_default();
-    format!("{}{}", ruleset.table(), without_neighbours(&frames))
+    format!("{}{}{}", ruleset.table(), ruleset.user(), without_neighbours(&frames))
 }
 
 fn without_neighbours(text: &str) -> String {
@@ -173,6 +174,8 @@ fn whatever_somebody_does_to_the_table_is_noticed_and_put_right() {
             "chain forward hangs elsewhere, or has another policy",
         ),
         ("add rule inet berth outward-0d accept", "chain outward-0d has other rules"),
+        ("delete table inet berth-user", "for the administrator: set bridges is missing"),
+        ("flush chain inet berth-user forward", "for the administrator: chain forward has other rules"),
         ("delete table bridge berth", "for frames: set hardware is missing"),
         ("flush chain bridge berth sources", "for frames: chain sources has other rules"),
         ("delete element bridge berth ports { \"veth1\" }", "for frames: map ports has other elements"),
@@ -192,10 +195,10 @@ fn the_administrators_rules_are_kept() {
     let ruleset = full();
     host.within(|| Network::open().unwrap().sync_firewall(&Ruleset::default())).unwrap();
     for line in [
-        "add set inet berth mine { type ipv4_addr; }",
-        "add chain inet berth helper",
-        "add rule inet berth helper ip saddr @mine drop",
-        "add rule inet berth user iifname @bridges jump helper",
+        "add set inet berth-user mine { type ipv4_addr; }",
+        "add chain inet berth-user helper",
+        "add rule inet berth-user helper ip saddr @mine drop",
+        "add rule inet berth-user user iifname @bridges jump helper",
     ] {
         host.run("nft", &[line]);
     }
@@ -205,6 +208,7 @@ fn the_administrators_rules_are_kept() {
         network.change_firewall(&Ruleset::default(), &ruleset).unwrap();
     });
     host.run("nft", &["flush chain inet berth forward"]);
+    host.run("nft", &["flush chain inet berth-user forward"]);
     host.within(|| Network::open().unwrap().sync_firewall(&ruleset)).unwrap();
     let listed = list(&host);
     for line in ["iifname @bridges jump helper", "ip saddr @mine drop"] {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use network::firewall::Observed;
 use network::plan::{plan_attach, plan_bridge, plan_detach, plan_release};
 use network::{
     Attachment, BridgeConfig, BridgePort, Endpoint, EndpointFacts, EndpointSysctl, Facts, GatewayMode, Guard,
@@ -258,8 +259,17 @@ container: up eth0
 
 #[test]
 fn the_table_of_a_host_without_networks() {
-    let printed = Ruleset::default().table().to_string();
-    check_golden("empty", &printed);
+    let ruleset = Ruleset::default();
+    check_golden("empty", &format!("{}{}", ruleset.table(), ruleset.user()));
+}
+
+/// Where the kernel can, the tables are held; the administrator's is not.
+#[test]
+fn tables_that_are_held() {
+    let mut ruleset = Ruleset::default();
+    ruleset.set_network("x", NetworkRules::new(name("br-x"), prefixes(&["172.18.0.0/16"])));
+    (ruleset.hold, ruleset.guard_frames, ruleset.accepted_mark) = (true, true, Some((1, u32::MAX)));
+    check_golden("held", &Observed::default().repair(&ruleset).to_string());
 }
 
 #[test]

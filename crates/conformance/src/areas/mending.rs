@@ -64,7 +64,7 @@ fn within_a_second(hosts: &Hosts, what: &str, at_least: usize) -> Result<()> {
 }
 
 fn rules(scope: &Scope<'_>) -> Result<()> {
-    let hosts = Hosts::new(scope, &["--bip", "10.75.0.1/24"])?;
+    let hosts = Hosts::new(scope, &["--bip", "10.75.0.1/24", "--firewall-lock=false"])?;
     hosts.serve("web", &["-p", "8080:80"])?;
     hosts.becomes("8080", true)?;
     let words = ["netns", "exec", &hosts.host, "nft", "-s", "list", "ruleset"];
@@ -83,6 +83,7 @@ fn rules(scope: &Scope<'_>) -> Result<()> {
         "flush chain inet berth forward",
         "flush map inet berth published4",
         "delete table bridge berth",
+        "delete table inet berth-user",
         "add rule inet berth postrouting accept",
         "flush ruleset",
     ];

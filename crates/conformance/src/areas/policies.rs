@@ -1,8 +1,8 @@
 //! Published ports and the host's own firewall, with a second host that knocks: each policy on a daemon of its own.
 
-use crate::check::{Check, contains, same};
+use crate::check::{Check, contains, same, skip};
 use crate::hosts::{Hosts, call};
-use crate::scope::Scope;
+use crate::scope::{Scope, eventually};
 use anyhow::Result;
 
 const AREA: &str = "policies";
@@ -29,6 +29,12 @@ pub(crate) fn checks() -> Vec<Check> {
             AREA,
             "rules in the chain user come before ours and survive a flush of the rest",
             user_chain,
+        ),
+        Check::new(AREA, "--bridge-accept-fwmark lets marked packets in, and no others", marked),
+        Check::new(
+            AREA,
+            "a flush of the ruleset by somebody else opens nothing and closes nothing, with a daemon or without",
+            flushed,
         ),
         Check::new(AREA, "a neighbour host reaches no unpublished port, whatever route it takes", direct),
         Check::new(AREA, "an endpoint is shaped when it is made and while it runs", shaped),
@@ -79,19 +85,67 @@ fn user_chain(scope: &Scope<'_>) -> Result<()> {
     let hosts = Hosts::new(scope, &[])?;
     hosts.serve("web", &["-p", "8080:80"])?;
     hosts.becomes("8080", true)?;
-    hosts.nft("add rule inet berth user ip saddr 192.0.2.2 drop")?;
+    hosts.nft("add rule inet berth-user user ip saddr 192.0.2.2 drop")?;
     hosts.becomes("8080", false)?;
     for damage in
         ["flush chain inet berth forward", "flush map inet berth published4", "delete table bridge berth"]
     {
-        hosts.nft(damage)?;
+        hosts.meddle(damage)?;
         hosts.answers_its_host("192.0.2.1", "8080")?;
         same(damage, hosts.reaches(&hosts.neighbour, "192.0.2.1", "8080")?, false)?;
     }
-    hosts.nft("flush chain inet berth user")?;
+    hosts.nft("flush chain inet berth-user user")?;
     hosts.becomes("8080", true)?;
     hosts.nft("flush ruleset")?;
     hosts.becomes("8080", true)?;
+    hosts.close()
+}
+
+fn marked(scope: &Scope<'_>) -> Result<()> {
+    let hosts = Hosts::new(scope, &["--bridge-accept-fwmark", "0x10/0xf0"])?;
+    hosts.serve("web", &[])?;
+    call("ip", &["-n", &hosts.neighbour, "route", "add", "172.16.0.0/12", "via", "192.0.2.1"])?;
+    let address = hosts.address("web")?;
+    hosts.answers_its_host(&address, "80")?;
+    same("without a mark", hosts.reaches(&hosts.neighbour, &address, "80")?, false)?;
+    hosts.nft("add rule inet berth-user user ip saddr 192.0.2.2 meta mark set 0x21")?;
+    same("another mark", hosts.reaches(&hosts.neighbour, &address, "80")?, false)?;
+    hosts.nft("add rule inet berth-user user ip saddr 192.0.2.2 meta mark set 0x11")?;
+    eventually("an answer to marked packets", || {
+        Ok(hosts.reaches(&hosts.neighbour, &address, "80")?.then_some(()))
+    })?;
+    hosts.close()
+}
+
+fn flushed(scope: &Scope<'_>) -> Result<()> {
+    let mut hosts = Hosts::new(scope, &[])?;
+    hosts.serve("web", &["-p", "8080:80"])?;
+    hosts.becomes("8080", true)?;
+    if hosts.meddle("delete table inet berth")? {
+        return Err(skip(
+            "this kernel keeps no tables for the daemon (Linux 6.9): they are restored instead",
+        ));
+    }
+    call("ip", &["-n", &hosts.neighbour, "route", "add", "172.16.0.0/12", "via", "192.0.2.1"])?;
+    let address = hosts.address("web")?;
+    std::thread::scope(|threads| {
+        let flushing = threads.spawn(|| (0..60).try_for_each(|_| hosts.meddle("flush ruleset").map(drop)));
+        let mut rounds = 0;
+        while !flushing.is_finished() || rounds == 0 {
+            rounds += 1;
+            same("not published", hosts.reaches(&hosts.neighbour, &address, "80")?, false)?;
+            hosts.becomes("8080", true)?;
+        }
+        flushing.join().map_err(|_| anyhow::anyhow!("the flushing thread panicked"))?
+    })?;
+    hosts.crash()?;
+    hosts.becomes("8080", true)?;
+    same("not published, without a daemon", hosts.reaches(&hosts.neighbour, &address, "80")?, false)?;
+    hosts.revive()?;
+    same("the next daemon holds the tables", hosts.meddle("flush chain inet berth forward")?, false)?;
+    hosts.nft("flush ruleset")?;
+    hosts.becomes("8080", true)?;
+    same("not published, after all", hosts.reaches(&hosts.neighbour, &address, "80")?, false)?;
     hosts.close()
 }
 

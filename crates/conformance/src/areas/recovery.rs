@@ -363,8 +363,8 @@ fn flushed_rules(scope: &Scope<'_>) -> Result<()> {
     for script in
         ["flush ruleset", "flush chain inet berth forward", "flush map inet berth published4_on_address"]
     {
-        let status = std::process::Command::new("nft").arg(script).status()?;
-        same(script, status.success(), true)?;
+        // Where the kernel keeps them for the daemon, they are not even gone.
+        crate::hosts::meddle(&[], script)?;
         eventually("the rules are back", || Ok((rules()? == before).then_some(())))?;
     }
     Ok(())

@@ -37,6 +37,8 @@ pub(super) fn resolve(
         bridge: network_part::bridge(settings, &default.bridge)?,
         address_pools: network_part::address_pools(settings)?.unwrap_or(default.address_pools),
         network_options: network_part::network_options(settings)?,
+        firewall_lock: settings.last("firewall-lock") != Some("false"),
+        accepted_mark: network_part::accepted_mark(settings)?,
         publish_policy: network_part::publish_policy(settings)?,
         forward_for_others: settings.is_on("ip-forward-no-drop"),
         default_shm_size: bytes(settings, "default-shm-size", default.default_shm_size)?,

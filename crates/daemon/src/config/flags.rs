@@ -92,7 +92,6 @@ use Support::{Idle, No, Only, Yes};
 const CONTAINERD: Support = Idle("there is no containerd behind this daemon");
 const SWARM: Support = Idle("outside of a swarm it changes nothing in dockerd either");
 const DEPRECATED: Support = Idle("dockerd takes it and ignores it as well");
-const FIREWALL: Support = No("packet filtering cannot be changed by flags yet");
 const PLUGINS: Support = No("plugins are not implemented yet");
 const REALTIME: Support = No("real-time scheduling is not implemented yet");
 
@@ -118,7 +117,14 @@ pub const FLAGS: &[Flag] = &[
         Yes,
         "Interface of the default network (default docker0); none for no default network",
     ),
-    flag("bridge-accept-fwmark", "", "bridge-accept-fwmark", Text, FIREWALL, ""),
+    flag(
+        "bridge-accept-fwmark",
+        "",
+        "bridge-accept-fwmark",
+        Text,
+        Yes,
+        "Let packets with this mark into containers: a number, or value/mask",
+    ),
     flag(
         "cdi-spec-dir",
         "",
@@ -388,6 +394,14 @@ pub const FLAGS: &[Flag] = &[
     flag("node-generic-resource", "", "node-generic-resources", List, SWARM, ""),
     flag("nri-opts", "", "nri-opts", Map, PLUGINS, ""),
     flag("pidfile", "p", "pidfile", Text, Yes, "Where to write the process ID (default /run/berth.pid)"),
+    flag(
+        "firewall-lock",
+        "",
+        "firewall-lock",
+        Switch,
+        Yes,
+        "Keep others from changing or flushing our packet filter, where the kernel can (default true)",
+    ),
     flag(
         "publish-policy",
         "",

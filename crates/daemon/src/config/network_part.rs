@@ -37,6 +37,28 @@ pub(super) fn publish_policy(settings: &Settings) -> Result<engine::PublishPolic
     word.parse().map_err(|_| refused("publish-policy", word, "it must be docker, respect-host or localhost"))
 }
 
+/// `1`, `0x10` or `0x10/0xff`: a mark, and which of its bits count.
+pub(super) fn accepted_mark(settings: &Settings) -> Result<Option<(u32, u32)>, ConfigError> {
+    let Some(word) = settings.last("bridge-accept-fwmark").filter(|word| !word.is_empty()) else {
+        return Ok(None);
+    };
+    let number = |text: &str| match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let (value, mask) = word.split_once('/').map_or((word, None), |(value, mask)| (value, Some(mask)));
+    let mark = number(value).zip(mask.map_or(Some(u32::MAX), number));
+    let mark = mark.filter(|(value, mask)| *mask != 0 && value & !mask == 0);
+    let bad = || {
+        refused(
+            "bridge-accept-fwmark",
+            word,
+            "it must be a number, or value/mask with a value within the mask",
+        )
+    };
+    mark.map(Some).ok_or_else(bad)
+}
+
 /// `base=10.0.0.0/8,size=24` of a flag, or `{"base": …, "size": …}` of the file; `None` when nobody says.
 pub(super) fn address_pools(settings: &Settings) -> Result<Option<Vec<AddressPool>>, ConfigError> {
     let words = settings.all("default-address-pool");
@@ -86,6 +108,21 @@ pub(super) fn network_options(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_is_a_number_with_or_without_a_mask() {
+        let read = |word: &str| {
+            let mut settings = Settings::default();
+            settings.add("bridge-accept-fwmark", word.to_owned());
+            accepted_mark(&settings).ok()
+        };
+        assert_eq!(read("1"), Some(Some((1, u32::MAX))));
+        assert_eq!(read("0x10/0xf0"), Some(Some((16, 240))));
+        assert_eq!(read(""), Some(None));
+        for word in ["x", "1/0", "3/1", "-1", "1/2/3"] {
+            assert_eq!(read(word), None, "{word}");
+        }
+    }
 
     #[test]
     fn pools_and_options_are_read_in_both_forms() {

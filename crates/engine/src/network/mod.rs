@@ -14,6 +14,7 @@ mod default;
 mod files;
 mod find;
 mod guard;
+mod hold;
 mod host_firewall;
 mod keep;
 pub mod list;
@@ -94,7 +95,7 @@ impl Networks {
                 "a network's record cannot be read; it is kept as it is"
             );
         }
-        let mut state = State::open(config.publish_policy)?;
+        let mut state = State::open(config)?;
         let mut known = default::networks(config, records, &mut state.kernel)?;
         known.extend(own);
         let gateway = known.first().filter(|record| record.name == PREDEFINED[0]);

@@ -9,7 +9,7 @@ use network::{Connections, InterfaceName, Network, PortAllocator, Protocol, Rule
 use super::attachment::{Known, choose_gateways, name_interfaces};
 use super::record::NetworkRecord;
 use super::{failed, guard, publish};
-use crate::config::PublishPolicy;
+use crate::config::{Config, PublishPolicy};
 use crate::container::record::{Attachment, Published, Record};
 use crate::container::state::State as Life;
 use crate::{Error, Result, id};
@@ -26,16 +26,20 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn open(policy: PublishPolicy) -> Result<Self> {
+    pub(super) fn open(config: &Config) -> Result<Self> {
         let ephemeral =
             network::ports::EphemeralPorts::gather().map_err(|error| Error::system(error.to_string()))?;
+        let mut kernel = Network::open().map_err(failed)?;
+        let mut rules = Ruleset::default();
+        rules.accepted_mark = config.accepted_mark;
+        rules.hold = config.firewall_lock && kernel.keeps_tables().map_err(failed)?;
         Ok(Self {
-            kernel: Network::open().map_err(failed)?,
-            rules: Ruleset::default(),
+            kernel,
+            rules,
             networks: BTreeMap::new(),
             ports: PortAllocator::new(ephemeral),
             held: BTreeMap::new(),
-            policy,
+            policy: config.publish_policy,
         })
     }
 
@@ -89,7 +93,7 @@ impl State {
         self.held.values().flatten().for_each(|attachment| guard::seat(&mut self.rules, attachment));
         let refused = self.refused_by_host(&self.rules.clone())?;
         self.rules.set_refused(refused);
-        self.kernel.sync_firewall(&self.rules).map_err(failed)?;
+        self.take_firewall()?;
         for known in self.networks.values().filter(|known| known.has_interfaces()) {
             let Some(bridge) = known.bridge() else { continue };
             let made = self.kernel.ensure_bridge(&bridge).map_err(failed);

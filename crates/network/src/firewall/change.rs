@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::observe::ObservedTable;
-use super::table::{Base, Chain, Data, Family, Field, Rule, Set, TABLE, Table, USER_CHAIN, element_text};
+use super::observe::{Holding, ObservedTable};
+use super::table::{Base, Chain, Data, Field, Place, Rule, Set, Table, USER_CHAIN, element_text};
 
 /// One element of a set or map.
 pub(crate) type Element = (Vec<Field>, Option<Data>);
@@ -17,23 +17,50 @@ pub struct Batch {
 /// The steps of a batch that change one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
-    pub(crate) family: Family,
+    pub(crate) place: Place,
     pub(crate) steps: Vec<Step>,
 }
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    AddTable,
-    AddSet { name: String, set: Set },
-    FlushSet { name: String },
-    DeleteSet { name: String },
-    AddChain { name: String, base: Option<Base> },
-    FlushChain { name: String },
-    DeleteChain { name: String },
-    AddRule { chain: String, rule: Rule },
-    AddElements { set: String, elements: Vec<Element> },
-    DeleteElements { set: String, elements: Vec<Element> },
+    /// With `held`, the table is ours alone for as long as our socket is open, and stays afterwards.
+    AddTable {
+        held: bool,
+    },
+    DeleteTable,
+    AddSet {
+        name: String,
+        set: Set,
+    },
+    FlushSet {
+        name: String,
+    },
+    DeleteSet {
+        name: String,
+    },
+    AddChain {
+        name: String,
+        base: Option<Base>,
+    },
+    FlushChain {
+        name: String,
+    },
+    DeleteChain {
+        name: String,
+    },
+    AddRule {
+        chain: String,
+        rule: Rule,
+    },
+    AddElements {
+        set: String,
+        elements: Vec<Element>,
+    },
+    DeleteElements {
+        set: String,
+        elements: Vec<Element>,
+    },
 }
 
 impl Batch {
@@ -91,15 +118,24 @@ pub(crate) fn change(old: &Table, new: &Table) -> Batch {
     if steps.is_empty() {
         return Batch::default();
     }
-    steps.insert(0, Step::AddTable);
-    Batch { parts: vec![Part { family: new.family, steps }] }
+    steps.insert(0, Step::AddTable { held: false });
+    Batch { parts: vec![Part { place: new.place, steps }] }
 }
 
 /// The steps that make the table right whatever is there: nothing, our own of another version, or what somebody left
 /// of it. Chains and sets that we do not know belong to the administrator, as the chain `user` does.
-pub(crate) fn repair(found: &ObservedTable, new: &Table) -> Batch {
-    let mut steps = vec![Step::AddTable];
-    let ours = |name: &str| name != USER_CHAIN && (new.chain(name).is_some() || is_network_chain(name));
+pub(crate) fn repair(found: &ObservedTable, new: &Table, hold: bool) -> Batch {
+    if hold && found.holding == Some(Holding::Unheld) && found.is_ours_alone(new) {
+        // A table cannot become one that is held. All of this is one transaction.
+        let mut steps = vec![Step::DeleteTable];
+        steps.extend(
+            repair(&ObservedTable::default(), new, hold).parts.into_iter().flat_map(|part| part.steps),
+        );
+        return Batch { parts: vec![Part { place: new.place, steps }] };
+    }
+    let held = hold && found.holding != Some(Holding::Unheld);
+    let mut steps = vec![Step::AddTable { held }];
+    let ours = |name: &str| is_ours(new, name);
     let chains = || found.chains.iter().filter(|chain| ours(&chain.name));
     steps.extend(chains().map(|chain| Step::FlushChain { name: chain.name.clone() }));
     for (name, set) in &found.sets {
@@ -126,7 +162,20 @@ pub(crate) fn repair(found: &ObservedTable, new: &Table) -> Batch {
     steps.extend(
         filled.map(|(name, set)| Step::AddElements { set: name.clone(), elements: elements(set).collect() }),
     );
-    Batch { parts: vec![Part { family: new.family, steps }] }
+    Batch { parts: vec![Part { place: new.place, steps }] }
+}
+
+/// Whether a chain is one that we write the rules of.
+fn is_ours(new: &Table, name: &str) -> bool {
+    name != USER_CHAIN && (new.chain(name).is_some() || is_network_chain(name))
+}
+
+impl ObservedTable {
+    /// Whether nobody else has anything in a table.
+    pub(crate) fn is_ours_alone(&self, new: &Table) -> bool {
+        self.chains.iter().all(|chain| is_ours(new, &chain.name))
+            && self.sets.keys().all(|name| new.sets.contains_key(name))
+    }
 }
 
 /// Whether a chain is one that we make for a network.
@@ -150,18 +199,18 @@ fn elements(set: &Set) -> impl Iterator<Item = Element> + '_ {
 impl fmt::Display for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| {
-            part.steps.iter().try_for_each(|step| writeln!(f, "{}", step.of(part.family)))
+            part.steps.iter().try_for_each(|step| writeln!(f, "{}", step.of(part.place)))
         })
     }
 }
 
-/// A step with the family of the table that it changes.
-pub(crate) struct StepOf<'a>(&'a Step, Family);
+/// A step with the table that it changes.
+pub(crate) struct StepOf<'a>(&'a Step, Place);
 
 impl Step {
-    /// The step as it is printed for a table of this family.
-    pub(crate) fn of(&self, family: Family) -> StepOf<'_> {
-        StepOf(self, family)
+    /// The step as it is printed for this table.
+    pub(crate) fn of(&self, place: Place) -> StepOf<'_> {
+        StepOf(self, place)
     }
 }
 
@@ -171,9 +220,11 @@ impl fmt::Display for StepOf<'_> {
             let text = |(key, data): &Element| element_text((key, if with_data { data } else { &None }));
             elements.iter().map(text).collect::<Vec<_>>().join(", ")
         };
-        let table = format!("{} {TABLE}", self.1);
+        let table = self.1;
         match self.0 {
-            Step::AddTable => write!(f, "add table {table}"),
+            Step::AddTable { held: false } => write!(f, "add table {table}"),
+            Step::AddTable { held: true } => write!(f, "add table {table} {{ flags owner, persist; }}"),
+            Step::DeleteTable => write!(f, "delete table {table}"),
             Step::AddSet { name, set } => write!(f, "add {} {table} {name} {{ {set}; }}", set.word()),
             Step::FlushSet { name } => write!(f, "flush set {table} {name}"),
             Step::DeleteSet { name } => write!(f, "delete set {table} {name}"),

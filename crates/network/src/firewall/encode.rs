@@ -3,7 +3,7 @@
 use super::change::{Batch, Element, Step};
 use super::expression::{push_action, push_match};
 use super::ruleset::Protocol;
-use super::table::{Action, Base, Data, DataType, Family, Field, Kind, Match, Rule, Set, TABLE, Type};
+use super::table::{Action, Base, Data, DataType, Field, Kind, Match, Place, Rule, Set, Type};
 use crate::address::octets;
 use crate::interface::InterfaceName;
 use crate::netlink::{Attributes, Message, flag};
@@ -15,6 +15,8 @@ pub(crate) const GET_RULE: u16 = 7;
 pub(crate) const GET_SET: u16 = 10;
 pub(crate) const GET_ELEMENTS: u16 = 13;
 const NEW_TABLE: u16 = 0;
+pub(crate) const GET_TABLE: u16 = 1;
+const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const DELETE_CHAIN: u16 = 5;
 pub(crate) const NEW_RULE: u16 = 6;
@@ -26,6 +28,11 @@ const DELETE_ELEMENTS: u16 = 14;
 
 /// The first attribute of most messages is the table's name, the second or third that of what is in it.
 pub(crate) const A_TABLE: u16 = 1;
+pub(crate) const TABLE_FLAGS: u16 = 2;
+/// The table belongs to the socket that made it: nobody else can change it, and a flush of everything leaves it out.
+pub(crate) const TABLE_OWNED: u32 = 2;
+/// It stays when that socket is closed, for the next owner. Linux 6.9.
+pub(crate) const TABLE_PERSISTS: u32 = 4;
 pub(crate) const CHAIN_NAME: u16 = 3;
 pub(crate) const CHAIN_HOOK: u16 = 4;
 pub(crate) const CHAIN_POLICY: u16 = 5;
@@ -89,29 +96,36 @@ pub(crate) fn request(kind: u16, flags: u16, family: u8, name: String) -> Messag
 /// The messages of a batch, in order.
 pub(crate) fn encode(batch: &Batch) -> Vec<Message> {
     let mut messages = Vec::new();
-    let steps = batch.parts.iter().flat_map(|part| part.steps.iter().map(|step| (part.family, step)));
-    for (number, (family, step)) in (1u32..).zip(steps) {
+    let steps = batch.parts.iter().flat_map(|part| part.steps.iter().map(|step| (part.place, step)));
+    for (number, (place, step)) in (1u32..).zip(steps) {
         match step {
             Step::AddElements { set, elements } => {
-                elements_messages(&mut messages, (family, NEW_ELEMENTS, flag::CREATE), set, elements);
+                elements_messages(&mut messages, (place, NEW_ELEMENTS, flag::CREATE), set, elements);
             }
             Step::DeleteElements { set, elements } => {
-                elements_messages(&mut messages, (family, DELETE_ELEMENTS, 0), set, elements);
+                elements_messages(&mut messages, (place, DELETE_ELEMENTS, 0), set, elements);
             }
-            step => messages.push(message(family, step, number)),
+            step => messages.push(message(place, step, number)),
         }
     }
     messages
 }
 
-fn message(family: Family, step: &Step, number: u32) -> Message {
+fn message(place: Place, step: &Step, number: u32) -> Message {
     let build = |kind, flags| {
-        let mut message = request(kind, flags, family as u8, step.of(family).to_string());
-        message.attributes().string(A_TABLE, TABLE);
+        let mut message = request(kind, flags, place.family(), step.of(place).to_string());
+        message.attributes().string(A_TABLE, place.table());
         message
     };
     match step {
-        Step::AddTable => build(NEW_TABLE, flag::CREATE),
+        Step::AddTable { held } => {
+            let mut message = build(NEW_TABLE, flag::CREATE);
+            if *held {
+                message.attributes().be32(TABLE_FLAGS, TABLE_OWNED | TABLE_PERSISTS);
+            }
+            message
+        }
+        Step::DeleteTable => build(DELETE_TABLE, 0),
         Step::AddSet { name, set } => {
             let mut message = build(NEW_SET, flag::CREATE);
             set_attributes(message.attributes().string(SET_NAME, name), set, number);
@@ -137,6 +151,19 @@ fn message(family: Family, step: &Step, number: u32) -> Message {
     }
 }
 
+/// A batch that a kernel refuses whose tables cannot be held, and that leaves nothing behind.
+pub(crate) fn hold_trial() -> Vec<Message> {
+    const NAME: &str = "berth-trial";
+    let build = |kind, flags, what: &str| {
+        let mut message = request(kind, flags, Place::Packets.family(), format!("{what} table inet {NAME}"));
+        message.attributes().string(A_TABLE, NAME);
+        message
+    };
+    let mut made = build(NEW_TABLE, flag::CREATE, "add");
+    made.attributes().be32(TABLE_FLAGS, TABLE_OWNED | TABLE_PERSISTS);
+    vec![made, build(DELETE_TABLE, 0, "delete")]
+}
+
 fn named(mut message: Message, kind: u16, name: &str) -> Message {
     message.attributes().string(kind, name);
     message
@@ -144,7 +171,7 @@ fn named(mut message: Message, kind: u16, name: &str) -> Message {
 
 fn elements_messages(
     messages: &mut Vec<Message>,
-    (family, kind, flags): (Family, u16, u16),
+    (place, kind, flags): (Place, u16, u16),
     set: &str,
     elements: &[Element],
 ) {
@@ -155,17 +182,20 @@ fn elements_messages(
         } else {
             Step::DeleteElements { set: set_name, elements }
         };
-        let mut message = request(kind, flags, family as u8, step.of(family).to_string());
-        message.attributes().string(A_TABLE, TABLE).string(SET_NAME, set).nest(ELEMENTS_LIST, |list| {
-            for (key, data) in part {
-                list.nest(LIST_ELEMENT, |element| {
-                    push_value(element, ELEMENT_KEY, &fields_bytes(key));
-                    if let Some(data) = data {
-                        push_data(element, data);
-                    }
-                });
-            }
-        });
+        let mut message = request(kind, flags, place.family(), step.of(place).to_string());
+        message.attributes().string(A_TABLE, place.table()).string(SET_NAME, set).nest(
+            ELEMENTS_LIST,
+            |list| {
+                for (key, data) in part {
+                    list.nest(LIST_ELEMENT, |element| {
+                        push_value(element, ELEMENT_KEY, &fields_bytes(key));
+                        if let Some(data) = data {
+                            push_data(element, data);
+                        }
+                    });
+                }
+            },
+        );
         messages.push(message);
     }
 }

@@ -57,6 +57,13 @@ pub(super) fn push_match(list: &mut Attributes, condition: &Match) {
             meta(list, META_PROTOCOL, 0);
             compare(list, true, &[6]);
         }
+        Match::Mark { value, mask } => {
+            meta(list, META_MARK, 0);
+            if *mask != u32::MAX {
+                self::mask(list, &mask.to_ne_bytes());
+            }
+            compare(list, true, &value.to_ne_bytes());
+        }
         Match::TargetIn { ipv6, set } => {
             family(list, *ipv6);
             let next = load_address(list, Side::Destination, *ipv6);
@@ -182,6 +189,7 @@ pub(super) fn push_action(list: &mut Attributes, action: &Action) {
 
 const META_ETHER_TYPE: u32 = 1;
 const META_GROUP: u32 = 21;
+const META_MARK: u32 = 3;
 const META_PROTOCOL: u32 = 16;
 const META_FAMILY: u32 = 15;
 

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{Batch, Part, Step};
 use super::table::{
-    Action, Base, Chain, Claim, Data, DataType, Direction, EtherType, Family, Field, Hook, Icmpv6, Kind,
-    Match, Rule, Set, Table, Type,
+    Action, Base, Chain, Claim, Data, DataType, Direction, EtherType, Field, Hook, Icmpv6, Kind, Match,
+    Place, Rule, Set, Table, Type,
 };
 use crate::address::MacAddress;
 use crate::interface::InterfaceName;
@@ -98,7 +98,7 @@ pub(crate) fn render_frames<'a>(
         (SOURCE_IPV6.to_owned(), set(Some(Type::Ipv6), sources(true))),
     ]
     .into();
-    Table { family: Family::Bridge, sets, chains: vec![announcements(), sources_chain(), frames()] }
+    Table { place: Place::Frames, sets, chains: vec![announcements(), sources_chain(), frames()] }
 }
 
 /// The addresses that a container may use: those it was given, its link-local one, and those of somebody who has none
@@ -166,9 +166,9 @@ fn rule(matches: Vec<Match>, action: Action, comment: &'static str) -> Rule {
 pub(crate) fn trial() -> Batch {
     let name = || "trial".to_owned();
     let steps = vec![
-        Step::AddTable,
+        Step::AddTable { held: false },
         Step::AddChain { name: name(), base: Some(BASE) },
         Step::DeleteChain { name: name() },
     ];
-    Batch { parts: vec![Part { family: Family::Bridge, steps }] }
+    Batch { parts: vec![Part { place: Place::Frames, steps }] }
 }

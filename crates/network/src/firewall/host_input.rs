@@ -11,7 +11,7 @@ use super::encode::{
     RULE_CHAIN, RULE_EXPRESSIONS, SET_KEY_LENGTH, SET_NAME, VERDICT_CHAIN, VERDICT_CODE, request,
 };
 use super::host_rule::{Expression, Verdict};
-use super::table::TABLE;
+use super::table::Place;
 use crate::netlink::{Connection, Dumped, Message, Result, attributes, be32_at, find, text};
 
 /// The filters of a host.
@@ -114,7 +114,7 @@ fn parse_chain((_, payload): Dumped<'_>) -> Option<Option<(TableKey, String, Hos
     let family = *payload.first()?;
     let list = attributes(payload.get(HEADER..)?)?;
     let table = text(find(&list, A_TABLE)?);
-    if !FAMILIES.contains(&family) || table == TABLE {
+    if !FAMILIES.contains(&family) || Place::of_ours(family, &table) {
         return Some(None);
     }
     let kind = find(&list, CHAIN_TYPE).map(text);

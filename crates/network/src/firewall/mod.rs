@@ -16,7 +16,7 @@
 //!  prerouting, raw    guard        from outside, nothing is for 127.0.0.0/8
 //!  prerouting, dstnat prerouting ─┐ to an address of this host?
 //!  output, -100       output ─────┴→ published: two map lookups, then the address and port of a container
-//!  forward, filter    forward      user → established → one bridge → links → internal → published → open → drop
+//!  forward, filter    forward      established → one bridge → links → internal → published → open → drop
 //!  postrouting, srcnat postrouting localhost and hairpins get the bridge's address; containers the host's
 //! ```
 //!
@@ -24,8 +24,11 @@
 //!
 //! The lookups are hash lookups: a packet's cost does not grow with the number of ports, containers or networks.
 //! A packet to a container that no rule names is dropped, whichever way it comes; only replies, neighbours on the same
-//! bridge and published ports get through. The chain `user` belongs to the administrator: it is created empty, asked
-//! first about every forwarded packet, and never changed by us.
+//! bridge and published ports get through. The chain `user` of a third table, `inet berth-user`, belongs to the
+//! administrator: it is created empty, asked first about every forwarded packet, and never changed by us.
+//!
+//! Where the kernel can, our tables are held: they belong to the socket that changes them, so that a `flush ruleset` of
+//! somebody else leaves them out, and they stay when that socket is closed.
 
 mod beside;
 mod change;
@@ -46,7 +49,7 @@ mod watch;
 pub(crate) use beside::accept_bridges;
 pub use change::Batch;
 pub(crate) use change::repair;
-pub(crate) use encode::{batch_begin, batch_end, encode};
+pub(crate) use encode::{batch_begin, batch_end, encode, hold_trial};
 pub(crate) use frames::trial;
 pub use frames::{BridgePort, Guard};
 pub use host_ask::{Answer, Knock};
@@ -59,6 +62,6 @@ pub(crate) use render::resolver_table;
 pub use ruleset::{
     Conflict, GatewayMode, InvalidProtocol, NetworkRules, Protocol, PublishedPort, Refused, Ruleset,
 };
-pub(crate) use table::Family;
+pub(crate) use table::Place;
 pub use table::Table;
 pub use watch::FirewallWatch;

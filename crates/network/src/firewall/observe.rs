@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::change::{Batch, repair};
 use super::encode::{
     A_TABLE, CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TYPE, DATA_VALUE, DATA_VERDICT, ELEMENT_DATA,
-    ELEMENT_KEY, ELEMENTS_LIST, GET_CHAIN, GET_ELEMENTS, GET_RULE, GET_SET, HOOK_NUMBER, HOOK_PRIORITY,
-    RULE_CHAIN, RULE_USERDATA, SET_ANONYMOUS, SET_DATA_TYPE, SET_FLAGS, SET_KEY_TYPE, SET_NAME,
-    VERDICT_CHAIN, comment_bytes, data_type_number, fields_bytes, kind_name, request, type_number,
+    ELEMENT_KEY, ELEMENTS_LIST, GET_CHAIN, GET_ELEMENTS, GET_RULE, GET_SET, GET_TABLE, HOOK_NUMBER,
+    HOOK_PRIORITY, RULE_CHAIN, RULE_USERDATA, SET_ANONYMOUS, SET_DATA_TYPE, SET_FLAGS, SET_KEY_TYPE,
+    SET_NAME, TABLE_FLAGS, TABLE_OWNED, TABLE_PERSISTS, VERDICT_CHAIN, comment_bytes, data_type_number,
+    fields_bytes, kind_name, request, type_number,
 };
 use super::ruleset::Ruleset;
-use super::table::{Base, Data, Family, Hook, Kind, Set, TABLE, Table, USER_CHAIN};
+use super::table::{Base, Data, Hook, Kind, Place, Set, Table, USER_CHAIN};
 use crate::netlink::{Connection, Dumped, Message, Result, attributes, be32_at, find, text};
 
 /// Our tables as the kernel has them.
@@ -18,13 +19,27 @@ use crate::netlink::{Connection, Dumped, Message, Result, attributes, be32_at, f
 pub struct Observed {
     packets: ObservedTable,
     frames: ObservedTable,
+    user: ObservedTable,
 }
 
 /// One table as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ObservedTable {
+    /// Whose it is; `None` when there is none.
+    pub(crate) holding: Option<Holding>,
     pub(crate) chains: Vec<ObservedChain>,
     pub(crate) sets: BTreeMap<String, ObservedSet>,
+}
+
+/// Whose a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// Everybody's, for good.
+    Unheld,
+    /// Everybody's, until somebody takes it: its owner is gone.
+    Orphaned,
+    /// A socket's.
+    Held,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,15 +84,28 @@ impl Observed {
             let frames = ruleset.frames()?;
             Some(format!("for frames: {}", self.frames.difference(&frames)?))
         };
-        self.packets.difference(&ruleset.table()).or_else(of_frames)
+        let free = || {
+            let held = [Some(&self.packets), ruleset.guard_frames.then_some(&self.frames)];
+            let tables = [ruleset.table(), ruleset.frames().unwrap_or_default()];
+            let mut pairs = held.into_iter().zip(&tables).filter_map(|(found, table)| Some((found?, table)));
+            let is_free = |(found, table): (&ObservedTable, &Table)| match found.holding {
+                Some(Holding::Orphaned) => true,
+                Some(Holding::Unheld) => found.is_ours_alone(table),
+                Some(Holding::Held) | None => false,
+            };
+            (ruleset.hold && pairs.any(is_free)).then(|| "nobody holds the tables".to_owned())
+        };
+        let of_user = || Some(format!("for the administrator: {}", self.user.difference(&ruleset.user())?));
+        self.packets.difference(&ruleset.table()).or_else(of_frames).or_else(of_user).or_else(free)
     }
 
     /// The batch that makes the tables do what the ruleset says, whatever is there.
     #[must_use]
     pub fn repair(&self, ruleset: &Ruleset) -> Batch {
-        let packets = repair(&self.packets, &ruleset.table());
+        let packets = repair(&self.packets, &ruleset.table(), ruleset.hold);
+        let packets = packets.and(repair(&self.user, &ruleset.user(), false));
         match ruleset.frames() {
-            Some(frames) => packets.and(repair(&self.frames, &frames)),
+            Some(frames) => packets.and(repair(&self.frames, &frames, ruleset.hold)),
             None => packets,
         }
     }
@@ -93,7 +121,9 @@ impl Observed {
     /// Whether there is nothing of our tables.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        [&self.packets, &self.frames].iter().all(|table| table.chains.is_empty() && table.sets.is_empty())
+        [&self.packets, &self.frames, &self.user]
+            .iter()
+            .all(|table| table.chains.is_empty() && table.sets.is_empty())
     }
 }
 
@@ -135,15 +165,18 @@ fn data_bytes(data: Option<&Data>) -> Vec<u8> {
 
 /// Reads our tables; an absent one is empty.
 pub(crate) fn observe(connection: &mut Connection) -> Result<Observed> {
-    let packets = observe_table(connection, Family::Inet)?;
-    Ok(Observed { packets, frames: observe_table(connection, Family::Bridge)? })
+    let packets = observe_table(connection, Place::Packets)?;
+    let frames = observe_table(connection, Place::Frames)?;
+    Ok(Observed { packets, frames, user: observe_table(connection, Place::User)? })
 }
 
 /// Reads one of our tables; an absent one is empty.
-pub(crate) fn observe_table(connection: &mut Connection, family: Family) -> Result<ObservedTable> {
-    let list = |kind, what: &str| list(family, kind, what);
+pub(crate) fn observe_table(connection: &mut Connection, place: Place) -> Result<ObservedTable> {
+    let list = |kind, what: &str| list(place, kind, what);
+    let table = list(GET_TABLE, "flags");
+    let holding = connection.get(&table, parse_holding)?;
     let mut chains = connection.dump(&list(GET_CHAIN, "chains"), |found, dumped| {
-        found.extend(parse_chain(family, dumped)?);
+        found.extend(parse_chain(place, dumped)?);
         Some(())
     })?;
     let rules = connection.dump(&list(GET_RULE, "rules"), |found, dumped| {
@@ -169,7 +202,7 @@ pub(crate) fn observe_table(connection: &mut Connection, family: Family) -> Resu
         });
         set.elements = absent_is_empty(elements)?.into_iter().collect();
     }
-    Ok(ObservedTable { chains, sets })
+    Ok(ObservedTable { holding, chains, sets })
 }
 
 /// A list that was asked of a table which is gone by now is an empty one.
@@ -180,9 +213,9 @@ fn absent_is_empty<T>(list: Result<Vec<T>>) -> Result<Vec<T>> {
     }
 }
 
-fn list(family: Family, kind: u16, what: &str) -> Message {
-    let mut message = request(kind, 0, family as u8, format!("list {what} of table {family} {TABLE}"));
-    message.attributes().string(A_TABLE, TABLE);
+fn list(place: Place, kind: u16, what: &str) -> Message {
+    let mut message = request(kind, 0, place.family(), format!("list {what} of table {place}"));
+    message.attributes().string(A_TABLE, place.table());
     message
 }
 
@@ -194,9 +227,9 @@ pub(crate) fn list_all_chains() -> Message {
 const HEADER: usize = 4;
 
 #[expect(clippy::option_option, reason = "a message that is skipped is not one that is malformed")]
-fn parse_chain(family: Family, (_, payload): Dumped<'_>) -> Option<Option<ObservedChain>> {
+fn parse_chain(place: Place, (_, payload): Dumped<'_>) -> Option<Option<ObservedChain>> {
     let list = attributes(payload.get(HEADER..)?)?;
-    if text(find(&list, A_TABLE)?) != TABLE || *payload.first()? != family as u8 {
+    if text(find(&list, A_TABLE)?) != place.table() || *payload.first()? != place.family() {
         return Some(None);
     }
     let name = text(find(&list, CHAIN_NAME)?);
@@ -218,6 +251,16 @@ fn parse_base(hook: &[u8], kind: &[u8], policy: &[u8]) -> Option<Option<Base>> {
     let kind = [Kind::Filter, Kind::Nat].into_iter().find(|found| kind_name(*found) == text(kind));
     let drop = be32_at(policy, 0)? == 0;
     Some(hook.zip(kind).map(|(hook, kind)| Base { kind, hook, priority, drop }))
+}
+
+fn parse_holding((_, payload): Dumped<'_>) -> Option<Holding> {
+    let list = attributes(payload.get(HEADER..)?)?;
+    let flags = find(&list, TABLE_FLAGS).and_then(|bytes| be32_at(bytes, 0)).unwrap_or_default();
+    Some(match (flags & TABLE_OWNED != 0, flags & TABLE_PERSISTS != 0) {
+        (true, _) => Holding::Held,
+        (false, true) => Holding::Orphaned,
+        (false, false) => Holding::Unheld,
+    })
 }
 
 fn parse_rule((_, payload): Dumped<'_>) -> Option<(String, Vec<u8>)> {
@@ -277,7 +320,7 @@ pub(crate) fn parse_forward_drop((_, payload): Dumped<'_>) -> Option<Option<Forw
         return Some(None);
     };
     let forward = be32_at(find(&attributes(hook)?, HOOK_NUMBER)?, 0)? == Hook::Forward as u32;
-    let ours = matches!(family, "inet" | "bridge") && table == TABLE;
+    let ours = Place::of_ours(*payload.first()?, &table);
     let drops = be32_at(policy, 0)? == 0;
     let chain = text(find(&list, CHAIN_NAME)?);
     Some((forward && drops && !ours).then_some(ForwardDrop { family, table, chain }))

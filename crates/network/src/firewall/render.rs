@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::passage::Passage;
 use super::ruleset::{GatewayMode, NetworkRules, Protocol, PublishedPort, Ruleset};
 use super::table::{
-    Action, Base, Chain, Data, DataType, Direction, Family, Field, Hook, Kind, Match, Rule, Set, Side, Table,
+    Action, Base, Chain, Data, DataType, Direction, Field, Hook, Kind, Match, Place, Rule, Set, Side, Table,
     Type, USER_CHAIN,
 };
 use crate::address::Prefix;
@@ -63,16 +63,10 @@ pub(crate) fn render(ruleset: &Ruleset) -> Table {
     for names in &FAMILIES {
         sets.extend(port_sets(ruleset, names));
     }
-    let mut chains = vec![user(), published()];
+    let mut chains = vec![published()];
     chains.extend(network_chains(ruleset));
-    chains.extend([
-        guard(),
-        prerouting(),
-        output(ruleset.ipv6_localhost),
-        forward(ruleset.drop_foreign_forwarding),
-        postrouting(),
-    ]);
-    Table { family: Family::Inet, sets, chains }
+    chains.extend([guard(), prerouting(), output(ruleset.ipv6_localhost), forward(ruleset), postrouting()]);
+    Table { place: Place::Packets, sets, chains }
 }
 
 /// The table inside a container whose name server is asked at port 53 of an address of its loopback interface, and
@@ -93,16 +87,14 @@ pub(crate) fn resolver_table(address: Ipv4Addr, udp_port: u16, tcp_port: u16) ->
     let action = Action::DestinationNat { ipv6: false, by_address: false, map: RESOLVER };
     let rules = vec![rule(vec![asked], action, "the engine's name server")];
     let chain = base("output", Kind::Nat, Hook::Output, -100, false, rules);
-    Table { family: Family::Inet, sets: [(RESOLVER.to_owned(), map)].into(), chains: vec![chain] }
+    Table { place: Place::Packets, sets: [(RESOLVER.to_owned(), map)].into(), chains: vec![chain] }
 }
 
 fn network_sets(ruleset: &Ruleset) -> BTreeMap<String, Set> {
     let networks = ruleset.networks();
+    let mut sets: BTreeMap<String, Set> = [bridges(ruleset)].into();
     let interface = |network: &NetworkRules| Field::Interface(network.bridge.clone());
     let some = |choose: fn(&NetworkRules) -> bool| networks.values().filter(move |network| choose(network));
-    let mut sets = BTreeMap::new();
-    let keys = some(|_| true).map(|network| vec![interface(network)]);
-    sets.insert(BRIDGES.to_owned(), set(vec![Type::Interface], keys));
     let keys =
         some(|network| network.communication).map(|network| vec![interface(network), interface(network)]);
     sets.insert(COMMUNICATING.to_owned(), set(vec![Type::Interface, Type::Interface], keys));
@@ -277,9 +269,20 @@ fn translated_subnets(network: &NetworkRules) -> impl Iterator<Item = &Prefix> {
     })
 }
 
-/// The administrator's chain.
-fn user() -> Chain {
-    plain(USER_CHAIN.to_owned(), Vec::new())
+fn bridges(ruleset: &Ruleset) -> (String, Set) {
+    let keys = ruleset.networks().values().map(|network| vec![Field::Interface(network.bridge.clone())]);
+    (BRIDGES.to_owned(), set(vec![Type::Interface], keys))
+}
+
+/// The table of the administrator's own rules, asked before all others about what is forwarded: nobody can add rules to a
+/// table that is held. It has the names of our bridges for them.
+pub(crate) fn render_user(ruleset: &Ruleset) -> Table {
+    let jump = rule(vec![], Action::Jump(USER_CHAIN.to_owned()), "the administrator's own rules");
+    let chains = vec![
+        plain(USER_CHAIN.to_owned(), Vec::new()),
+        base("forward", Kind::Filter, Hook::Forward, -10, false, vec![jump]),
+    ];
+    Table { place: Place::User, sets: [bridges(ruleset)].into(), chains }
 }
 
 /// Where a published port leads: the precise address is asked before the port alone.
@@ -330,17 +333,19 @@ fn output(ipv6_localhost: bool) -> Chain {
     base("output", Kind::Nat, Hook::Output, -100, false, rules)
 }
 
-fn forward(drop_foreign: bool) -> Chain {
+fn forward(ruleset: &Ruleset) -> Chain {
     let into = Match::InterfaceIn(Direction::Out, BRIDGES);
     let from = Match::InterfaceIn(Direction::In, BRIDGES);
-    let mut rules = vec![
-        rule(vec![], Action::Jump(USER_CHAIN.to_owned()), "the administrator's own rules"),
-        rule(vec![Match::Established], Action::Accept, "replies"),
+    let mut rules = vec![rule(vec![Match::Established], Action::Accept, "replies")];
+    if let Some((value, mask)) = ruleset.accepted_mark {
+        rules.push(rule(vec![Match::Mark { value, mask }], Action::Accept, "marked by the administrator"));
+    }
+    rules.extend([
         rule(vec![Match::InterfacesIn(COMMUNICATING)], Action::Accept, "within one network"),
         rule(vec![Match::LinkedIn(LINKED)], Action::Accept, "linked containers"),
         rule(vec![Match::InterfaceIn(Direction::In, CLOSED)], Action::Drop, "out of a closed network"),
         rule(vec![Match::InterfaceIn(Direction::Out, CLOSED)], Action::Drop, "into a closed network"),
-    ];
+    ]);
     for names in &FAMILIES {
         let target = Match::TargetIn { ipv6: names.ipv6, set: names.targets };
         rules.push(rule(vec![into.clone(), Match::Translated, target], Action::Accept, "published port"));
@@ -348,7 +353,7 @@ fn forward(drop_foreign: bool) -> Chain {
     rules.push(rule(vec![], Action::InterfaceMap(Direction::Out, OPEN), "networks with further ways in"));
     rules.push(rule(vec![into], Action::Drop, "not published"));
     rules.push(rule(vec![from], Action::Accept, "way out"));
-    base("forward", Kind::Filter, Hook::Forward, 0, drop_foreign, rules)
+    base("forward", Kind::Filter, Hook::Forward, 0, ruleset.drop_foreign_forwarding, rules)
 }
 
 fn postrouting() -> Chain {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::change::{Batch, change};
 use super::frames::{BridgePort, render_frames};
 use super::passage::Passage;
-use super::render::render;
+use super::render::{render, render_user};
 use super::table::Table;
 use crate::address::Prefix;
 use crate::interface::InterfaceName;
@@ -98,6 +98,11 @@ pub struct Ruleset {
     /// Look at the frames that come out of containers. It needs a kernel whose nf_tables see bridges
     /// ([`crate::Network::sees_frames`]).
     pub guard_frames: bool,
+    /// Hold the tables: while our socket is open, nobody else can change or flush them, and they stay when it is closed. It
+    /// needs a kernel that can ([`crate::Network::keeps_tables`]), and one [`crate::Network`] for all changes.
+    pub hold: bool,
+    /// Packets with this mark, in the bits of the mask, are let through (`--bridge-accept-fwmark`).
+    pub accepted_mark: Option<(u32, u32)>,
     ports: Arc<BTreeMap<InterfaceName, BridgePort>>,
     refused: Arc<BTreeSet<Refused>>,
     pub(super) passages: BTreeSet<Passage>,
@@ -268,11 +273,21 @@ impl Ruleset {
         self.guard_frames.then(|| render_frames(self.ports.iter()))
     }
 
+    /// The table of the administrator's own rules.
+    #[must_use]
+    pub fn user(&self) -> Table {
+        render_user(self)
+    }
+
     /// The batch that makes the tables of `old` into those of `self`. It is empty when they are equal, and the kernel
     /// refuses it as a whole when they are not as `old` says.
     #[must_use]
     pub fn change_from(&self, old: &Self) -> Batch {
-        self.packets_from(old).and(self.frames_from(old))
+        self.packets_from(old).and(self.user_from(old)).and(self.frames_from(old))
+    }
+
+    fn user_from(&self, old: &Self) -> Batch {
+        if self.networks == old.networks { Batch::default() } else { change(&old.user(), &self.user()) }
     }
 
     fn frames_from(&self, old: &Self) -> Batch {
@@ -293,7 +308,8 @@ impl Ruleset {
     }
 
     fn packets_from(&self, old: &Self) -> Batch {
-        let shape = |ruleset: &Self| (ruleset.drop_foreign_forwarding, ruleset.ipv6_localhost);
+        let shape =
+            |ruleset: &Self| (ruleset.drop_foreign_forwarding, ruleset.ipv6_localhost, ruleset.accepted_mark);
         let is_same_but_for_ports = shape(self) == shape(old)
             && self.networks == old.networks
             && self.refused == old.refused
@@ -318,6 +334,8 @@ impl Ruleset {
             drop_foreign_forwarding: self.drop_foreign_forwarding,
             ipv6_localhost: self.ipv6_localhost,
             guard_frames: self.guard_frames,
+            hold: self.hold,
+            accepted_mark: self.accepted_mark,
             ports: Arc::default(),
             refused: Arc::clone(&self.refused),
             passages: self.passages.clone(),

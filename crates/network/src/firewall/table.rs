@@ -9,26 +9,51 @@ use crate::address::{MacAddress, Prefix};
 use crate::interface::InterfaceName;
 use crate::rtnetlink::OUR_GROUP;
 
-/// The name of our table.
-pub(crate) const TABLE: &str = "berth";
 /// The chain that belongs to the administrator.
 pub(crate) const USER_CHAIN: &str = "user";
 
-/// Whose packets a table sees.
+/// Which of our tables it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Family {
-    /// IPv4 and IPv6 packets.
+pub(crate) enum Place {
+    /// `inet berth`: what becomes of IPv4 and IPv6 packets.
     #[default]
-    Inet = 1,
-    /// Frames that cross bridges.
-    Bridge = 7,
+    Packets,
+    /// `bridge berth`: what frames that cross bridges may say.
+    Frames,
+    /// `inet berth-user`: the administrator's own rules.
+    User,
+}
+
+impl Place {
+    /// The number of the family whose packets the table sees.
+    pub(crate) fn family(self) -> u8 {
+        match self {
+            Self::Packets | Self::User => 1,
+            Self::Frames => 7,
+        }
+    }
+
+    /// Whether a table of this family and name is one of ours.
+    pub(crate) fn of_ours(family: u8, name: &str) -> bool {
+        [Self::Packets, Self::Frames, Self::User]
+            .iter()
+            .any(|place| (place.family(), place.table()) == (family, name))
+    }
+
+    /// The table's name.
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            Self::Packets | Self::Frames => "berth",
+            Self::User => "berth-user",
+        }
+    }
 }
 
 /// The whole table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
-    /// Whose packets it sees.
-    pub(crate) family: Family,
+    /// Which table it is.
+    pub(crate) place: Place,
     /// Sets and maps by name.
     pub(crate) sets: BTreeMap<String, Set>,
     /// Chains; one comes after those that it jumps to.
@@ -134,7 +159,9 @@ pub(crate) enum Side {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Match {
-    Family { ipv6: bool },
+    Family {
+        ipv6: bool,
+    },
     Interface(Direction, InterfaceName),
     NotInterface(Direction, InterfaceName),
     InterfaceIn(Direction, &'static str),
@@ -143,15 +170,32 @@ pub(crate) enum Match {
     LocalDestination,
     Established,
     Translated,
-    IcmpEcho { ipv6: bool },
+    IcmpEcho {
+        ipv6: bool,
+    },
     Tcp,
-    TargetIn { ipv6: bool, set: &'static str },
-    RefusedIn { ipv6: bool, set: &'static str },
+    /// The packet's mark, in the bits of the mask.
+    Mark {
+        value: u32,
+        mask: u32,
+    },
+    TargetIn {
+        ipv6: bool,
+        set: &'static str,
+    },
+    RefusedIn {
+        ipv6: bool,
+        set: &'static str,
+    },
     LinkedIn(&'static str),
     EtherType(EtherType),
     Icmpv6(Icmpv6),
     OurPort,
-    Claim { claim: Claim, known: bool, set: &'static str },
+    Claim {
+        claim: Claim,
+        known: bool,
+        set: &'static str,
+    },
 }
 
 /// What a frame carries.
@@ -208,7 +252,7 @@ pub(crate) enum Action {
 impl Table {
     /// An empty one that sees frames.
     pub(crate) fn of_frames() -> Self {
-        Self { family: Family::Bridge, ..Self::default() }
+        Self { place: Place::Frames, ..Self::default() }
     }
 
     /// The chain with this name.
@@ -219,7 +263,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "table {} {TABLE} {{", self.family)?;
+        writeln!(f, "table {} {{", self.place)?;
         for (name, set) in &self.sets {
             writeln!(f, "\t{} {name} {{", set.word())?;
             writeln!(f, "\t\t{set}")?;
@@ -373,6 +417,8 @@ impl fmt::Display for Match {
             Self::IcmpEcho { ipv6: false } => f.write_str("icmp type echo-request"),
             Self::IcmpEcho { ipv6: true } => f.write_str("icmpv6 type echo-request"),
             Self::Tcp => f.write_str("meta l4proto tcp"),
+            Self::Mark { value, mask: u32::MAX } => write!(f, "meta mark {value:#010x}"),
+            Self::Mark { value, mask } => write!(f, "meta mark & {mask:#010x} == {value:#010x}"),
             Self::TargetIn { ipv6, set } => {
                 write!(f, "{} . meta l4proto . th dport @{set}", end(Side::Destination, *ipv6))
             }
@@ -393,11 +439,12 @@ impl fmt::Display for Match {
     }
 }
 
-impl fmt::Display for Family {
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Inet => "inet",
-            Self::Bridge => "bridge",
+            Self::Packets => "inet berth",
+            Self::Frames => "bridge berth",
+            Self::User => "inet berth-user",
         })
     }
 }
