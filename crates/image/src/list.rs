@@ -27,8 +27,8 @@ pub struct Filters {
     pub before: Option<String>,
     /// Only images made after this one.
     pub since: Option<String>,
-    /// Only images made before this moment, in seconds since 1970.
-    pub until: Option<i64>,
+    /// Only images made before this moment, in nanoseconds since 1970.
+    pub until: Option<i128>,
 }
 
 /// A line of the list.
@@ -67,7 +67,7 @@ impl Images {
     pub fn list(&self, filters: &Filters, shared_size: bool, users: &dyn Users) -> Result<Vec<Summary>> {
         let names = self.names()?;
         let layers = self.layer_records()?;
-        let bound = |name: &Option<String>| -> Result<Option<i64>> {
+        let bound = |name: &Option<String>| -> Result<Option<i128>> {
             let Some(name) = name else { return Ok(None) };
             let target = &find(&names, name)?.1.target;
             Ok(Some(self.facts(target)?.created))
@@ -95,7 +95,7 @@ impl Images {
                 lines.push((self.summary(target, &facts, named, &layers, users)?, facts));
             }
         }
-        lines.sort_by(|(a, _), (b, _)| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        lines.sort_by(|(a, one), (b, other)| other.created.cmp(&one.created).then_with(|| a.id.cmp(&b.id)));
         let shared = |facts: &ImageFacts| {
             let shared: Vec<Digest> =
                 facts.diff_ids.iter().filter(|id| uses.get(id).is_some_and(|n| *n > 1)).cloned().collect();
@@ -133,7 +133,7 @@ impl Images {
             target: target.clone(),
             repo_tags,
             repo_digests,
-            created: facts.created,
+            created: facts.created.div_euclid(1_000_000_000).try_into().unwrap_or_default(),
             size,
             shared_size: None,
             labels: facts.labels.clone(),
@@ -157,7 +157,8 @@ impl Images {
 /// What filters and sums need of an image.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ImageFacts {
-    pub(crate) created: i64,
+    /// Nanoseconds since 1970.
+    pub(crate) created: i128,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) diff_ids: Vec<Digest>,
 }
@@ -165,7 +166,7 @@ pub(crate) struct ImageFacts {
 impl ImageFacts {
     fn of(config: &ImageConfig) -> Self {
         Self {
-            created: config.created.as_deref().and_then(crate::time::parse).unwrap_or_default(),
+            created: config.created.as_deref().and_then(crate::time::parse_nanos).unwrap_or_default(),
             labels: config.config.labels.clone().unwrap_or_default(),
             diff_ids: config.rootfs.diff_ids.clone(),
         }

@@ -21,3 +21,8 @@ pub(crate) fn format(seconds: i64, nanoseconds: u32) -> String {
 pub(crate) fn parse(text: &str) -> Option<i64> {
     Timestamp::parse(text.as_bytes()).map(Timestamp::seconds)
 }
+
+/// The nanoseconds since 1970 of an RFC 3339 text; `None` when it is none.
+pub(crate) fn parse_nanos(text: &str) -> Option<i128> {
+    Timestamp::parse(text.as_bytes()).map(Timestamp::unix_nanos)
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use image::{Filters, ImportOptions, LoadOptions, ManifestKind, NoUsers, RemoveOptions, Removed, Silent};
 use oci::{Platform, Reference};
-use support::{Scratch, Tar, docker_archive, has_program, is_root, listing, open};
+use support::{Scratch, Tar, docker_archive, docker_archive_of, has_program, is_root, listing, open};
 
 fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(program).args(arguments).output().expect("the program starts");
@@ -446,4 +446,29 @@ fn a_removal_frees_what_no_other_image_and_no_container_needs() {
     images.remove_snapshot("c").unwrap();
     images.collect().unwrap();
     assert_eq!((count("blobs/sha256"), count("layers/sha256")), (0, 0));
+}
+
+#[test]
+fn before_and_since_tell_images_of_one_second_apart() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new("archives-moments");
+    let images = scratch.open();
+    let layer = Tar::new().file("a", b"a").end();
+    for (name, moment) in [("one", "05.1Z"), ("two", "05.100000001Z"), ("three", "05.9Z")] {
+        let archive =
+            docker_archive_of(name, std::slice::from_ref(&layer), &format!("2026-01-02T03:04:{moment}"));
+        images.load(archive.as_slice(), &LoadOptions::default(), &Silent).unwrap();
+    }
+    let list = |filters: Filters| -> Vec<String> {
+        let lines = images.list(&filters, false, &NoUsers).unwrap();
+        lines.into_iter().flat_map(|line| line.repo_tags).collect()
+    };
+    let of = |name: &str| Some(name.to_owned());
+    assert_eq!(list(Filters::default()), ["three:latest", "two:latest", "one:latest"]);
+    assert_eq!(list(Filters { before: of("two"), ..Filters::default() }), ["one:latest"]);
+    assert_eq!(list(Filters { since: of("two"), ..Filters::default() }), ["three:latest"]);
+    let between = Filters { since: of("one"), before: of("three"), ..Filters::default() };
+    assert_eq!(list(between), ["two:latest"]);
 }

@@ -44,7 +44,7 @@ fn parse(filters: &Filters, known: &[&str]) -> Result<image::Filters> {
         references: all(filters, "reference"),
         before: one("before"),
         since: one("since"),
-        until: until.map(|nanos| nanos.div_euclid(1_000_000_000)),
+        until: until.map(i128::from),
     })
 }
 

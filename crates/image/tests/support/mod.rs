@@ -182,9 +182,14 @@ pub(crate) fn listing(root: &Path) -> String {
 
 /// An image of the given layers (tars), as a docker-archive.
 pub(crate) fn docker_archive(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
+    docker_archive_of(name, layers, "2026-01-02T03:04:05Z")
+}
+
+/// The same, made at a moment (RFC 3339).
+pub(crate) fn docker_archive_of(name: &str, layers: &[Vec<u8>], created: &str) -> Vec<u8> {
     let ids: Vec<String> = layers.iter().map(|layer| image::digest_of(layer).to_string()).collect();
     let config = serde_json::json!({
-        "architecture": "amd64", "os": "linux", "created": "2026-01-02T03:04:05Z",
+        "architecture": "amd64", "os": "linux", "created": created,
         "config": {"Cmd": ["/bin/sh"], "Labels": {"made-by": "test"}},
         "rootfs": {"type": "layers", "diff_ids": ids},
         "history": ids.iter().map(|id| serde_json::json!({"created_by": id})).collect::<Vec<_>>(),
