@@ -1,44 +1,15 @@
-//! Limits of disk space by project quota, on an ext4 of the test's own. The kernel must have quotas: `cargo xtask vm` has.
+//! Limits of disk space by project quota, on file systems of the test's own. The kernel must have quotas: `cargo xtask vm`
+//! has those of ext4; those of XFS are tried where the kernel has them (CONFIG_XFS_QUOTA).
 
 mod support;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 
 use linux::mount;
+use support::disk::{Disk, Make};
 use support::{Scratch, is_root, open};
-
-/// A file system with projects, mounted until it is dropped.
-struct Disk<'a>(&'a Path);
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        assert!(run(Command::new("umount").arg(self.0)), "the disk can be unmounted");
-    }
-}
-
-fn run(command: &mut Command) -> bool {
-    command.status().is_ok_and(|status| status.success())
-}
-
-/// Mounts an ext4 of 128 MB at `place`; `None` where this kernel has no quotas.
-fn disk<'a>(file: &Path, place: &'a Path, options: &str) -> Option<Disk<'a>> {
-    File::create(file).and_then(|file| file.set_len(128 << 20)).expect("a file for the disk");
-    std::fs::create_dir(place).expect("a place for the disk");
-    let mut make = Command::new("mkfs.ext4");
-    make.args(["-q", "-F", "-O", "quota,project", "-E", "quotatype=prjquota"]).arg(file);
-    if !run(&mut make) {
-        println!("SKIP: no mkfs.ext4 that knows projects");
-        return None;
-    }
-    if !run(Command::new("mount").args(["-t", "ext4", "-o", options]).arg(file).arg(place)) {
-        println!("SKIP: this kernel cannot mount an ext4 with project quotas");
-        return None;
-    }
-    Some(Disk(place))
-}
 
 /// Writes until something refuses: how many bytes that took, and the error's name.
 fn fill(path: &Path, most: usize) -> (usize, String) {
@@ -55,14 +26,23 @@ fn fill(path: &Path, most: usize) -> (usize, String) {
 
 #[test]
 fn a_container_writes_no_more_than_its_limit() {
+    limit_a_container(Make::Ext4);
+}
+
+#[test]
+fn a_container_writes_no_more_than_its_limit_on_xfs() {
+    limit_a_container(Make::Xfs);
+}
+
+fn limit_a_container(make: Make) {
     const LIMIT: usize = 8 << 20;
     if !is_root() {
         return;
     }
-    let scratch = Scratch::new("quota");
-    let (place, root) = (scratch.path.join("disk"), scratch.path.join("root"));
-    let Some(disk) = disk(&scratch.path.join("disk.img"), &place, "loop,prjquota") else { return };
-    let images = open(&place);
+    let scratch = Scratch::new(&format!("quota-{make:?}"));
+    let Some(disk) = Disk::mount(&scratch.path, make, "loop,prjquota") else { return };
+    let (place, root) = (&disk.place, scratch.path.join("root"));
+    let images = open(place);
     assert!(images.quotas().are_supported());
     let limited = images.prepare_bare_snapshot("limited").expect("a snapshot");
     images.limit_snapshot("limited", LIMIT as u64).expect("a limit");
@@ -92,7 +72,7 @@ fn a_container_writes_no_more_than_its_limit() {
     // The next one does not inherit the first one's project or limit.
     let first = linux::inode::project(File::open(&limited.upper).expect("upper")).expect("a project");
     images.remove_snapshot("limited").expect("it is removed");
-    assert_eq!(linux::quota::get(File::open(&place).expect("the disk"), first).expect("its quota").limit, 0);
+    assert_eq!(linux::quota::get(File::open(place).expect("the disk"), first).expect("its quota").limit, 0);
     let second = images.prepare_bare_snapshot("second").expect("a snapshot");
     images.limit_snapshot("second", 2 * LIMIT as u64).expect("a limit");
     let (written, _) = fill(&second.upper.join("file"), LIMIT + LIMIT / 2);
@@ -107,9 +87,8 @@ fn a_file_system_that_only_counts_is_not_relied_on() {
         return;
     }
     let scratch = Scratch::new("quota-counts");
-    let place = scratch.path.join("disk");
-    let Some(disk) = disk(&scratch.path.join("disk.img"), &place, "loop,noquota") else { return };
-    let images = open(&place);
+    let Some(disk) = Disk::mount(&scratch.path, Make::Ext4, "loop,noquota") else { return };
+    let images = open(&disk.place);
     assert!(!images.quotas().are_supported());
     drop(images);
     drop(disk);

@@ -1,6 +1,8 @@
 //! What the kernel tests of this crate share: a store of a test's own, and a tar builder that can lie.
 #![allow(clippy::allow_attributes, dead_code, reason = "every test binary uses a part of it")]
 
+pub(crate) mod disk;
+
 use std::path::{Path, PathBuf};
 
 use image::{Images, Options};
