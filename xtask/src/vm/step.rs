@@ -85,11 +85,12 @@ pub(crate) fn plan(built: &Built, words: &[String]) -> Vec<Step> {
 
 /// The areas of the black-box suite that depend on how groups are made, on the version of cgroups and on security modules:
 /// all of them where groups are made by systemd; where we make them, the limits tell. Links and queues of the host depend on
-/// the kernel alone, and so do quotas.
+/// the kernel alone, and so do quotas, and what can be mounted of a mount that is attached nowhere.
 const SUITE: &[(Boot, &str, &[&str])] = &[
     (Boot::Plain, "limits", &["limits"]),
     (Boot::Plain, "uplinks", &["uplinks"]),
     (Boot::Plain, "quotas", &["quotas"]),
+    (Boot::Plain, "mounts", &["sharing"]),
     (Boot::Systemd, "confined", &["confinement", "isolation", "limits"]),
 ];
 

@@ -84,7 +84,7 @@ impl Held {
     }
 
     /// The files of an image, or a part of them, mounted nowhere.
-    fn image(&mut self, engine: &Engine, name: &str, id: &str, subpath: &str) -> Result<OwnedFd> {
+    fn image(&self, engine: &Engine, name: &str, id: &str, subpath: &str) -> Result<OwnedFd> {
         let failed = |error: linux::Error| Error::system(format!("mount the image {name}: {error}"));
         let runnable = engine.images.runnable(id, None).map_err(crate::image_use::error)?;
         let layers = engine.images.lower_dirs(&runnable, &Silent).map_err(crate::image_use::error)?;
@@ -94,15 +94,23 @@ impl Held {
             [one] => linux::mount::clone_path(one, false).map_err(failed)?,
             several => linux::overlay::detached(several, None).map_err(failed)?,
         };
-        if subpath.is_empty() {
-            return Ok(whole);
-        }
-        let root = Root::from(whole);
-        let found = root.handle(Path::new(subpath)).map_err(|error| missing(subpath, &error))?;
-        // A part of a mount that is attached nowhere lives no longer than that mount.
-        self.0.push(root.into());
-        Ok(found)
+        if subpath.is_empty() { Ok(whole) } else { part_of_mount(engine, name, &whole, subpath) }
     }
+}
+
+/// A file or directory of a mount that is attached nowhere, as a mount of its own, looked up inside it. Before Linux 6.15
+/// nothing of such a mount can be copied: it is attached in a mount namespace that ends with this call.
+fn part_of_mount(engine: &Engine, name: &str, whole: &OwnedFd, subpath: &str) -> Result<OwnedFd> {
+    let failed = |error: linux::Error| Error::system(format!("mount a part of the image {name}: {error}"));
+    let place = &engine.config.data_root;
+    linux::mntns::run_in_copy(|| {
+        let base = Root::open(place).map_err(failed)?;
+        linux::mount::attach(whole, &base).map_err(failed)?;
+        let root = Root::from(linux::resolve::readable_dir(whole, b".").map_err(failed)?);
+        let found = root.handle(Path::new(subpath)).map_err(|error| missing(subpath, &error))?;
+        linux::mount::clone_fd(found, false).map_err(failed)
+    })
+    .map_err(failed)?
 }
 
 /// What is at a path of the host.
