@@ -16,7 +16,7 @@ pub(crate) struct Hosts {
     pub(crate) host: String,
     /// The network namespace of the other one.
     pub(crate) neighbour: String,
-    busybox: PathBuf,
+    pub(crate) busybox: PathBuf,
     daemon: Child,
     /// The daemon's command line.
     words: Vec<std::ffi::OsString>,

@@ -96,9 +96,17 @@ fn macvlan(scope: &Scope<'_>) -> Result<()> {
 fn ipvlan(scope: &Scope<'_>) -> Result<()> {
     let hosts = Hosts::new(scope, &[])?;
     call("ip", &["-n", &hosts.neighbour, "route", "add", "10.219.0.0/24", "via", "192.0.2.1"])?;
-    for (mode, flag, by_the_other) in
-        [("l2", "bridge", true), ("l2", "private", false), ("l3", "bridge", true), ("l3s", "bridge", true)]
-    {
+    for (mode, flag, by_the_other) in [
+        ("l2", "bridge", true),
+        ("l2", "private", false),
+        ("l2", "vepa", false),
+        ("l3", "bridge", true),
+        ("l3", "private", false),
+        ("l3", "vepa", false),
+        ("l3s", "bridge", true),
+        ("l3s", "private", false),
+        ("l3s", "vepa", false),
+    ] {
         let subnet = if mode == "l2" { "192.0.2" } else { "10.219.0" };
         let options = [format!("ipvlan_mode={mode}"), format!("ipvlan_flag={flag}")];
         serve(&hosts, "ipvlan", subnet, &["parent=eth0", &options[0], &options[1]])?;

@@ -77,7 +77,7 @@ fn subnets(
         }
     };
     let range = config.bridge.range.as_deref().map(|text| parse("fixed-cidr", text)).transpose()?;
-    let mut subnets = vec![subnet(gateway(name, config, kernel)?, range)?];
+    let mut subnets = vec![subnet(gateway(name, config, range, kernel)?, range)?];
     if config.bridge.ipv6 {
         let given =
             config.bridge.subnet_ipv6.as_deref().map(|text| parse("fixed-cidr-v6", text)).transpose()?;
@@ -126,8 +126,9 @@ fn options(name: &str, config: &Config) -> BTreeMap<String, String> {
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The bridge's address: what was asked for, what it has already, or one of a subnet nobody uses.
-fn gateway(name: &str, config: &Config, kernel: &mut Network) -> Result<Prefix> {
+/// The bridge's address: what was asked for, what it has already, the first one of the range that was asked for, or one of
+/// a subnet nobody uses.
+fn gateway(name: &str, config: &Config, range: Option<Prefix>, kernel: &mut Network) -> Result<Prefix> {
     if let Some(text) = &config.bridge.address {
         return text.parse().map_err(|_| {
             Error::invalid(format!("--bip {text}: it must be an address with a prefix length"))
@@ -142,7 +143,9 @@ fn gateway(name: &str, config: &Config, kernel: &mut Network) -> Result<Prefix> 
         return Ok(address);
     }
     let pools: Vec<_> = config.address_pools.iter().filter(|pool| !pool.base.is_ipv6()).copied().collect();
-    let subnet = choose_subnet(&pools, None, &facts.used_networks(&[&interface]));
+    let subnet = range
+        .map(|range| range.network())
+        .or_else(|| choose_subnet(&pools, None, &facts.used_networks(&[&interface])));
     let gateway = subnet.and_then(|subnet| Prefix::new(subnet.nth(1)?, subnet.length()));
     gateway
         .ok_or_else(|| Error::system("no free subnet is left for the default bridge: choose one with --bip"))
