@@ -71,7 +71,8 @@ impl Setup {
     fn command(&self) -> Result<Command> {
         let mut command = Command::new(&self.program);
         match self.flavour {
-            Flavour::Berth => command.arg("daemon"),
+            // A firewalld of this machine has nothing to do with bridges in a network namespace.
+            Flavour::Berth => command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent").arg("daemon"),
             Flavour::Docker => command
                 .args(["--live-restore", "--log-level", "warn", "--containerd"])
                 .arg(self.directory.join("containerd.sock")),

@@ -67,7 +67,9 @@ impl Hosts {
             .args(["daemon", "-H", &format!("unix://{}", socket.display()), "--data-root", &at("data")])
             .args(["--exec-root", &at("exec"), "--pidfile", &at("pid"), "--cgroup-parent"])
             .arg(format!("/berth-test-{host}"))
-            .args(flags);
+            .args(flags)
+            // A firewalld of the check's own is asked there, and none of this machine.
+            .env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", Self::bus(&directory).display()));
         let words = [command.get_program()].into_iter().chain(command.get_args());
         let words = words.map(std::ffi::OsStr::to_owned).collect();
         let daemon = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
@@ -77,6 +79,11 @@ impl Hosts {
         hosts.answers()?;
         hosts.load(scope, &directory)?;
         Ok(hosts)
+    }
+
+    /// The socket of the host's system bus, where somebody starts one.
+    pub(crate) fn bus(directory: &Path) -> PathBuf {
+        directory.join("bus")
     }
 
     fn load(&self, scope: &Scope<'_>, directory: &Path) -> Result<()> {
@@ -155,6 +162,8 @@ impl Hosts {
             std::fs::File::options().append(true).open(self.client.socket.with_file_name("daemon.log"))?;
         let (program, words) = self.words.split_first().context("the daemon's command line")?;
         let mut command = Command::new(program);
+        let bus = Self::bus(self.client.socket.parent().context("the directory of the socket")?);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", bus.display()));
         command.args(words).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.daemon = command.spawn()?;
         self.answers()

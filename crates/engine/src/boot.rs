@@ -54,6 +54,7 @@ pub async fn open(config: Config) -> Result<Engine> {
     crate::volume::content::thaw(&engine).await?;
     tokio::spawn(crate::network::keep_firewall(engine.clone()));
     tokio::spawn(crate::network::keep_links(engine.clone()));
+    tokio::spawn(crate::network::keep_zones(engine.clone()));
     tokio::spawn(collect_garbage(engine.clone()));
     Ok(engine)
 }

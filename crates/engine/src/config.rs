@@ -64,6 +64,8 @@ pub struct Config {
     pub default_size_limit: u64,
     /// Proxies on the way to registries.
     pub proxies: Proxies,
+    /// The socket of the system's D-Bus.
+    pub system_bus: PathBuf,
     /// `private` or `shareable`, when a container does not say.
     pub default_ipc_mode: String,
     /// `private` or `host`, when a container does not say; `None`: what suits the version of the control groups.
@@ -297,6 +299,7 @@ impl Default for Config {
             registry_mirrors: Vec::new(),
             default_size_limit: 0,
             proxies: Proxies::default(),
+            system_bus: PathBuf::from("/run/dbus/system_bus_socket"),
             default_ipc_mode: "private".to_owned(),
             default_cgroupns_mode: None,
             default_ulimits: Vec::new(),

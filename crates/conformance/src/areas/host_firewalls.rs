@@ -96,7 +96,7 @@ impl Firewalld {
             return Err(skip("no firewalld here"));
         }
         let directory = scope.directory()?.to_owned();
-        let (socket, own) = (directory.join("bus"), directory.join("firewalld"));
+        let (socket, own) = (Hosts::bus(&directory), directory.join("firewalld"));
         let configuration = directory.join("bus.conf");
         std::fs::write(&configuration, BUS.replace("BUS", &socket.display().to_string()))?;
         std::fs::create_dir_all(&own)?;
@@ -167,21 +167,20 @@ fn past<F: Firewall>(scope: &Scope<'_>, start: impl Fn(&Scope<'_>, &Hosts) -> Re
         firewall.reload(&hosts)?;
         hosts.becomes("8080", true)?;
     }
-    let outside = "wget -q -T 5 -O - http://192.0.2.2:80/ 2>&1 || true";
     let address = hosts.address("web")?;
     hosts.answers_its_host(&address, "80")?;
     // The way out of a container is forwarded as well.
     let listener = listen(&hosts)?;
     eventually("the container reaches the neighbour", || {
-        let heard = hosts.client.call(&["exec", "web", "sh", "-c", outside])?;
-        Ok(heard.stdout.contains("outside").then_some(()))
+        let heard = hosts.client.call(&["exec", "web", "nc", "-w", "1", "192.0.2.2", "80"])?;
+        Ok((heard.stdout == "outside\n").then_some(()))
     })?;
     drop(listener);
     drop(firewall);
     hosts.close()
 }
 
-/// A web server of one page at the neighbour, ended with this value.
+/// A server at the neighbour, ended with this value.
 struct Listener(Child);
 
 impl Drop for Listener {
@@ -192,14 +191,11 @@ impl Drop for Listener {
 }
 
 fn listen(hosts: &Hosts) -> Result<Listener> {
-    let directory = hosts.client.socket.with_file_name("pages");
-    std::fs::create_dir_all(&directory)?;
-    std::fs::write(directory.join("index.html"), "outside\n")?;
     let child = Command::new("ip")
         .args(["netns", "exec", &hosts.neighbour])
         .arg(&hosts.busybox)
-        .args(["httpd", "-f", "-p", "80", "-h"])
-        .arg(&directory)
+        .args(["nc", "-ll", "-p", "80", "-e", "echo", "outside"])
+        .stdin(Stdio::null())
         .spawn()?;
     Ok(Listener(child))
 }

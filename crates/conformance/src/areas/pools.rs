@@ -47,7 +47,7 @@ fn range(scope: &Scope<'_>) -> Result<()> {
         "10.81.0.0/24 10.81.0.128/30 10.81.0.1".to_owned(),
     )?;
     let mut given = Vec::new();
-    for name in ["a", "b", "c", "d"] {
+    for name in ["first", "second", "third", "fourth"] {
         hosts.serve(name, &[])?;
         given.push(hosts.address(name)?);
     }
@@ -55,7 +55,7 @@ fn range(scope: &Scope<'_>) -> Result<()> {
     let full = hosts.client.call(&["run", "--rm", crate::fixture::BUSYBOX, "true"])?;
     ensure!(full.code != 0, "a fifth container in a range of four");
     contains("words", &full.stderr, "no available IPv4 addresses on this network's address pools: bridge")?;
-    hosts.client.expect(&["rm", "-f", "b"])?;
+    hosts.client.expect(&["rm", "-f", "second"])?;
     hosts.client.expect(&["run", "--rm", crate::fixture::BUSYBOX, "true"])?;
     hosts.close()
 }
@@ -63,8 +63,8 @@ fn range(scope: &Scope<'_>) -> Result<()> {
 fn range_alone(scope: &Scope<'_>) -> Result<()> {
     let hosts = Hosts::new(scope, &["--fixed-cidr", "10.82.0.0/24"])?;
     bridge_has(&hosts, "inet 10.82.0.1/24")?;
-    hosts.serve("a", &[])?;
-    same("the container's address", hosts.address("a")?, "10.82.0.2".to_owned())?;
+    hosts.serve("first", &[])?;
+    same("the container's address", hosts.address("first")?, "10.82.0.2".to_owned())?;
     hosts.close()
 }
 
@@ -72,9 +72,9 @@ fn ipv6(scope: &Scope<'_>) -> Result<()> {
     let flags = ["--ipv6", "--bip6", "fd00:83::9/64", "--fixed-cidr-v6", "fd00:83::100/120"];
     let hosts = Hosts::new(scope, &flags)?;
     bridge_has(&hosts, "inet6 fd00:83::9/64")?;
-    hosts.serve("a", &[])?;
+    hosts.serve("first", &[])?;
     let format = "{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}} {{.IPv6Gateway}}{{end}}";
-    let address = hosts.client.expect(&["inspect", "-f", format, "a"])?;
+    let address = hosts.client.expect(&["inspect", "-f", format, "first"])?;
     ensure!(address.starts_with("fd00:83::1") && address.trim().ends_with(" fd00:83::9"), "{address}");
     hosts.close()
 }

@@ -58,6 +58,8 @@ pub struct Environment {
     pub certificates: std::path::PathBuf,
     /// `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, or their forms in small letters.
     pub proxies: engine::Proxies,
+    /// The path in `DBUS_SYSTEM_BUS_ADDRESS`, where it is one of a socket.
+    pub system_bus: Option<std::path::PathBuf>,
 }
 
 impl Environment {
@@ -77,6 +79,8 @@ impl Environment {
                 https: proxy("HTTPS_PROXY"),
                 except: proxy("NO_PROXY"),
             },
+            system_bus: variable("DBUS_SYSTEM_BUS_ADDRESS")
+                .and_then(|address| Some(address.strip_prefix("unix:path=")?.split(',').next()?.into())),
         }
     }
 }

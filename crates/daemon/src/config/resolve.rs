@@ -121,6 +121,7 @@ pub fn resolve(
     let debug = settings.is_on("debug");
     let mut engine = engine_part::resolve(settings, debug, read)?;
     engine.proxies = proxies(settings, environment);
+    engine.system_bus = environment.system_bus.clone().unwrap_or(engine.system_bus);
     engine.warnings = tls::warnings(&hosts, tls.as_ref());
     Ok(Config {
         action: action(settings),

@@ -13,6 +13,7 @@ pub mod create;
 mod default;
 mod files;
 mod find;
+mod firewalld;
 mod guard;
 mod hold;
 mod host_firewall;
@@ -46,6 +47,7 @@ use crate::{Error, Result};
 
 pub(crate) use attachment::names as names_of;
 pub(crate) use files::Files;
+pub(crate) use firewalld::keep_zones;
 pub(crate) use keep::{keep_firewall, keep_links};
 pub(crate) use names::exposed;
 pub(crate) use plan::attributes;

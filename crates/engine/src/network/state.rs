@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use api::endpoint::EndpointSettings;
 use network::{Connections, InterfaceName, Network, PortAllocator, Protocol, Ruleset, plan};
@@ -23,6 +24,8 @@ pub(super) struct State {
     pub(super) held: BTreeMap<String, Vec<Attachment>>,
     /// What published ports have to obey.
     pub(super) policy: PublishPolicy,
+    /// Told when there may be a bridge that a firewall of the host does not know.
+    pub(super) bridges_changed: Arc<tokio::sync::Notify>,
 }
 
 impl State {
@@ -40,6 +43,7 @@ impl State {
             ports: PortAllocator::new(ephemeral),
             held: BTreeMap::new(),
             policy: config.publish_policy,
+            bridges_changed: Arc::default(),
         })
     }
 
@@ -150,6 +154,7 @@ impl State {
         for drop in self.kernel.accept_in_iptables(&bridges).map_err(failed)? {
             tracing::debug!(chain = %format!("{} {} {}", drop.family, drop.table, drop.chain), "a chain of others drops what is forwarded");
         }
+        self.bridges_changed.notify_one();
         Ok(())
     }
 

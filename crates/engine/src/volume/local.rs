@@ -74,7 +74,8 @@ fn new(plan: &LocalMount) -> linux::Result<OwnedFd> {
 /// Docker's words, and what to do where this kernel cannot.
 fn refused(plan: &LocalMount, target: &Path, error: &linux::Error) -> Error {
     let words = error.words().to_lowercase();
-    let data = if plan.text.is_empty() { String::new() } else { format!(", data: {}", plan.text) };
+    let data =
+        if plan.text.is_empty() { String::new() } else { format!(", data: {}", without_secrets(&plan.text)) };
     let clue = match error.errno() {
         NO_DEVICE if plan.options.bind.is_none() => {
             format!(" (this kernel has no file system {:?}, or cannot load its module)", plan.kind)
@@ -89,6 +90,17 @@ fn refused(plan: &LocalMount, target: &Path, error: &linux::Error) -> Error {
     ))
 }
 
+/// Options as they may be told to anybody: values of passwords are not.
+fn without_secrets(text: &str) -> String {
+    let told = |option: &str| match option.split_once('=') {
+        Some((key, _)) if ["password", "password2", "pass"].contains(&key.to_ascii_lowercase().as_str()) => {
+            format!("{key}=********")
+        }
+        _ => option.to_owned(),
+    };
+    text.split(',').map(told).collect::<Vec<_>>().join(",")
+}
+
 fn look_up(name: &str) -> Result<std::net::IpAddr> {
     let lookup = async { tokio::time::timeout(LOOKUP, resolver::lookup(name)).await };
     let failed = |words: String| {
@@ -98,5 +110,16 @@ fn look_up(name: &str) -> Result<std::net::IpAddr> {
         Ok(Ok(addresses)) => addresses.first().copied().ok_or_else(|| failed("no such host".to_owned())),
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(failed("no answer in time".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn passwords_are_not_told() {
+        let text = "addr=127.0.0.1,username=u,password=se=cret,Pass=x,ro";
+        assert_eq!(without_secrets(text), "addr=127.0.0.1,username=u,password=********,Pass=********,ro");
     }
 }
