@@ -5,6 +5,7 @@ use crate::frames::demultiplex;
 use crate::http::Request;
 use crate::scope::Scope;
 use anyhow::{Context, Result};
+use std::io::Read;
 use std::process::{Command, Stdio};
 
 const AREA: &str = "logs";
@@ -28,6 +29,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "the local driver keeps both streams, long lines and any bytes", local),
         Check::new(AREA, "rotation keeps so many files, and what is in them comes back in order", rotation),
         Check::new(AREA, "following goes on across rotation", follow_rotation),
+        Check::new(AREA, "a follower that is slower than rotation gets every line", slow_follower),
         Check::new(AREA, "--details shows chosen labels, variables and the tag", details),
         Check::new(AREA, "modes and buffer sizes are checked", modes),
         Check::new(AREA, "the newest API gives entries as documents", documents),
@@ -44,6 +46,38 @@ fn streams(scope: &Scope<'_>) -> Result<()> {
     let name = finished(scope, "streams", &[], "echo out; echo err >&2")?;
     let output = scope.docker(&["logs", &name])?.expect_code(0)?;
     same("streams", (output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"))
+}
+
+/// Some thousand rotations while nobody reads, and a client that reads afterwards: the files have gone, their lines have not.
+fn slow_follower(scope: &Scope<'_>) -> Result<()> {
+    scope.since_new_engines("loses lines that rotation takes away before they are read")?;
+    if scope.engine.program.is_none() {
+        return Err(crate::check::skip("Docker loses them"));
+    }
+    let cases =
+        [("max-file=1", "compress=false"), ("max-file=2", "compress=true"), ("max-file=3", "compress=true")];
+    for (number, (files, compress)) in cases.into_iter().enumerate() {
+        let flags = ["-i", "--log-opt", "max-size=200k", "--log-opt", files, "--log-opt", compress];
+        let flags = if files == "max-file=1" { &flags[..5] } else { &flags[..] };
+        let script = "read go; seq 100000; echo end >&2";
+        let name = scope.start(&format!("fast{number}"), flags, &["sh", "-c", script])?;
+        let mut following = Command::new(&scope.client().program)
+            .args(["logs", "-f", &name])
+            .envs(scope.client().environment())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        scope.client().call_with_input(&["attach", "--sig-proxy=false", &name], b"go\n")?;
+        scope.ended(&name)?;
+        // Its pipe is full since long: it goes on only now.
+        let mut text = String::new();
+        following.stdout.take().context("a pipe")?.read_to_string(&mut text)?;
+        let output = following.wait_with_output()?;
+        same(files, String::from_utf8_lossy(&output.stderr).as_ref(), "end\n")?;
+        let expected: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
+        same(&format!("{files}: {} bytes", text.len()), text == expected, true)?;
+    }
+    Ok(())
 }
 
 fn ended(scope: &Scope<'_>) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use shim::log::{Follow, Query, Reader, Stream};
+use shim::log::{Follow, Lost, Query, Reader, Stream};
 use shim::timestamp::Timestamp;
 use tokio::io::Interest;
 use tokio::sync::mpsc;
@@ -86,7 +86,10 @@ pub async fn logs(engine: &Engine, reference: &str, options: LogOptions) -> Resu
         .join(super::logging::file_name(&record.id, &record.spec.log.driver));
     let query =
         Query { tail: options.tail, since: options.since.map(stamp), until: options.until.map(stamp) };
-    let reader = crate::blocking(move || Reader::open(&path, &query).map_err(broken)).await?;
+    let follow_on = options.follow;
+    let open =
+        move || if follow_on { Reader::open_to_follow(&path, &query) } else { Reader::open(&path, &query) };
+    let reader = crate::blocking(move || open().map_err(broken)).await?;
     let (sender, entries) = mpsc::channel(AHEAD);
     let tty = record.config.tty;
     tokio::spawn(async move {
@@ -115,6 +118,27 @@ fn wanted(entry: shim::log::Entry, options: &LogOptions) -> Option<LogEntry> {
         bytes: entry.bytes,
         attributes: entry.attrs.into_iter().collect(),
         begins_line: entry.begins_line,
+    })
+}
+
+/// What is said about lines that rotation removed before they could be read, where the next line comes: on the standard error,
+/// when that is wanted.
+fn told(lost: Lost, next: &shim::log::Entry, options: &LogOptions) -> Option<LogEntry> {
+    let count = match lost {
+        Lost { lines, uncounted: false } => lines.to_string(),
+        Lost { lines: 0, .. } => "some".to_owned(),
+        Lost { lines, .. } => format!("more than {lines}"),
+    };
+    tracing::warn!(lines = count, "a reader of a log was overtaken by its rotation");
+    options.stderr.then(|| LogEntry {
+        at: crate::shim_link::nanos(next.time),
+        stderr: true,
+        bytes: format!(
+            "[{count} lines were removed by the rotation of this log before they could be read]\n"
+        )
+        .into_bytes(),
+        attributes: BTreeMap::new(),
+        begins_line: true,
     })
 }
 
@@ -152,9 +176,11 @@ async fn read(mut reader: Reader, options: &LogOptions, sender: &Sender) -> Resu
     crate::blocking(move || {
         let mut batch = Batch::default();
         while let Some(entry) = reader.read().map_err(broken)? {
-            let full = wanted(entry, &options).and_then(|entry| batch.add(entry));
-            if full.is_some_and(|full| sender.blocking_send(Ok(full)).is_err()) {
-                return Ok(());
+            let gap = reader.take_lost().and_then(|lost| told(lost, &entry, &options));
+            for entry in gap.into_iter().chain(wanted(entry, &options)) {
+                if batch.add(entry).is_some_and(|full| sender.blocking_send(Ok(full)).is_err()) {
+                    return Ok(());
+                }
             }
         }
         if let Some(rest) = batch.take() {
@@ -208,10 +234,13 @@ impl AsRawFd for Changes {
 async fn drain(follow: &mut Follow, options: &LogOptions, sender: &Sender) -> Result<bool> {
     let mut batch = Batch::default();
     while let Some(entry) = follow.read().map_err(broken)? {
-        if let Some(full) = wanted(entry, options).and_then(|entry| batch.add(entry))
-            && sender.send(Ok(full)).await.is_err()
-        {
-            return Ok(false);
+        let gap = follow.take_lost().and_then(|lost| told(lost, &entry, options));
+        for entry in gap.into_iter().chain(wanted(entry, options)) {
+            if let Some(full) = batch.add(entry)
+                && sender.send(Ok(full)).await.is_err()
+            {
+                return Ok(false);
+            }
         }
     }
     match batch.take() {

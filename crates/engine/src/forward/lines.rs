@@ -100,6 +100,15 @@ impl Lines {
         let entry = self.reader.read();
         let entry = entry.map_err(|error| Error::system(format!("read the log: {error}")))?;
         let Some(entry) = entry else { return Ok(false) };
+        if let Some(lost) = self.reader.take_lost() {
+            let container = crate::id::short(&self.container_id);
+            tracing::warn!(
+                container,
+                lines = lost.lines,
+                uncounted = lost.uncounted,
+                "lines that were not sent yet have been rotated away"
+            );
+        }
         let line = self.line(entry);
         let bytes = self.bytes + line.bytes.len();
         if self.limit.is_some_and(|limit| !self.waiting.is_empty() && bytes as u64 > limit) {

@@ -16,6 +16,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::line;
+use super::notes::nanos;
 use crate::timestamp::Timestamp;
 
 /// Bytes of a block in the table.
@@ -50,10 +51,6 @@ impl Block {
     const EMPTY: Self = Self { content: 0, compressed: 0, lines: 0, latest: i64::MIN };
 }
 
-fn nanoseconds(time: Timestamp) -> i64 {
-    i64::try_from(time.unix_nanos()).unwrap_or(if time.unix_nanos() < 0 { i64::MIN } else { i64::MAX })
-}
-
 /// The table while a file is being compressed.
 pub(super) struct Blocks {
     /// The bytes of whole blocks' entries.
@@ -80,7 +77,7 @@ impl Blocks {
             let Some(line) = line.strip_suffix(b"\n") else { continue };
             self.current.lines += u64::from(line::ends_output_line(line));
             if let Some(time) = line::time(line) {
-                self.current.latest = self.current.latest.max(nanoseconds(time));
+                self.current.latest = self.current.latest.max(nanos(time));
             }
         }
     }
@@ -187,7 +184,7 @@ impl Table {
 
     /// The first block with a line that is not before `since`; `None` when there is none.
     pub(super) fn since(&self, since: Timestamp) -> Option<Entrance> {
-        let since = nanoseconds(since);
+        let since = nanos(since);
         let mut here = Entrance::default();
         for block in &self.0 {
             if block.latest >= since {
@@ -200,7 +197,7 @@ impl Table {
 
     /// Whether the file's first lines are all before `since`.
     pub(super) fn begins_before(&self, since: Timestamp) -> bool {
-        self.0.first().is_some_and(|first| first.lines > 0 && first.latest < nanoseconds(since))
+        self.0.first().is_some_and(|first| first.lines > 0 && first.latest < nanos(since))
     }
 
     /// The block that holds a place of the content.

@@ -45,7 +45,7 @@ fn the_table_says_what_the_members_hold() {
         GzDecoder::new(&bytes[at..]).read_to_end(&mut part).expect("a member");
         let text: Vec<&[u8]> = part.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
         let ends = text.iter().filter(|line| line::ends_output_line(line)).count() as u64;
-        let latest = text.iter().filter_map(|line| line::time(line)).max().map(nanoseconds);
+        let latest = text.iter().filter_map(|line| line::time(line)).max().map(nanos);
         let expected = (part.len() as u64, ends, latest);
         assert_eq!((block.content, block.lines, Some(block.latest)), (expected.0, expected.1, expected.2));
         assert!(block.content <= 256 * 1024, "{}", block.content);

@@ -9,6 +9,7 @@ use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 
 use super::blocks::Blocks;
+use super::notes::Notes;
 use super::{files, identity};
 
 /// How much is compressed in one step: a few milliseconds.
@@ -38,7 +39,8 @@ impl Job {
         let metadata = source.metadata()?;
         target.set_permissions(metadata.permissions())?;
         // Who reads the log knows by this that it has read the content already.
-        let builder = GzBuilder::new().comment(identity::comment(identity::of(&source)?));
+        let builder =
+            GzBuilder::new().comment(identity::comment(identity::of(&source)?, Notes::read(&source)));
         let encoder = Box::new(builder.write(target, Compression::default()));
         let blocks = Blocks::new(metadata.len(), STEP as u64);
         Ok(Self { path: path.to_owned(), source, done: 0, target: Target::Within(encoder, 0), blocks })

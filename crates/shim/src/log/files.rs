@@ -34,6 +34,11 @@ pub(super) fn next(path: &Path) -> PathBuf {
     with_suffix(path, ".next")
 }
 
+/// Where files are lent to those who follow the log.
+pub(super) fn followers(path: &Path) -> PathBuf {
+    with_suffix(path, ".followers")
+}
+
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut text = OsString::from(path);
     text.push(suffix);
@@ -89,6 +94,7 @@ mod tests {
             ("a.log.0", None),
             ("a.log.+1", None),
             ("a.log.1.gz.tmp", None),
+            ("a.log.followers", None),
             ("b.log.1", None),
         ];
         for (entry, expected) in cases {

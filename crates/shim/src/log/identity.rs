@@ -8,6 +8,8 @@ use std::time::UNIX_EPOCH;
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 
+use super::notes::Notes;
+
 /// Marks a compressed file's comment as ours.
 const MARK: &str = "berth";
 /// Bytes in which the head of a compressed file lies.
@@ -40,6 +42,11 @@ pub(super) fn of(file: &File) -> io::Result<Identity> {
 
 /// Which file the content of a compressed one was written to; `None` when it does not say, as one of Docker's does not.
 pub(super) fn compressed(file: &File) -> io::Result<Option<Identity>> {
+    Ok(origin(file)?.map(|(identity, _)| identity))
+}
+
+/// The same with what that file said about itself.
+pub(super) fn origin(file: &File) -> io::Result<Option<(Identity, Option<Notes>)>> {
     let mut head = [0; HEAD];
     let count = file.read_at(&mut head, 0)?;
     let decoder = GzDecoder::new(&head[..count]);
@@ -48,14 +55,16 @@ pub(super) fn compressed(file: &File) -> io::Result<Option<Identity>> {
 }
 
 /// What a compressed file says about where its content comes from.
-pub(super) fn comment(identity: Identity) -> String {
-    format!("{MARK} {:x} {:x}", identity.inode, identity.born)
+pub(super) fn comment(identity: Identity, notes: Option<Notes>) -> String {
+    let notes = notes.map(|notes| format!(" {}", notes.text())).unwrap_or_default();
+    format!("{MARK} {:x} {:x}{notes}", identity.inode, identity.born)
 }
 
-fn parse(comment: &str) -> Option<Identity> {
-    let (inode, born) = comment.strip_prefix(MARK)?.strip_prefix(' ')?.split_once(' ')?;
+fn parse(comment: &str) -> Option<(Identity, Option<Notes>)> {
+    let (inode, rest) = comment.strip_prefix(MARK)?.strip_prefix(' ')?.split_once(' ')?;
+    let (born, notes) = rest.split_once(' ').unwrap_or((rest, ""));
     let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
-    Some(Identity { inode: number(inode)?, born: number(born)? })
+    Some((Identity { inode: number(inode)?, born: number(born)? }, Notes::parse(notes)))
 }
 
 #[cfg(test)]
@@ -65,7 +74,9 @@ mod tests {
     #[test]
     fn a_comment_names_a_file() {
         let identity = Identity { inode: 77, born: 1_795_267_360_762_578_123 };
-        assert_eq!(parse(&comment(identity)), Some(identity));
+        assert_eq!(parse(&comment(identity, None)), Some((identity, None)));
+        let notes = Some(Notes::FIRST);
+        assert_eq!(parse(&comment(identity, notes)), Some((identity, notes)));
         for text in ["", "berth", "berth 1", "berth x 1", "other 1 1"] {
             assert_eq!(parse(text), None, "{text}");
         }

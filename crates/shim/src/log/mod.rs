@@ -14,8 +14,10 @@ mod compact;
 mod compress;
 mod escape;
 mod files;
+mod followers;
 mod identity;
 mod line;
+mod notes;
 mod queue;
 mod reader;
 mod rotate;
@@ -27,7 +29,7 @@ mod writer;
 
 pub use identity::Position;
 pub use line::Entry;
-pub use reader::{Follow, Query, Reader};
+pub use reader::{Follow, Lost, Query, Reader};
 pub use writer::Writer;
 
 /// The most bytes of output in one line of the file, as in Docker.

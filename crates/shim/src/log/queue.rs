@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::blocks::{self, Entrance};
+use super::followers::{Follower, Lent};
 use super::identity::{self, Identity, Position};
 use super::line;
+use super::notes::{self, Nanos, Notes};
 use super::reader::Query;
 use super::source::Source;
 use super::{Error, files, seek};
@@ -29,17 +31,39 @@ pub(super) enum Segment {
         skip: u64,
         offset: u64,
     },
+    /// One that was lent; opened when its turn comes.
+    Lent(Lent),
 }
 
 impl Segment {
     /// Which file its content was written to.
-    pub(super) fn identity(&self) -> io::Result<Identity> {
+    /// `None` for one that was lent and is gone.
+    pub(super) fn identity(&self) -> io::Result<Option<Identity>> {
         match self {
-            Self::Plain { file, .. } => identity::of(file),
+            Self::Plain { file, .. } => identity::of(file).map(Some),
             Self::Compressed { file, .. } => {
-                identity::compressed(file)?.map_or_else(|| identity::of(file), Ok)
+                identity::compressed(file)?.map_or_else(|| identity::of(file), Ok).map(Some)
             }
+            Self::Lent(lent) => match lent.open()? {
+                Some(segment) => segment.identity(),
+                None => Ok(None),
+            },
         }
+    }
+
+    /// Where it was lent.
+    fn lent_path(&self) -> Option<PathBuf> {
+        if let Self::Lent(lent) = self { Some(lent.path.clone()) } else { None }
+    }
+
+    /// The latest time that its lines go back from, when they do.
+    pub(super) fn goes_back_from(&self) -> io::Result<Option<Nanos>> {
+        let notes = match self {
+            Self::Plain { file, .. } => Notes::read(file),
+            Self::Compressed { file, .. } => identity::origin(file)?.and_then(|(_, notes)| notes),
+            Self::Lent(lent) => return lent.open()?.map_or(Ok(None), |segment| segment.goes_back_from()),
+        };
+        Ok(notes.and_then(|notes| notes.back).map(|back| back.latest))
     }
 
     /// A file to be read from its beginning.
@@ -49,6 +73,13 @@ impl Segment {
         } else {
             Self::Plain { file, offset: 0 }
         }
+    }
+}
+
+impl Lent {
+    /// Opens it; `None` when it is gone.
+    pub(super) fn open(&self) -> io::Result<Option<Segment>> {
+        Ok(open(&self.path)?.map(|file| Segment::whole(file, self.compressed)))
     }
 }
 
@@ -79,13 +110,73 @@ pub(super) fn steadily<T>(path: &Path, mut work: impl FnMut(&Path) -> io::Result
     Ok(done)
 }
 
-/// The files that are newer than `here`, oldest first, and what became of it. `newest` is the current one when it is open
-/// already.
+/// What follows a file that has been read.
+pub(super) struct Newer {
+    /// The files that are newer, oldest first.
+    pub(super) files: VecDeque<Segment>,
+    /// What became of the one that was read.
+    pub(super) trace: Trace,
+    /// Files that were lent and are not needed any more.
+    pub(super) returned: Vec<PathBuf>,
+}
+
+/// The files that are newer than `here`. `newest` is the current one when it is open already; `follower` is who was lent what
+/// has been taken away.
 pub(super) fn newer(
     path: &Path,
     here: Identity,
     newest: Option<File>,
-) -> io::Result<(VecDeque<Segment>, Trace)> {
+    follower: Option<&Follower>,
+) -> io::Result<Newer> {
+    let (mut files, trace) = kept(path, here, newest)?;
+    let mut newer = Newer { files: VecDeque::new(), trace, returned: Vec::new() };
+    let mut is_lent = false;
+    for lent in follower.map(Follower::lent).transpose()?.into_iter().flatten() {
+        let segment = Segment::Lent(lent);
+        if is_lent {
+            newer.files.push_back(segment);
+            continue;
+        }
+        is_lent = segment.identity()? == Some(here);
+        newer.returned.extend(segment.lent_path());
+    }
+    if is_lent {
+        newer.trace = Trace::Found;
+        // A rotation under way: the file is lent, and not yet taken away.
+        let last = newer.files.back().map(Segment::identity).transpose()?.flatten();
+        if let Some(first) = files.front().filter(|_| last.is_some())
+            && first.identity()? == last
+        {
+            files.pop_front();
+        }
+    }
+    newer.files.append(&mut files);
+    Ok(newer)
+}
+
+/// The file that is written now.
+pub(super) fn current(path: &Path) -> io::Result<VecDeque<Segment>> {
+    Ok(open(path)?.map(|file| Segment::whole(file, false)).into_iter().collect())
+}
+
+/// Every file of a log that came into being after it was opened, with those that were lent since.
+pub(super) fn since_its_beginning(path: &Path, follower: Option<&Follower>) -> io::Result<VecDeque<Segment>> {
+    let lent = follower.map(Follower::lent).transpose()?.into_iter().flatten();
+    let mut files: VecDeque<Segment> = lent.map(Segment::Lent).collect();
+    let last = files.back().map(Segment::identity).transpose()?.flatten();
+    for rotated in files::rotated(path)? {
+        let Some(file) = open(&rotated.path)? else { continue };
+        let segment = Segment::whole(file, rotated.compressed);
+        if last.is_none() || segment.identity()? != last {
+            files.push_back(segment);
+        }
+    }
+    files.extend(open(path)?.map(|file| Segment::whole(file, false)));
+    Ok(files)
+}
+
+/// The files that are newer than `here` and have not been taken away, and what became of it.
+fn kept(path: &Path, here: Identity, newest: Option<File>) -> io::Result<(VecDeque<Segment>, Trace)> {
     let newest = match newest {
         Some(file) => Some(file),
         None => open(path)?,
@@ -104,7 +195,7 @@ pub(super) fn newer(
             trace = Trace::Unknown;
         }
         let segment = Segment::whole(file, rotated.compressed);
-        if segment.identity()? == here {
+        if segment.identity()? == Some(here) {
             return Ok((newer, Trace::Found));
         }
         newer.push_front(segment);
@@ -119,7 +210,7 @@ pub(super) fn from(path: &Path, position: Position) -> io::Result<(VecDeque<Segm
     for candidate in files::rotated(path)?.into_iter().chain([current]).rev() {
         let Some(file) = open(&candidate.path)? else { continue };
         let mut segment = Segment::whole(file, candidate.compressed);
-        let is_here = segment.identity()? == position.file;
+        let is_here = segment.identity()? == Some(position.file);
         match &mut segment {
             Segment::Plain { offset, .. } if is_here => *offset = position.offset,
             Segment::Compressed { file, entrance, offset, .. } if is_here => {
@@ -212,8 +303,13 @@ fn place(
         offset = from;
     }
     let Some(since) = since else { return Ok((offset, false)) };
+    let notes = Notes::read(file);
+    let older_are_earlier = notes.is_none_or(|notes| notes.before < notes::nanos(since));
     match seek::first_time(file)? {
-        Some(first) if first < since => Ok((offset.max(seek::since(file, since)?), true)),
+        Some(first) if first < since => {
+            let back = notes.and_then(|notes| notes.back);
+            Ok((offset.max(seek::since(file, since, back)?), older_are_earlier))
+        }
         _ => Ok((offset, false)),
     }
 }
@@ -247,7 +343,9 @@ fn place_in_compressed(file: &File, since: Option<Timestamp>, wanted: &mut Optio
     let (after_lines, skip) = table.after_lines(found.skipped);
     (found.entrance, found.skip) = (Some(after_lines), skip);
     if let Some(since) = since {
-        found.reaches_back = table.begins_before(since);
+        let notes = identity::origin(file)?.and_then(|(_, notes)| notes);
+        let older_are_earlier = notes.is_none_or(|notes| notes.before < notes::nanos(since));
+        found.reaches_back = older_are_earlier && table.begins_before(since);
         match table.since(since) {
             None => found.entrance = None,
             // A block behind the one in which the last line is left out: all that `tail` leaves out is before it.

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use linux::watch::DirWatch;
 
-use super::Error;
+use super::followers::Follower;
 use super::identity::{self, Identity, Position};
 use super::line::{self, Entry};
-use super::queue::{self, Segment, Trace};
+use super::queue::{self, Newer, Segment, Trace};
 use super::source::Source;
+use super::{Error, notes, seek};
 use crate::timestamp::Timestamp;
 
 /// Which entries are wanted. `tail` is applied first, as in Docker.
@@ -22,8 +23,18 @@ pub struct Query {
     pub tail: Option<u64>,
     /// Only entries of this time or later.
     pub since: Option<Timestamp>,
-    /// Only entries of this time or earlier; the first later one ends the reading.
+    /// Only entries of this time or earlier. The first later one ends the reading when it follows the log; else reading goes on
+    /// for as long as an earlier one may follow.
     pub until: Option<Timestamp>,
+}
+
+/// Lines that were removed by rotation before they could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lost {
+    /// So many lines of output have ended in them.
+    pub lines: u64,
+    /// There are others that nobody has counted.
+    pub uncounted: bool,
 }
 
 /// Reads the entries of one log in their order, oldest first. Needs the files only, no shim.
@@ -49,6 +60,26 @@ pub struct Reader {
     over: bool,
     /// All files that will be read are open: those that have their names now are not asked for.
     held: bool,
+    /// Who is lent what is taken away before it is read.
+    follower: Option<Follower>,
+    /// Lines of output up to the end of the file that was left.
+    end: Option<u64>,
+    /// Files may be missing between the one that was left and the next.
+    gap: bool,
+    lost: Lost,
+    /// What is written later is waited for.
+    is_followed: bool,
+    /// An entry after `until` was met.
+    passed: Option<Passed>,
+}
+
+/// How far entries are still looked at after the first that is later than wanted.
+#[derive(Clone, Copy)]
+enum Passed {
+    /// Up to this offset of the same file: all behind it are later as well.
+    Within(u64),
+    /// To the end: the clock was set back.
+    All,
 }
 
 impl Reader {
@@ -58,6 +89,13 @@ impl Reader {
     pub fn open(path: &Path, query: &Query) -> Result<Self, Error> {
         let queue = queue::steadily(path, |path| queue::plan(path, query))?;
         Ok(Self { since: query.since, until: query.until, ..Self::new(path, queue) })
+    }
+
+    /// The same for [`Self::follow`]: files that rotation takes away from now on stay until they are read, up to 64 MiB of them.
+    pub fn open_to_follow(path: &Path, query: &Query) -> Result<Self, Error> {
+        // Where that is not possible, on a disk that is full, what is lost is counted all the same.
+        let follower = Follower::begin(path).ok();
+        Ok(Self { follower, ..Self::open(path, query)? })
     }
 
     /// Goes on where an earlier reader was, also when the files have been rotated and compressed since. The second value
@@ -82,6 +120,12 @@ impl Reader {
             within_line: [false; 2],
             over: false,
             held: false,
+            follower: None,
+            end: None,
+            gap: false,
+            lost: Lost::default(),
+            is_followed: false,
+            passed: None,
         }
     }
 
@@ -94,15 +138,15 @@ impl Reader {
     /// Opens every file that is still to be read: they may be removed afterwards.
     pub fn hold(&mut self) -> Result<(), Error> {
         if self.current.is_none() {
-            self.next_source().map_err(Error::file("open", &self.path))?;
+            self.next_source()?;
         }
         let Some(here) = self.current.as_ref().map(|source| source.identity) else { return Ok(()) };
         let last = match self.queue.back() {
             None => here,
-            Some(segment) => segment.identity().map_err(Error::file("read", &self.path))?,
+            Some(segment) => segment.identity().map_err(Error::file("read", &self.path))?.unwrap_or(here),
         };
-        let (newer, _) = self.newer_than(last, None)?;
-        self.queue.extend(newer);
+        let newer = self.newer_than(last, None)?;
+        self.queue.extend(newer.files);
         self.held = true;
         Ok(())
     }
@@ -110,7 +154,7 @@ impl Reader {
     /// The next wanted entry; `None` when there is no more now. Lines that are torn or foreign are left out.
     pub fn read(&mut self) -> Result<Option<Entry>, Error> {
         while !self.over {
-            if self.current.is_none() && !self.next_source().map_err(Error::file("open", &self.path))? {
+            if self.current.is_none() && !self.next_source()? {
                 return Ok(None);
             }
             let Some(source) = &mut self.current else { return Ok(None) };
@@ -139,20 +183,27 @@ impl Reader {
         self.over
     }
 
+    /// What was removed before the next entry, or before the one that was read last; since this was asked before.
+    pub fn take_lost(&mut self) -> Option<Lost> {
+        let lost = std::mem::take(&mut self.lost);
+        (lost != Lost::default()).then_some(lost)
+    }
+
     /// Goes on with what is written later: see [`Follow`].
     pub fn follow(self) -> Result<Follow, Error> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
-        Ok(Follow { watch: DirWatch::new(directory)?, reader: self })
+        let watch = DirWatch::new(directory)?;
+        Ok(Follow { watch, reader: Self { is_followed: true, ..self } })
     }
 
     /// Marks where its line begins, and drops what is not wanted.
     fn admit(&mut self, mut entry: Entry) -> Option<Entry> {
-        if self.until.is_some_and(|until| entry.time > until) {
-            self.over = true;
-            return None;
-        }
         let within = &mut self.within_line[entry.stream.index()];
         entry.begins_line = !std::mem::replace(within, !entry.ends_line);
+        if let Some(until) = self.until.filter(|until| entry.time > *until) {
+            self.pass(until);
+            return None;
+        }
         if self.seen.is_some_and(|seen| entry.time <= seen)
             || self.since.is_some_and(|since| entry.time < since)
         {
@@ -162,17 +213,47 @@ impl Reader {
         Some(entry)
     }
 
-    /// Opens the next file of the queue, or the first one of a log that came into being.
-    fn next_source(&mut self) -> io::Result<bool> {
-        if self.queue.is_empty() && !self.held {
-            match File::open(&self.path) {
-                Ok(file) => self.queue.push_back(Segment::Plain { file, offset: 0 }),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-                Err(error) => return Err(error),
+    /// An entry is later than what is wanted.
+    fn pass(&mut self, until: Timestamp) {
+        let place = self.position().map_or(0, |position| position.offset);
+        match self.passed {
+            _ if self.is_followed => self.over = true,
+            Some(Passed::Within(limit)) => self.over = place > limit,
+            Some(Passed::All) => {}
+            None => {
+                let until = notes::nanos(until);
+                let current = self.current.as_ref().and_then(Source::notes).and_then(|notes| notes.back);
+                // A file that cannot be read is told when its turn comes.
+                let later = self.queue.iter().filter_map(|segment| segment.goes_back_from().ok().flatten());
+                let goes_back = later.chain(current.map(|back| back.latest)).any(|latest| latest > until);
+                self.passed =
+                    Some(if goes_back { Passed::All } else { Passed::Within(place + seek::MARGIN) });
             }
         }
+    }
+
+    /// Opens the next file of the queue, or the first one of a log that came into being.
+    fn next_source(&mut self) -> Result<bool, Error> {
+        if self.queue.is_empty() && !self.held {
+            let follower = self.follower.as_ref();
+            self.queue = match self.place {
+                None => queue::steadily(&self.path, |path| queue::since_its_beginning(path, follower))?,
+                Some(_) => queue::current(&self.path).map_err(Error::file("open", &self.path))?,
+            };
+        }
+        self.open_next().map_err(Error::file("open", &self.path))
+    }
+
+    fn open_next(&mut self) -> io::Result<bool> {
         let source = match self.queue.pop_front() {
             Some(Segment::Plain { file, offset }) => Source::plain(file, offset)?,
+            Some(Segment::Lent(lent)) => {
+                match lent.open()? {
+                    Some(segment) => self.queue.push_front(segment),
+                    None => self.gap = true,
+                }
+                return self.open_next();
+            }
             Some(Segment::Compressed { file, entrance, skip, offset }) => {
                 self.skip = skip;
                 let mut source = Source::compressed(file, entrance)?;
@@ -181,9 +262,19 @@ impl Reader {
             }
             None => return Ok(false),
         };
+        self.count_lost(source.notes().and_then(|notes| notes.first));
         self.current = Some(source);
         self.put_aside = false;
         Ok(true)
+    }
+
+    /// A file is begun before which so many lines of output have ended.
+    fn count_lost(&mut self, first: Option<u64>) {
+        let gap = std::mem::take(&mut self.gap);
+        match (self.end.take(), first) {
+            (Some(end), Some(first)) if first >= end => self.lost.lines += first - end,
+            _ => self.lost.uncounted |= gap,
+        }
     }
 
     /// At the end of the newest file that we know: whether there is a newer one, or more to read after all.
@@ -206,25 +297,33 @@ impl Reader {
             self.put_aside = true;
             return Ok(true);
         }
-        let (newer, trace) = self.newer_than(here, Some(newest))?;
-        if trace == Trace::Unknown {
-            self.seen = self.last_time;
+        let newer = self.newer_than(here, Some(newest))?;
+        match newer.trace {
+            Trace::Unknown => self.seen = self.last_time,
+            Trace::Gone => self.gap = true,
+            Trace::Found => {}
         }
-        self.queue = newer;
+        self.queue = newer.files;
         self.leave();
+        for path in newer.returned {
+            // It goes with the others when the reader does.
+            drop(std::fs::remove_file(path));
+        }
         Ok(true)
     }
 
     /// Is done with the current file.
     fn leave(&mut self) {
+        self.over |= matches!(self.passed, Some(Passed::Within(_)));
         self.place = self.position();
-        self.current = None;
+        let left = self.current.take();
+        self.end = left.and_then(|source| source.notes()).and_then(|notes| notes.end);
     }
 
     /// The files after the one we have read, which was put aside meanwhile.
-    fn newer_than(&self, here: Identity, newest: Option<File>) -> Result<(VecDeque<Segment>, Trace), Error> {
-        let mut newest = newest;
-        queue::steadily(&self.path, |path| queue::newer(path, here, newest.take()))
+    fn newer_than(&self, here: Identity, newest: Option<File>) -> Result<Newer, Error> {
+        let (mut newest, follower) = (newest, self.follower.as_ref());
+        queue::steadily(&self.path, |path| queue::newer(path, here, newest.take(), follower))
     }
 }
 
@@ -251,6 +350,11 @@ impl Follow {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.reader.is_over()
+    }
+
+    /// See [`Reader::take_lost`].
+    pub fn take_lost(&mut self) -> Option<Lost> {
+        self.reader.take_lost()
     }
 }
 

@@ -6,7 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::compress::Job;
-use super::files;
+use super::notes::{self, Back, Nanos, Notes, Order};
+use super::{files, followers, seek};
+use crate::timestamp::Timestamp;
 
 /// Bytes after which a rotation that failed is tried again.
 const RETRY: u64 = 64 * 1024;
@@ -24,6 +26,11 @@ pub(super) struct Rotating {
     max_file: u32,
     compress: bool,
     job: Option<Job>,
+    /// What the current file says about itself.
+    notes: Notes,
+    /// Lines of output that have ended since the log began; `None` when an earlier shim did not tell.
+    lines: Option<u64>,
+    order: Order,
 }
 
 /// A batch that could not be written as a whole.
@@ -52,6 +59,8 @@ impl Rotating {
                 size += 1;
             }
         }
+        let (notes, lines, latest) = so_far(&file, size)?;
+        notes.write(&file);
         let max_size = max_size.unwrap_or(u64::MAX);
         Ok(Self {
             path: path.to_owned(),
@@ -62,12 +71,35 @@ impl Rotating {
             max_file: max_file.max(1),
             compress,
             job: None,
+            notes,
+            lines,
+            order: Order::new(latest, size),
         })
     }
 
     /// Whether the current file, with `pending` more bytes, has reached its size.
     pub(super) fn is_full_with(&self, pending: usize) -> bool {
         self.size.saturating_add(pending as u64) >= self.rotate_at
+    }
+
+    /// Takes note of a line, or a part of one, that is going to be appended after `pending` bytes.
+    pub(super) fn note(&mut self, pending: usize, time: Timestamp, ends_line: bool) {
+        if ends_line {
+            self.lines = self.lines.map(|lines| lines + 1);
+        }
+        let offset = self.size + pending as u64;
+        let Some(latest) = self.order.add(offset, notes::nanos(time)) else { return };
+        if self.notes.back.is_none_or(|back| back.latest < latest) {
+            let offset = self.notes.back.map_or(offset, |back| back.offset);
+            self.notes.back = Some(Back { offset, latest });
+            self.notes.write(&self.file);
+        }
+    }
+
+    /// Nothing more is written to the current file.
+    pub(super) fn end(&mut self) {
+        (self.notes.end, self.notes.latest) = (self.lines, self.order.latest());
+        self.notes.write(&self.file);
     }
 
     /// Appends whole lines. On failure the file keeps only whole lines.
@@ -109,16 +141,37 @@ impl Rotating {
         let next = files::next(&self.path);
         absent_is_fine(fs::remove_file(&next))?;
         let file = open_file(&next)?;
-        if self.max_file > 1 {
-            self.shift()?;
-            fs::rename(&self.path, files::numbered(&self.path, 1))?;
+        self.end();
+        let before = self.order.latest();
+        let notes = Notes { first: self.lines, before, ..Notes::FIRST };
+        notes.write(&file);
+        if let Err(error) = self.put_aside(&next) {
+            self.notes.end = None;
+            self.notes.write(&self.file);
+            return Err(error);
         }
-        fs::rename(&next, &self.path)?;
         (self.file, self.size, self.rotate_at) = (file, 0, self.max_size);
+        (self.notes, self.order) = (notes, Order::new(before, 0));
         if self.compress && self.max_file > 1 {
             self.job = Some(Job::begin(&files::numbered(&self.path, 1))?);
         }
         Ok(())
+    }
+
+    /// Gives the new file the name of the current one, which becomes the youngest of the old ones.
+    fn put_aside(&self, next: &Path) -> io::Result<()> {
+        if self.max_file > 1 {
+            self.shift()?;
+            fs::rename(&self.path, files::numbered(&self.path, 1))?;
+        } else {
+            self.lend(&self.path);
+        }
+        fs::rename(next, &self.path)
+    }
+
+    /// Lends a file that is about to go. Who is not lent it counts its lines as lost.
+    fn lend(&self, file: &Path) {
+        drop(followers::lend(&self.path, file, self.max_size));
     }
 
     /// Makes every rotated file one older, and removes what is too old.
@@ -127,6 +180,9 @@ impl Rotating {
             let (from, to) = (files::numbered(&self.path, number), files::numbered(&self.path, number + 1));
             for (from, to) in [(files::compressed(&from), files::compressed(&to)), (from, to)] {
                 let oldest = number == self.max_file - 1;
+                if oldest {
+                    self.lend(&from);
+                }
                 absent_is_fine(if oldest { fs::remove_file(from) } else { fs::rename(from, to) })?;
             }
         }
@@ -140,6 +196,21 @@ impl Rotating {
         }
         Ok(self.job.is_some())
     }
+}
+
+/// What the current file says about itself, how many lines there were, and the latest time, as an earlier shim left them.
+fn so_far(file: &File, size: u64) -> io::Result<(Notes, Option<u64>, Nanos)> {
+    let known = Notes::read(file);
+    let (lines, latest) = match known {
+        None if size == 0 => (Some(0), Nanos::MIN),
+        Some(notes) if notes.end.is_some() => (notes.end, notes.latest),
+        Some(notes) if size == 0 => (notes.first, notes.before),
+        // It was killed.
+        _ => (None, seek::last_time(file)?.map_or(Nanos::MIN, notes::nanos)),
+    };
+    let unknown = Notes { first: None, ..Notes::FIRST };
+    let notes = known.unwrap_or(if size == 0 { Notes::FIRST } else { unknown });
+    Ok((Notes { end: None, ..notes }, lines, latest))
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

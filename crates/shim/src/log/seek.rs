@@ -5,13 +5,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::line::{self, FILE_LINE_LIMIT};
+use super::notes::{self, Back};
 use crate::timestamp::Timestamp;
 
-const BLOCK: u64 = 64 * 1024;
+pub(super) const BLOCK: u64 = 64 * 1024;
 /// How far before the place that was found by time reading starts.
 ///
 /// Times do not only grow: the parts of a long line have the time of its first part, and clocks are set back.
-const MARGIN: u64 = 256 * 1024;
+pub(super) const MARGIN: u64 = 256 * 1024;
 
 /// Where the last `wanted` lines of output begin, and how many there are (fewer when the file holds fewer).
 ///
@@ -41,9 +42,12 @@ pub(super) fn last_lines(file: &File, wanted: u64, continued: bool) -> io::Resul
     }
 }
 
-/// Where to start reading for lines that are not before `since`; some lines that are come first.
-pub(super) fn since(file: &File, since: Timestamp) -> io::Result<u64> {
-    let (mut low, mut high) = (0, file.metadata()?.len());
+/// Where to start reading for lines that are not before `since`; some lines that are come first. Behind the place from which
+/// times go back, a line of any time up to the latest before it may follow.
+pub(super) fn since(file: &File, since: Timestamp, back: Option<Back>) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let ordered = back.filter(|back| notes::nanos(since) <= back.latest).map(|back| back.offset);
+    let (mut low, mut high) = (0, ordered.map_or(length, |offset| offset.min(length)));
     // Invariant: a line that begins before `low` is too early, one that begins at `high` or later is not.
     while high - low > BLOCK {
         let middle = low + (high - low) / 2;
@@ -54,6 +58,11 @@ pub(super) fn since(file: &File, since: Timestamp) -> io::Result<u64> {
     }
     let from = low.saturating_sub(MARGIN);
     Ok(if from == 0 { 0 } else { line_begin_after(file, from)? })
+}
+
+/// The time of the last line; `None` when there is none.
+pub(super) fn last_time(file: &File) -> io::Result<Option<Timestamp>> {
+    first_time_from(file, last_lines(file, 1, false)?.0, u64::MAX)
 }
 
 /// The time of the first line; `None` when there is none.

@@ -8,6 +8,7 @@ use flate2::read::MultiGzDecoder;
 use super::blocks::Entrance;
 use super::identity::{self, Identity, Position};
 use super::line::FILE_LINE_LIMIT;
+use super::notes::Notes;
 use super::scan;
 
 const READ: usize = 64 * 1024;
@@ -24,6 +25,8 @@ pub(super) struct Source {
     used: usize,
     /// The current line is too long: bytes are dropped up to its end.
     skipping: bool,
+    /// What a compressed file says about its content.
+    notes: Option<Notes>,
 }
 
 enum Input {
@@ -36,15 +39,18 @@ impl Source {
     pub(super) fn plain(mut file: File, offset: u64) -> io::Result<Self> {
         file.seek(SeekFrom::Start(offset))?;
         let identity = identity::of(&file)?;
-        Ok(Self::new(Input::Plain(file), identity, offset))
+        Ok(Self::new(Input::Plain(file), identity, offset, None))
     }
 
     /// Reads a compressed file from a member on, up to which its content has so many bytes.
     pub(super) fn compressed(mut file: File, entrance: Entrance) -> io::Result<Self> {
-        let identity = identity::compressed(&file)?.map_or_else(|| identity::of(&file), Ok)?;
+        let (identity, notes) = match identity::origin(&file)? {
+            Some(origin) => origin,
+            None => (identity::of(&file)?, None),
+        };
         file.seek(SeekFrom::Start(entrance.compressed))?;
         let decoder = Box::new(MultiGzDecoder::new(file));
-        Ok(Self::new(Input::Compressed(decoder), identity, entrance.content))
+        Ok(Self::new(Input::Compressed(decoder), identity, entrance.content, notes))
     }
 
     /// Leaves out what comes before an offset of the content.
@@ -55,8 +61,16 @@ impl Source {
         Ok(())
     }
 
-    fn new(input: Input, identity: Identity, start: u64) -> Self {
-        Self { input, identity, start, buffer: Vec::new(), used: 0, skipping: false }
+    fn new(input: Input, identity: Identity, start: u64, notes: Option<Notes>) -> Self {
+        Self { input, identity, start, buffer: Vec::new(), used: 0, skipping: false, notes }
+    }
+
+    /// What the file says about itself now.
+    pub(super) fn notes(&self) -> Option<Notes> {
+        match &self.input {
+            Input::Plain(file) => Notes::read(file),
+            Input::Compressed(_) => self.notes,
+        }
     }
 
     /// The place after the last line that was handed out.

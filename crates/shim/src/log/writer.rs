@@ -82,6 +82,9 @@ impl Writer {
     /// Ends the log; compressing that has begun is completed.
     pub fn close(mut self) -> LogStatus {
         while self.work() {}
+        if let Some(file) = &mut self.file {
+            file.end();
+        }
         self.status
     }
 
@@ -106,6 +109,7 @@ fn put(
             note(status, "rotate", &error);
         }
     }
+    file.note(encoder.batch.len(), piece.time, piece.ends_line);
     encoder.encode(stream, piece);
     if encoder.batch.len() >= BATCH {
         encoder.write(file, status);
