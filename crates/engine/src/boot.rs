@@ -101,6 +101,7 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
         networks,
         volumes,
         log_watches: crate::forward::Watches::default(),
+        file_work: crate::file_work::FileWork::default(),
         events: Events::default(),
         program: Program::own()?,
         current: std::sync::RwLock::new(std::sync::Arc::new(config.clone())),

@@ -44,6 +44,8 @@ pub struct Parts {
     pub volumes: Volumes,
     /// Where logs are noticed to have changed that are sent elsewhere.
     pub(crate) log_watches: crate::forward::Watches,
+    /// Work on the files of containers and volumes, which others' file systems may hold up.
+    pub(crate) file_work: crate::file_work::FileWork,
     /// What happened.
     pub events: Events,
     /// Our own binary.

@@ -12,6 +12,7 @@ mod descriptor;
 pub mod engine;
 mod error;
 pub mod event;
+mod file_work;
 mod forward;
 mod host;
 mod id;

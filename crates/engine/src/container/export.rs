@@ -21,7 +21,7 @@ pub async fn export(engine: &Engine, reference: &str, mut sink: impl Write + Sen
         _ => {}
     }
     let (owned, seen) = (engine.clone(), view.clone());
-    let written = crate::blocking(move || {
+    let written = engine.file_work.run(id, move || {
         let root = super::files::root(&owned, &seen)?;
         image::write_tree(&root, &mut sink).map_err(image_use::error)?;
         sink.flush().map_err(|error| Error::system(format!("send the archive: {error}")))

@@ -1,12 +1,16 @@
 //! The processes of a container, as ps(1) of the host shows them.
 
 use std::process::Command;
+use std::time::Duration;
 
 use api::container::TopResponse;
 
 use super::state::State;
 use crate::engine::Engine;
 use crate::{Error, Result};
+
+/// How long ps(1) may take: it reads what a process has mapped, which may be on a file system that hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lists the processes of a running container. `arguments` are those of ps(1), `-ef` when empty; they may not contain
 /// anything that ps takes for a file or a program.
@@ -25,12 +29,17 @@ pub async fn top(engine: &Engine, reference: &str, arguments: &str) -> Result<To
     }
     let arguments = if arguments.is_empty() { "-ef" } else { arguments }.to_owned();
     let (owned, record) = (engine.clone(), (*view.record).clone());
-    let answer = crate::blocking(move || {
+    let listing = engine.file_work.run(&handle.id, move || {
         let group = super::group::open(&owned, &record)?;
         let pids = group.pids().map_err(|error| Error::system(error.to_string()))?;
         run_ps(&arguments, &pids)
-    })
-    .await?;
+    });
+    let answer = tokio::time::timeout(PATIENCE, listing).await.map_err(|_| {
+        let seconds = PATIENCE.as_secs();
+        Error::system(format!(
+            "ps: no answer for {seconds} s: a process may wait for a file system that does not answer"
+        ))
+    })??;
     engine.events.publish("container", "top", &handle.id, view.record.attributes());
     Ok(answer)
 }

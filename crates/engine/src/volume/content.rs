@@ -23,7 +23,7 @@ const SNAPSHOT_OF: &str = "berth.snapshot.of";
 pub async fn export(engine: &Engine, name: &str, mut sink: impl Write + Send + 'static) -> Result<()> {
     let record = engine.volumes.get(name)?;
     let owned = engine.clone();
-    let written = crate::blocking(move || {
+    let written = engine.file_work.run(name, move || {
         let lent = lend(&owned, [&record.name])?;
         image::write_whole_tree(&open(lent.path(&record.name))?, &mut sink)
             .map_err(crate::image_use::error)?;
@@ -111,8 +111,8 @@ fn refuse_users(name: &str, users: impl Iterator<Item = String>) -> Result<()> {
 
 /// Makes a new volume of the local driver with the content of another one; content is shared where the file system can.
 pub async fn clone(engine: &Engine, source: &str, request: CopyRequest) -> Result<Volume> {
-    let (engine, source) = (engine.clone(), source.to_owned());
-    crate::blocking(move || copied(&engine, &source, request)).await
+    let (owned, name) = (engine.clone(), source.to_owned());
+    engine.file_work.run(source, move || copied(&owned, &name, request)).await
 }
 
 fn copied(engine: &Engine, source: &str, request: CopyRequest) -> Result<Volume> {

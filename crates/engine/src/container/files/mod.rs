@@ -96,20 +96,23 @@ pub async fn put(
     let view = handle.view();
     let failed = failed(reference, path);
     let (owned, path) = (engine.clone(), path.to_owned());
-    crate::blocking(move || {
-        let work = |place: &Place<'_>| {
-            let target = archive::target(&place.root, &path).map_err(&failed)?;
-            place.check_writable(&target)?;
-            let no_overwrite_dir_non_dir = options.no_overwrite_dir_non_dir;
-            let owner = if options.copy_uid_gid { owner(&view, &place.root)? } else { None };
-            let options = WriteOptions { no_overwrite_dir_non_dir, owner, with_root: false };
-            archive::write(&place.root, &path, source, options, &image::Limits::default()).map_err(&failed)
-        };
-        let done = place::within(&owned, &view, Access::Write, work);
-        drop(layer);
-        done
-    })
-    .await?;
+    engine
+        .file_work
+        .run(&handle.id, move || {
+            let work = |place: &Place<'_>| {
+                let target = archive::target(&place.root, &path).map_err(&failed)?;
+                place.check_writable(&target)?;
+                let no_overwrite_dir_non_dir = options.no_overwrite_dir_non_dir;
+                let owner = if options.copy_uid_gid { owner(&view, &place.root)? } else { None };
+                let options = WriteOptions { no_overwrite_dir_non_dir, owner, with_root: false };
+                archive::write(&place.root, &path, source, options, &image::Limits::default())
+                    .map_err(&failed)
+            };
+            let done = place::within(&owned, &view, Access::Write, work);
+            drop(layer);
+            done
+        })
+        .await?;
     engine.events.publish("container", "extract-to-dir", &handle.id, handle.view().record.attributes());
     Ok(())
 }
@@ -145,22 +148,27 @@ async fn read_only<T: Send + 'static>(
 ) -> Result<T> {
     let handle = engine.containers.find(reference)?;
     make_mount_points(engine, &handle).await?;
-    let (engine, view) = (engine.clone(), handle.view());
-    crate::blocking(move || place::within(&engine, &view, Access::Read, work)).await
+    let (owned, view) = (engine.clone(), handle.view());
+    engine.file_work.run(&handle.id, move || place::within(&owned, &view, Access::Read, work)).await
 }
 
 /// A container that never ran may lack the places of its volumes; the first start, or this, makes them.
 async fn make_mount_points(engine: &Engine, handle: &Handle) -> Result<()> {
     let (owned, view) = (engine.clone(), handle.view());
-    if view.live.is_some() || crate::blocking(move || place::has_mount_points(&owned, &view)).await? {
+    if view.live.is_some() {
+        return Ok(());
+    }
+    if engine.file_work.run(&handle.id, move || place::has_mount_points(&owned, &view)).await? {
         return Ok(());
     }
     let layer = Arc::clone(&handle.layer).lock_owned().await;
-    let (engine, view) = (engine.clone(), handle.view());
-    crate::blocking(move || {
-        let made = place::within(&engine, &view, Access::Write, |_| Ok(()));
-        drop(layer);
-        made
-    })
-    .await
+    let (owned, view) = (engine.clone(), handle.view());
+    engine
+        .file_work
+        .run(&handle.id, move || {
+            let made = place::within(&owned, &view, Access::Write, |_| Ok(()));
+            drop(layer);
+            made
+        })
+        .await
 }
