@@ -22,6 +22,7 @@ mod host_firewalls;
 mod hostile;
 mod images;
 mod isolation;
+mod leaving;
 mod lifecycle;
 mod limits;
 mod links;
@@ -124,6 +125,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         bundles::checks,
         recovery::checks,
         hangs::checks,
+        leaving::checks,
     ];
     areas.push(confinement::checks);
     areas.push(measured::checks);

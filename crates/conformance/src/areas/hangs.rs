@@ -53,7 +53,7 @@ pub(crate) fn questions(container: &str) -> Vec<String> {
 }
 
 /// Asks everything; each answer must be there in time.
-fn all_answer(scope: &Scope<'_>, container: &str) -> Result<()> {
+pub(super) fn all_answer(scope: &Scope<'_>, container: &str) -> Result<()> {
     for path in questions(container) {
         let began = Instant::now();
         scope.api("GET", &path)?.expect(200).with_context(|| path.clone())?;
@@ -73,10 +73,10 @@ fn paused(scope: &Scope<'_>) -> Result<()> {
 }
 
 /// The process that keeps a container, stopped; it goes on when this is dropped.
-struct StoppedShim(String);
+pub(super) struct StoppedShim(String);
 
 impl StoppedShim {
-    fn of(scope: &Scope<'_>, container: &str) -> Result<Self> {
+    pub(super) fn of(scope: &Scope<'_>, container: &str) -> Result<Self> {
         if scope.engine.program.is_none() {
             return Err(skip("only berth's shims are known here"));
         }

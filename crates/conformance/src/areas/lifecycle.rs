@@ -38,6 +38,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "rename gives another name", rename),
         Check::new(AREA, "the events of a run come in Docker's order", events),
         Check::new(AREA, "--restart on-failure:2 tries twice more", restart_policy),
+        Check::new(AREA, "the pause before a restart doubles, and begins anew after ten seconds", back_off),
         Check::new(AREA, "a failed start leaves a created container with the code", failed_start),
         Check::new(AREA, "eight containers at once do not hinder each other", many),
     ]
@@ -366,6 +367,35 @@ fn restart_policy(scope: &Scope<'_>) -> Result<()> {
         Ok((found["RestartCount"] == json!(2) && found["State"]["Status"] == "exited").then_some(()))
     })?;
     same("tries", scope.ok(&["logs", &name])?.matches("try").count(), 3)
+}
+
+/// Six short runs, one of more than ten seconds, and another. When the pauses were not reset, the one after the long run would be
+/// longer than all before it together; a busy machine only adds to them.
+fn back_off(scope: &Scope<'_>) -> Result<()> {
+    let script = "echo run >>/runs; n=$(grep -c run /runs); if [ $n = 7 ]; then sleep 10.5; fi; [ $n = 8 ] && exit 0; exit 1";
+    let name = scope.name("tired");
+    let filters =
+        crate::scope::percent_encode(&format!("{{\"container\":[\"{name}\"],\"type\":[\"container\"]}}"));
+    let stream = Request::new("GET", &format!("/events?filters={filters}")).open(&scope.engine.socket)?;
+    scope.start("tired", &["--restart", "on-failure"], &["sh", "-c", script])?;
+    let (mut died, mut ends, mut pauses) = (0, 0, Vec::new());
+    for line in BufReader::new(stream).lines() {
+        let event: Value = serde_json::from_str(&line?)?;
+        let nanoseconds = event["timeNano"].as_i64().context("timeNano")?;
+        match text(&event["Action"]).as_str() {
+            "die" => (died, ends) = (nanoseconds, ends + 1),
+            "start" if ends > 0 => pauses.push((nanoseconds - died) / 1_000_000),
+            _ => {}
+        }
+        if ends == 8 {
+            break;
+        }
+    }
+    same(&format!("pauses in {pauses:?}"), pauses.len(), 7)?;
+    for (pause, least) in pauses.iter().zip([100, 200, 400, 800, 1600, 3200, 100]) {
+        same(&format!("{pause} ms of {pauses:?} are at least {least}"), *pause >= least, true)?;
+    }
+    same(&format!("begun anew in {pauses:?}"), pauses[6] < 6400, true)
 }
 
 fn failed_start(scope: &Scope<'_>) -> Result<()> {
