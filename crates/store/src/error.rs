@@ -111,6 +111,11 @@ impl Error {
             }
         }
     }
+
+    /// Whether a file could not be opened because its file system cannot be written.
+    pub(crate) fn is_of_read_only_disk(&self) -> bool {
+        matches!(self, Self::File { error, .. } if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
+    }
 }
 
 /// Any failure of the database that is not a damaged file at opening.

@@ -11,6 +11,7 @@
 //! ```
 
 mod claim;
+mod copy;
 mod error;
 mod group;
 mod intent;

@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
@@ -31,6 +31,8 @@ pub struct Store {
 struct Inner {
     /// `None` after a failure of the disk, until it can be opened again.
     database: RwLock<Option<Database>>,
+    /// What is read while the file can be read, but not opened.
+    copy: Mutex<Option<Database>>,
     path: PathBuf,
     group: Group,
     _lock: Claim,
@@ -69,8 +71,8 @@ impl Store {
             let handle = File::open(directory).map_err(file_error("open", directory))?;
             linux::file::sync(&handle)?;
         }
-        let database = RwLock::new(Some(database));
-        Ok(Self { inner: Arc::new(Inner { database, path, group: Group::default(), _lock: lock }) })
+        let (database, copy) = (RwLock::new(Some(database)), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { database, copy, path, group: Group::default(), _lock: lock }) })
     }
 
     /// Moves a damaged database out of the way, so that [`Store::open`] starts an empty one. Returns the new name,
@@ -105,12 +107,23 @@ impl Store {
         &self.inner.path
     }
 
-    /// A view of everything committed so far that later commits do not change.
+    /// A view of everything committed so far that later commits do not change. On a disk that has become read-only, of
+    /// everything that is on it.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn read(&self) -> Result<Snapshot> {
-        self.with(|database| Ok(Snapshot::new(database.begin_read().map_err(database_error)?)))
+        let begin = |open: &Database| -> Result<Snapshot> {
+            Ok(Snapshot::new(open.begin_read().map_err(database_error)?))
+        };
+        match self.with(begin) {
+            Err(error) if error.is_of_read_only_disk() => {
+                let mut copy = self.inner.copy.lock().unwrap_or_else(PoisonError::into_inner);
+                let open = copy.take().map_or_else(|| crate::copy::in_memory(&self.inner.path), Ok)?;
+                begin(copy.insert(open))
+            }
+            begun => begun,
+        }
     }
 
     /// Runs `change` in a transaction: all of it is committed durably when it succeeds, none of it when it fails.
@@ -202,6 +215,7 @@ impl Store {
         let mut database = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
         if database.is_none() {
             *database = Some(open_database(&self.inner.path)?);
+            *self.inner.copy.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         Ok(())
     }
@@ -239,7 +253,7 @@ fn database_error(error: redb::TransactionError) -> Error {
     database(error)
 }
 
-fn file_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+pub(crate) fn file_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
     move |error| Error::File { action, path, error }
 }
@@ -273,7 +287,7 @@ fn open_database(path: &Path) -> Result<Database> {
     Database::builder().set_cache_size(CACHE_SIZE).create_file(file).map_err(|error| open_error(error, path))
 }
 
-fn open_error(error: DatabaseError, path: &Path) -> Error {
+pub(crate) fn open_error(error: DatabaseError, path: &Path) -> Error {
     let corrupt = |reason: String| Error::Corrupt { path: path.to_owned(), reason };
     match error {
         DatabaseError::Storage(StorageError::Corrupted(reason)) => corrupt(reason),
