@@ -97,6 +97,29 @@ fn table(policy: Policy) -> String {
     text
 }
 
+/// A launch that a policy asked for and that failed for a reason of ours is made again; one whose program is not there is
+/// not, nor one that was told to stop meanwhile, nor the first one.
+#[test]
+fn a_launch_of_a_policy_is_made_again() {
+    let check = |restart, code, restarts, stop_wanted, expected: &str| {
+        let tally = Tally { restarts, backoff_ms: 100 };
+        let before = Ended { started_at: 5, ..Ended::default() };
+        let state = State::Starting { before, tally, restart: false, stop_wanted };
+        let input = Input::LaunchFailed { code, message: "no room".into() };
+        let Step::Move(next, _) = step(&state, &input, Policy { restart, auto_remove: false }) else {
+            panic!("{state} refuses");
+        };
+        assert_eq!(next.to_string(), expected, "{restart:?}, {code}");
+    };
+    check(Restart::Always, 128, 1, None, "Restarting(128, restarts 2, 200 ms)");
+    check(Restart::OnFailure(3), 128, 2, None, "Restarting(128, restarts 3, 200 ms)");
+    check(Restart::OnFailure(3), 128, 3, None, "Exited(128)");
+    check(Restart::Always, 127, 1, None, "Exited(127)");
+    check(Restart::Always, 128, 0, None, "Exited(128)");
+    check(Restart::No, 128, 1, None, "Exited(128)");
+    check(Restart::Always, 128, 1, Some(Then::Rest), "Exited(128 told-to-stop)");
+}
+
 #[test]
 fn the_table_is_the_reviewed_one() {
     let policies = [

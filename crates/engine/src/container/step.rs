@@ -14,6 +14,8 @@ const BACKOFF_CEILING_MS: u64 = 60_000;
 const BACKOFF_RESET: Nanos = 10 * 1_000_000_000;
 /// SIGKILL.
 const KILL: i32 = 9;
+/// The code of a launch that failed for another reason than its program.
+const LAUNCH_FAILED: i32 = 128;
 
 use Effect::{Announce, ArmBackoff, ArmGrace, Erase, Freeze, Launch, Signal, Teardown, Thaw};
 use Step::{Refused, Unchanged};
@@ -83,6 +85,15 @@ fn starting(launching: &Launching<'_>, input: &Input, policy: Policy) -> Step {
         Input::Launched(process) => launched(launching, process),
         Input::LaunchFailed { code, message } => {
             let ended = Ended { code: *code, error: message.clone(), ..before.clone() };
+            // What was missing for another run may be there again by and by; a program that is not there is not.
+            if *code == LAUNCH_FAILED
+                && tally.restarts > 0
+                && stop_wanted.is_none()
+                && goes_on(policy.restart, tally)
+            {
+                let (tally, backoff) = next_run(tally, 0);
+                return to(State::Restarting { ended, tally }, vec![Teardown, backoff]);
+            }
             if policy.auto_remove || stop_wanted == Some(Then::Remove) {
                 to(State::Removing { ended }, vec![Teardown, Erase])
             } else if before.started_at == 0 {
@@ -278,20 +289,10 @@ fn death(ended: &Ended) -> Vec<Effect> {
 fn after_exit(running: &Running, ended: Ended, policy: Policy) -> Step {
     let mut effects = death(&ended);
     let tally = &running.tally;
-    let again = !running.told_to_stop
-        && match policy.restart {
-            Restart::No => false,
-            Restart::Always | Restart::UnlessStopped => true,
-            Restart::OnFailure(limit) => ended.code != 0 && (limit == 0 || tally.restarts < limit),
-        };
-    if again {
-        let ran = ended.at - ended.started_at;
-        let backoff_ms = match tally.backoff_ms {
-            last if last == 0 || ran >= BACKOFF_RESET => BACKOFF_FLOOR_MS,
-            last => (last * 2).min(BACKOFF_CEILING_MS),
-        };
-        effects.push(ArmBackoff(backoff_ms));
-        let tally = Tally { restarts: tally.restarts + 1, backoff_ms };
+    let is_failure = ended.code != 0 || !matches!(policy.restart, Restart::OnFailure(_));
+    if !running.told_to_stop && is_failure && goes_on(policy.restart, tally) {
+        let (tally, backoff) = next_run(tally, ended.at - ended.started_at);
+        effects.push(backoff);
         return to(State::Restarting { ended, tally }, effects);
     }
     if policy.auto_remove {
@@ -299,6 +300,24 @@ fn after_exit(running: &Running, ended: Ended, policy: Policy) -> Step {
         return to(State::Removing { ended }, effects);
     }
     to(State::Exited { ended, told_to_stop: running.told_to_stop, tally: tally.clone() }, effects)
+}
+
+/// Whether a policy asks for another run after one that it is concerned with.
+fn goes_on(restart: Restart, tally: &Tally) -> bool {
+    match restart {
+        Restart::No => false,
+        Restart::Always | Restart::UnlessStopped => true,
+        Restart::OnFailure(limit) => limit == 0 || tally.restarts < limit,
+    }
+}
+
+/// What is counted after a run of this length, and the wait before the next one.
+fn next_run(tally: &Tally, ran: Nanos) -> (Tally, Effect) {
+    let backoff_ms = match tally.backoff_ms {
+        last if last == 0 || ran >= BACKOFF_RESET => BACKOFF_FLOOR_MS,
+        last => (last * 2).min(BACKOFF_CEILING_MS),
+    };
+    (Tally { restarts: tally.restarts + 1, backoff_ms }, ArmBackoff(backoff_ms))
 }
 
 #[cfg(test)]
