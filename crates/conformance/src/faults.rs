@@ -7,6 +7,7 @@ mod api;
 mod boots;
 mod chaos;
 mod clocks;
+mod disks;
 mod exhaustion;
 mod ground;
 mod halted;

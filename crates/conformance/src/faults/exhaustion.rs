@@ -1,17 +1,25 @@
 //! What a daemon needs runs out: room and names on the disk, processes, descriptors, memory. What cannot be done is refused
 //! in words that say what is missing, the world is on one side of it, and all goes on by itself once there is more.
 
+mod group;
+mod memory;
+mod read_only;
+
+use super::disks::call;
 use super::ground::Ground;
-use super::operations::{Operation, Side};
+use super::operations::{Operation, Side, ready, service};
 use super::random::Random;
 use super::steps::choose;
 use crate::daemon::{Daemon, Setup};
 use crate::fixture::Archives;
-use anyhow::{Context, Result, bail, ensure};
+use crate::scope::eventually;
+use anyhow::{Context, Result, ensure};
+use group::Group;
+use linux::pidfd::PidFd;
+use serde_json::json;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The disk of the daemon under test: this large, and with so many names. Some of it is kept free by the daemon.
@@ -29,6 +37,9 @@ struct Shortage {
     /// What a refusal says, one of these.
     words: &'static [&'static str],
 }
+
+/// What nobody asks for is not refused either: whoever waits for it waits until there is more.
+const UNASKED: &[&str] = &["another start by policy", "the end of one that removes itself"];
 
 const NO_ROOM: &[&str] = &["no space left", "No space left", "ENOSPC"];
 
@@ -51,22 +62,24 @@ const SHORTAGES: &[Shortage] = &[
 
 /// Tries each operation in each shortage, at most `limit` operations in each; how many went wrong.
 pub(super) fn run(
-    setup: &Setup,
+    others: &Setup,
     archives: &Archives,
     operations: &[Operation],
     limit: Option<usize>,
     random: &mut Random,
 ) -> Result<usize> {
-    let setup = Setup { directory: setup.directory.with_file_name("small"), ..setup.clone() };
+    let setup = Setup { directory: others.directory.with_file_name("small"), ..others.clone() };
     let disk = setup.data_root();
     fs::create_dir_all(&disk)?;
     call("mount", &["-t", "tmpfs", "-o", DISK, "berth-test-disk", &disk.display().to_string()])?;
     let mut ground = Ground::prepare(Daemon::start(setup)?, archives)?;
+    let operations: Vec<&Operation> = operations.iter().filter(|one| !UNASKED.contains(&one.name)).collect();
+    let operations = operations.as_slice();
     let mut failed = 0;
     for shortage in SHORTAGES {
         let (mut tried, mut refused, mut wrong) = (0, 0, 0);
-        for at in choose(operations.len() - 1, limit, random) {
-            let operation = &operations[at - 1];
+        for at in choose(operations.len().saturating_sub(1), limit, random) {
+            let operation = operations[at - 1];
             tried += 1;
             match attempt(&mut ground, shortage, operation) {
                 Ok(was_refused) => refused += usize::from(was_refused),
@@ -79,6 +92,7 @@ pub(super) fn run(
             }
         }
         wrong += report(return_in(&mut ground, shortage), "a new daemon", shortage.name);
+        wrong += report(run_again_in(&mut ground, shortage), "what is always to run,", shortage.name);
         let verdict = if wrong == 0 { "ok    " } else { "FAILED" };
         println!(
             "{verdict}  no {} left: {tried} operations, {refused} refused, {wrong} wrong",
@@ -86,10 +100,12 @@ pub(super) fn run(
         );
         failed += wrong;
     }
-    failed += report(read_only(&mut ground), "a daemon", "a disk that can be written");
-    failed += report(memory(&mut ground), "a daemon", "memory");
+    failed += report(started_read_only(&mut ground), "a daemon", "a disk that can be written");
+    failed += report(memory::daemon(&mut ground), "a daemon", "memory");
+    failed += memory::run(&mut ground, operations, limit, random)?;
     failed += ground.close()?;
     call("umount", &[&disk.display().to_string()])?;
+    failed += read_only::run(others, archives, operations, limit, random)?;
     Ok(failed)
 }
 
@@ -135,6 +151,30 @@ fn attempt(ground: &mut Ground, shortage: &Shortage, operation: &Operation) -> R
     Ok(made.is_err())
 }
 
+/// What is to run again without being asked does so once it can.
+fn run_again_in(ground: &mut Ground, shortage: &Shortage) -> Result<()> {
+    let api = &ground.api;
+    let mut body = service();
+    body["HostConfig"] = json!({ "RestartPolicy": { "Name": "always" } });
+    api.start("tireless", &body)?;
+    ready(api, "tireless")?;
+    let pid = api.state("tireless")?.unwrap_or_default()["Pid"].as_u64().context("its process")?;
+    let program = PidFd::open(u32::try_from(pid)?)?.context("its process has ended")?;
+    (shortage.take)(ground)?;
+    program.send(9)?;
+    // Until another run has failed, or has begun all the same.
+    let tried = eventually("another run", || {
+        let container = ground.api.get("/containers/tireless/json")?.expect(200)?.json()?;
+        let runs = container["State"]["Pid"].as_u64().is_some_and(|other| other != 0 && other != pid);
+        Ok((runs || container["RestartCount"].as_i64() > Some(1)).then_some(()))
+    });
+    (shortage.give)(ground)?;
+    tried?;
+    eventually("it to run again", || Ok((ground.api.status("tireless")? == "running").then_some(())))
+        .with_context(|| format!("{:?}", ground.api.state("tireless")))?;
+    ground.api.remove("tireless")
+}
+
 /// A daemon that comes back in need serves, or says why not; then there is more, and it serves.
 fn return_in(ground: &mut Ground, shortage: &Shortage) -> Result<()> {
     if !NO_ROOM.iter().any(|word| shortage.words.contains(word)) {
@@ -154,7 +194,7 @@ fn return_in(ground: &mut Ground, shortage: &Shortage) -> Result<()> {
 }
 
 /// A daemon on a disk that cannot be written says so, and serves once it can be.
-fn read_only(ground: &mut Ground) -> Result<()> {
+fn started_read_only(ground: &mut Ground) -> Result<()> {
     let disk = ground.daemon.setup().data_root().display().to_string();
     ground.daemon.stop()?;
     call("mount", &["-o", "remount,ro", &disk])?;
@@ -169,63 +209,6 @@ fn read_only(ground: &mut Ground) -> Result<()> {
         Ok(()) => Ok(()),
         Err(error) if format!("{error:#}").to_lowercase().contains("read-only") => Ok(()),
         Err(error) => Err(error.context("it does not say that the file system is read-only")),
-    }
-}
-
-/// A daemon whose control group has little memory left: it may be ended for it, and what runs is not.
-fn memory(ground: &mut Ground) -> Result<()> {
-    super::operations::running(&ground.api, "witness")?;
-    let group = Group::of("memory", ground.daemon.pid())?;
-    let used: u64 = fs::read_to_string(group.file("memory.usage_in_bytes"))?.trim().parse()?;
-    fs::write(group.file("memory.limit_in_bytes"), (used + (2 << 20)).to_string())?;
-    for _ in 0..8 {
-        // Any answer is one, and none when it is killed for it.
-        drop(ground.api.load());
-        drop(ground.api.get("/images/json"));
-    }
-    fs::write(group.file("memory.limit_in_bytes"), "-1")?;
-    if ground.api.get("/_ping").is_err() {
-        drop(ground.daemon.kill_hard());
-        ground.revive()?;
-    }
-    let status = ground.api.status("witness")?;
-    ensure!(status == "running", "a container is {status} after its daemon had no memory");
-    super::operations::end(&ground.api, "witness")?;
-    ground.daemon.kill_hard()?;
-    group.remove()?;
-    ground.revive()?;
-    ground.api.clear()
-}
-
-/// A control group of cgroup v1 with one process in it.
-struct Group {
-    path: PathBuf,
-}
-
-impl Group {
-    fn of(controller: &str, process: u32) -> Result<Self> {
-        let path = Path::new("/sys/fs/cgroup").join(controller);
-        if !path.join("tasks").exists() {
-            bail!("no cgroup v1 hierarchy of {controller}: this part is for machines that have one");
-        }
-        let path = path.join("berth-test-faults");
-        fs::create_dir_all(&path)?;
-        fs::write(path.join("cgroup.procs"), process.to_string())?;
-        Ok(Self { path })
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-
-    /// Removes the group; whoever is in it goes to the root.
-    fn remove(self) -> Result<()> {
-        let root = self.path.parent().context("a hierarchy")?.join("cgroup.procs");
-        for process in fs::read_to_string(self.file("cgroup.procs"))?.lines() {
-            // It may have ended meanwhile.
-            drop(fs::write(&root, process));
-        }
-        fs::remove_dir(&self.path).with_context(|| self.path.display().to_string())
     }
 }
 
@@ -284,12 +267,4 @@ fn limit_processes(ground: &Ground, is_short: bool) -> Result<()> {
         return Ok(fs::write(group.file("pids.max"), now.trim())?);
     }
     group.remove()
-}
-
-fn call(program: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
-    if !output.status.success() {
-        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
 }

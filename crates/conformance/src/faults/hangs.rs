@@ -2,6 +2,7 @@
 //! or syncs waits. What only asks is answered meanwhile, and what was asked to be done is done once the disk goes on.
 
 use super::api::Api;
+use super::disks::Disk;
 use super::ground::Ground;
 use super::operations::{ask, running, service};
 use super::parts;
@@ -9,19 +10,13 @@ use crate::areas::hang_questions;
 use crate::daemon::{Daemon, Setup};
 use crate::fixture::Archives;
 use crate::http::Request;
-use crate::scope::eventually;
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use anyhow::{Context, Result, anyhow, ensure};
 use std::time::{Duration, Instant};
 
 /// What an answer takes on a quiet machine at most. More than that is counted, and fails only when nothing comes at all.
 const AIM: Duration = Duration::from_millis(100);
 /// How often everything is asked.
 const ROUNDS: usize = 20;
-/// Bytes of the disk.
-const DISK: u64 = 600 << 20;
 /// Clients that read nothing.
 const SILENT: usize = 12;
 
@@ -137,67 +132,4 @@ fn silent(ground: &Ground, _: &Disk) -> Result<Slow> {
     drop(held);
     api.remove("chatty")?;
     answered
-}
-
-/// A file with a file system, mounted where the daemon has its data.
-struct Disk {
-    image: PathBuf,
-    place: PathBuf,
-}
-
-impl Disk {
-    fn mount(place: &Path) -> Result<Self> {
-        fs::create_dir_all(place)?;
-        let image = place.with_extension("img");
-        fs::File::create(&image)?.set_len(DISK)?;
-        let (file, target) = (image.display().to_string(), place.display().to_string());
-        call("mkfs.ext4", &["-q", "-F", &file])?;
-        call("mount", &["-o", "loop", &file, &target])?;
-        // A daemon expects a directory of its own.
-        fs::remove_dir(place.join("lost+found"))?;
-        Ok(Self { image, place: place.to_owned() })
-    }
-
-    /// From now on whoever writes waits, until the answer is told to go on or dropped.
-    fn freeze(&self) -> Result<Still> {
-        call("fsfreeze", &["--freeze", &self.place.display().to_string()])?;
-        Ok(Still { place: self.place.clone(), is_over: false })
-    }
-
-    fn unmount(self) -> Result<()> {
-        let place = self.place.display().to_string();
-        eventually("the end of all who use the disk", || Ok(call("umount", &[&place]).ok()))?;
-        Ok(fs::remove_file(&self.image)?)
-    }
-}
-
-/// A frozen disk.
-struct Still {
-    place: PathBuf,
-    is_over: bool,
-}
-
-impl Still {
-    fn go_on(mut self) -> Result<()> {
-        self.is_over = true;
-        call("fsfreeze", &["--unfreeze", &self.place.display().to_string()])
-    }
-}
-
-impl Drop for Still {
-    fn drop(&mut self) {
-        if !self.is_over
-            && let Err(error) = call("fsfreeze", &["--unfreeze", &self.place.display().to_string()])
-        {
-            eprintln!("{error:#}");
-        }
-    }
-}
-
-fn call(program: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
-    if !output.status.success() {
-        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
 }

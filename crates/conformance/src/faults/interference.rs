@@ -1,6 +1,7 @@
 //! Somebody else's hands: files of the data root that are gone or damaged, a ruleset that is flushed, a bridge that is
 //! deleted, control groups that are removed. It is put right or told; one bad thing never keeps the others from being served.
 
+use super::disks::call;
 use super::ground::Ground;
 use super::operations::{ask, end, running, service_that_ends};
 use super::random::Random;
@@ -207,6 +208,7 @@ fn survey(ground: &Ground) -> Vec<String> {
     );
     note("start", ask(api, "/containers/ended/start").and_then(|()| api.wait("ended").map(drop)));
     note("an image", images::try_out(api, images::SMALL));
+    note("what tried it", api.remove("trial"));
     note("another image", images::try_out(api, BUSYBOX));
     note("a volume", volumes::use_it(api, "kept"));
     note("a network", networks::use_it(api));
@@ -322,10 +324,4 @@ fn run_time_files_deleted(ground: &mut Ground) -> Result<()> {
     ensure!(ground.api.status("stripped")? == "running", "it does not run any more");
     ground.api.exec("stripped", &["true"]).context("exec")?;
     end(&ground.api, "stripped")
-}
-
-fn call(program: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
-    ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
 }

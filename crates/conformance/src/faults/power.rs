@@ -4,21 +4,23 @@
 
 mod disk;
 mod ends;
+mod moments;
 
 use super::api::Api;
 use super::ground::Ground;
 use super::halted::Halted;
 use super::operations::{Operation, Side};
 use super::random::Random;
-use super::steps::{choose, observed};
+use super::steps::observed;
 use anyhow::{Context, Result, ensure};
-use disk::{Disk, Loss};
+use disk::Disk;
+use moments::Moment;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The operations whose outcome is on the disk; what runs is gone with the power anyway.
-const KEPT: &[&str] = &[
+pub(super) const KEPT: &[&str] = &[
     "create",
     "create with volumes",
     "remove",
@@ -31,12 +33,17 @@ const KEPT: &[&str] = &[
     "volume rename",
     "network create",
     "network remove",
+    "network connect of one that does not run",
+    "network disconnect of one that does not run",
+    "update of the restart policy",
     "import",
     "image load",
     "tag",
     "untag",
     "image remove",
     "pull",
+    "pull of a name that moves",
+    "tag of a name that moves",
     "commit",
     "container prune",
     "volume prune",
@@ -62,28 +69,29 @@ pub(super) fn run(
     let boot = Boot::fake(&ground.daemon.setup().directory)?;
     let mut failed = 0;
     for operation in operations.iter().filter(|operation| KEPT.contains(&operation.name)) {
-        let total = super::steps::count(ground, operation)?;
-        let steps = choose(total, limit, random);
+        let steps = super::steps::steps_of(ground, operation)?;
+        let moments = moments::choose(&steps, &ground.daemon.setup().data_root(), limit, random);
         let (mut wrong, mut repairs) = (0, 0);
-        for at in &steps {
-            for loss in losses(limit, random) {
-                match attempt(ground, &boot, operation, (*at, loss), random) {
-                    Ok(repaired) => repairs += repaired,
-                    Err(error) => {
-                        println!(
-                            "FAILED  {}, {loss:?} at step {at} of about {total}: {error:#}",
-                            operation.name
-                        );
-                        wrong += 1;
-                        ground.begin_anew()?;
-                    }
+        for moment in &moments {
+            match attempt(ground, &boot, operation, *moment, random) {
+                Ok(repaired) => repairs += repaired,
+                Err(error) => {
+                    let (at, loss) = moment;
+                    println!(
+                        "FAILED  {}, {loss:?} at step {at} of about {}: {error:#}",
+                        operation.name,
+                        steps.len()
+                    );
+                    wrong += 1;
+                    ground.begin_anew()?;
                 }
             }
         }
         let verdict = if wrong == 0 { "ok    " } else { "FAILED" };
         println!(
-            "{verdict}  loss of power during {}: {} of about {total} steps, {repairs} repairs, {wrong} wrong",
+            "{verdict}  loss of power during {}: {} moments of about {} steps, {repairs} repairs, {wrong} wrong",
             operation.name,
+            moments.len(),
             steps.len()
         );
         failed += wrong;
@@ -92,18 +100,6 @@ pub(super) fn run(
     boot.close()?;
     Ok(failed)
 }
-
-/// Both, or one of them when not everything is to be tried.
-fn losses(limit: Option<usize>, random: &mut Random) -> Vec<Loss> {
-    let mut losses = vec![Loss::Dropped, Loss::Torn];
-    if limit.is_some() {
-        losses.remove(random.below(2));
-    }
-    losses
-}
-
-/// A moment at which the power goes, and how much goes with it.
-type Moment = (usize, Loss);
 
 /// What a loss of power was.
 struct Lost {

@@ -25,7 +25,7 @@ pub(super) fn crash_at_each(
     limit: Option<usize>,
     random: &mut Random,
 ) -> Result<usize> {
-    let total = count(ground, operation)?;
+    let total = steps_of(ground, operation)?.len();
     let mut failed = 0;
     let chosen = choose(total, limit, random);
     for at in &chosen {
@@ -50,15 +50,15 @@ pub(super) fn choose(total: usize, limit: Option<usize>, random: &mut Random) ->
     steps
 }
 
-/// How many steps the operation makes. Threads take turns as they like, so it is about right and no more.
-pub(super) fn count(ground: &mut Ground, operation: &Operation) -> Result<usize> {
+/// The steps that the operation makes. Threads take turns as they like, so it is about right and no more.
+pub(super) fn steps_of(ground: &mut Ground, operation: &Operation) -> Result<Vec<String>> {
     (operation.prepare)(&ground.api).with_context(|| format!("prepare {}", operation.name))?;
     let (made, steps) = traced(ground, usize::MAX, operation.act)?;
     made.with_context(|| format!("{}, undisturbed", operation.name))?;
     ground.revive()?;
     let side = (operation.judge)(&ground.api)?;
     (operation.finish)(&ground.api, side)?;
-    Ok(steps.len())
+    Ok(steps)
 }
 
 fn attempt(ground: &mut Ground, operation: &Operation, at: usize) -> Result<()> {

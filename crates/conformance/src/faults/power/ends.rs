@@ -7,8 +7,9 @@ use super::super::ground::Ground;
 use super::super::operations::{ask, end, running};
 use super::super::random::Random;
 use super::super::shims::shim;
-use super::super::steps::{choose, observed};
-use super::{Boot, Lost, Moment, lose, losses};
+use super::super::steps::observed;
+use super::moments::{self, Moment};
+use super::{Boot, Lost, lose};
 use crate::scope::eventually;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -71,30 +72,29 @@ pub(super) fn run(
         drop(ground.daemon.kill_hard());
         ground.revive()?;
         ground.api.remove(NAME)?;
-        let steps = choose(all.len(), limit, random);
+        let moments = moments::choose(&all, &ground.daemon.setup().data_root(), limit, random);
         let (mut wrong, mut known) = (0, 0);
-        for at in &steps {
-            for loss in losses(limit, random) {
-                match attempt(ground, boot, passage, (*at, loss), random) {
-                    Ok(is_known) => known += usize::from(is_known),
-                    Err(error) => {
-                        println!(
-                            "FAILED  {}, {loss:?} at step {at} of about {}: {error:#}",
-                            passage.name,
-                            all.len()
-                        );
-                        wrong += 1;
-                        ground.begin_anew()?;
-                    }
+        for moment in &moments {
+            match attempt(ground, boot, passage, *moment, random) {
+                Ok(is_known) => known += usize::from(is_known),
+                Err(error) => {
+                    let (at, loss) = moment;
+                    println!(
+                        "FAILED  {}, {loss:?} at step {at} of about {}: {error:#}",
+                        passage.name,
+                        all.len()
+                    );
+                    wrong += 1;
+                    ground.begin_anew()?;
                 }
             }
         }
         println!(
-            "{}  loss of power during {}: {} of about {} steps of daemon and shim, the exit code known after {known}, \
+            "{}  loss of power during {}: {} moments of about {} steps of daemon and shim, the exit code known after {known}, \
              {wrong} wrong",
             if wrong == 0 { "ok    " } else { "FAILED" },
             passage.name,
-            steps.len(),
+            moments.len(),
             all.len()
         );
         failed += wrong;
