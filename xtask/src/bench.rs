@@ -172,18 +172,19 @@ pub(crate) fn run_inside(words: &[String]) -> Result<()> {
         }
         Err(error) => failures.push(Box::leak(format!("floor: {error:#}").into_boxed_str())),
     }
+    // First of all: nothing that goes wrong from here on may cost the figures of an hour.
+    let page = report::page(&tables, rounds, &whose(&request, peers.as_ref()), peers.as_ref())?;
+    println!("{page}");
+    if request.is_whole() && failures.is_empty() {
+        let path = workspace::root().join("docs/benchmarks.md");
+        std::fs::write(&path, &page).with_context(|| path.display().to_string())?;
+    }
     sandbox.end_processes()?;
     accounting::remove_all()?;
     sandbox.close()?;
     if !failures.is_empty() {
         bail!("not measured: {}", failures.join(", "));
     }
-    let page = report::page(&tables, rounds, &whose(&request, peers.as_ref()), peers.as_ref())?;
-    if request.is_whole() {
-        let path = workspace::root().join("docs/benchmarks.md");
-        std::fs::write(&path, &page).with_context(|| path.display().to_string())?;
-    }
-    println!("{page}");
     Ok(())
 }
 

@@ -3,12 +3,16 @@
 use crate::sandbox::run_name;
 use anyhow::{Context, Result};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where groups can be made: the unified hierarchy, or the accounting controller of version 1.
 const UNIFIED: &str = "/sys/fs/cgroup";
 const VERSION_1: &str = "/sys/fs/cgroup/cpuacct";
+
+/// How long the kernel may take to be done with what was killed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A group of processes: a daemon, its clients and shims, and in a group below them its containers.
 #[derive(Debug)]
@@ -85,8 +89,11 @@ pub(super) fn remove_all() -> Result<()> {
     }
     for place in places.iter().filter(|place| place.is_dir()) {
         // Where a hierarchy is hidden, an engine may have written plain files in its place.
-        remove_tree(place)
-            .or_else(|_| fs::remove_dir_all(place).with_context(|| place.display().to_string()))?;
+        if place.join("cgroup.procs").exists() {
+            remove_tree(place)?;
+        } else {
+            fs::remove_dir_all(place).with_context(|| place.display().to_string())?;
+        }
     }
     Ok(())
 }
@@ -147,5 +154,14 @@ fn remove_tree(directory: &Path) -> Result<()> {
             remove_tree(&entry.path())?;
         }
     }
-    fs::remove_dir(directory).with_context(|| directory.display().to_string())
+    // A process that was killed is in its group until the kernel is done with it, which nothing tells of.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match fs::remove_dir(directory) {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            done => return done.with_context(|| directory.display().to_string()),
+        }
+    }
 }
