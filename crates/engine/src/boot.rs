@@ -162,8 +162,7 @@ fn sweep_directories(engine: &Engine) -> Result<()> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_known = engine.containers.find(&name).is_ok_and(|handle| handle.id.as_ref() == name);
-        let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_id && !is_known && !unreadable(engine, &name)? {
+        if id::is_id(&name) && !is_known && !unreadable(engine, &name)? {
             tracing::info!(container = id::short(&name), "what is left of it is removed");
             std::fs::remove_dir_all(entry.path()).map_err(failed)?;
         }

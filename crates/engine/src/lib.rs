@@ -21,6 +21,7 @@ pub mod images;
 pub mod network;
 mod pattern;
 mod records;
+mod salvage;
 mod shim_link;
 mod shim_process;
 pub mod system;

@@ -65,6 +65,12 @@ impl LayerKey {
     }
 }
 
+/// Where a layer's files are below a data root, whether it is unpacked or not.
+pub(crate) fn directory(data_root: &Path, key: &LayerKey) -> PathBuf {
+    let (kind, hex) = key.place();
+    data_root.join("layers").join(kind).join(hex)
+}
+
 /// A layer as an image names it.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {

@@ -37,6 +37,7 @@ mod ranges;
 mod receive;
 mod record;
 mod recover;
+pub mod salvage;
 mod save;
 mod scaffold;
 mod snapshot;

@@ -285,6 +285,11 @@ impl Images {
     }
 }
 
+/// Takes nothing for garbage any more, until the collector's next look.
+pub(crate) fn forget_garbage(transaction: &mut Transaction) -> Result<()> {
+    clear(transaction, &GARBAGE)
+}
+
 fn clear<R: store::Record>(transaction: &mut Transaction, table: &Table<String, R>) -> Result<()> {
     let found = transaction.scan(table)?;
     let bad = found.bad.into_iter().map(|bad| bad.key);

@@ -16,12 +16,14 @@ mod error;
 mod group;
 mod intent;
 mod open;
+mod salvage;
 mod table;
 
 pub use claim::{Claim, Claimed, claim};
 pub use error::{Error, Kind};
 pub use intent::{Intent, Intents};
 pub use open::{Integrity, Store};
+pub use salvage::{Salvaged, salvage};
 pub use table::{BadRecord, Key, Record, Scan, Snapshot, Table, Transaction};
 
 /// The result of a store operation.

@@ -20,6 +20,11 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "system check finds what is no content, and removes it", strange),
         Check::new(AREA, "system check makes images of content when the database is lost", rebuilt),
         Check::new(AREA, "a record that was changed on the disk is not believed", record),
+        Check::new(
+            AREA,
+            "containers, volumes, networks and names are recorded again from a database that does not open",
+            salvaged,
+        ),
     ]
 }
 
@@ -138,4 +143,39 @@ fn record(scope: &Scope<'_>) -> Result<()> {
     contains("the repair", &said, "repaired: image sha256:ID can be used by its ID again")?;
     same("the end", said.ends_with("--\ncontent\nEverything is as it should be.\n"), true)
         .map_err(|_| anyhow::anyhow!("the image is not usable again:\n{said}"))
+}
+
+/// The head of the database is lost, its other pages are there: what they tell and the disk bears out is back, and what was
+/// removed is not.
+fn salvaged(scope: &Scope<'_>) -> Result<()> {
+    let said = script(
+        scope,
+        r#"d() { "$d" "$@"; }
+        d volume create --label colour=red kept > /dev/null; "$bb" echo inside > $root/volumes/kept/_data/f
+        d network create --internal kept > /dev/null
+        d run --network none --name kept -v kept:/v app:1 /busybox touch /made
+        d run --network none --name gone app:1 /busybox true; d rm gone > /dev/null
+        d run --network none --name fails app:1 /busybox false || echo "code $?"
+        down
+        "$bb" head -c 4096 /dev/zero | "$bb" tr '\0' x | dd of=$root/records/records.redb conv=notrunc 2> /dev/null
+        "$b" system check --data-root $root --repair | sed 's/[0-9a-f]\{12\}/ID/'
+        up --bridge none; echo --
+        d ps -a --format '{{.Names}} {{.State}} {{.Image}}' | sort
+        d inspect --format '{{.State.ExitCode}}' fails
+        d volume inspect --format '{{.Labels}}' kept; cat $root/volumes/kept/_data/f
+        d network inspect --format '{{.Internal}}' kept
+        d cp kept:/made - | "$bb" tar -t -f -
+        d start -a kept && echo started; d rm kept fails > /dev/null
+        usable; check"#,
+    )?;
+    for line in ["the container kept (ID)", "the network kept", "the volume kept", "the image app:1"] {
+        contains("said", &said, &format!("repaired: {line} has its "))?;
+    }
+    let after = said.split("--\n").nth(1).unwrap_or_default();
+    same(
+        "afterwards",
+        after,
+        "fails exited app:1\nkept exited app:1\n1\nmap[colour:red]\ninside\ntrue\nmade\nstarted\ncontent\n\
+         Everything is as it should be.\n",
+    )
 }

@@ -16,7 +16,8 @@ pub async fn check(engine: &Engine, repair: bool) -> Result<CheckReport> {
 }
 
 /// The same for a data root that no daemon uses. A database that is too damaged to be opened is set aside when it is to be
-/// repaired: images are found again by their content, and what else was recorded is in the old file.
+/// repaired: images are found again by their content, and what can still be read of the old file, and is borne out by what
+/// lies on the disk, is recorded again.
 ///
 /// # Errors
 /// When a daemon uses the data root, or the disk fails.
@@ -25,7 +26,7 @@ pub fn check_at(data_root: &Path, repair: bool) -> Result<CheckReport> {
     if !records.is_dir() {
         return Err(Error::not_found(format!("{} is not a data root of berth", data_root.display())));
     }
-    let failure = match look(data_root, &records, repair) {
+    let failure = match look(data_root, &records, |images| images.check(repair)) {
         Err(failure) if failure.is_of_database() => failure,
         looked => return looked.map_err(error),
     };
@@ -36,18 +37,23 @@ pub fn check_at(data_root: &Path, repair: bool) -> Result<CheckReport> {
     }
     if let Some(aside) = Store::set_aside(&records)? {
         before.repairs.push(format!("the damaged database is now {}", aside.display()));
+        before.repairs.extend(crate::salvage::bring_back(data_root, &aside)?);
     }
-    let found = look(data_root, &records, repair).map_err(error)?;
+    let found = look(data_root, &records, image::Images::check_after_loss).map_err(error)?;
     before.problems.extend(found.problems);
     before.repairs.extend(found.repairs);
     Ok(before)
 }
 
 /// Damage of the database is found when it is opened, or not before its pages are read.
-fn look(data_root: &Path, records: &Path, repair: bool) -> image::Result<CheckReport> {
+fn look(
+    data_root: &Path,
+    records: &Path,
+    check: impl FnOnce(&image::Images) -> image::Result<CheckReport>,
+) -> image::Result<CheckReport> {
     let store = Store::open(records)?;
     let (images, recovery) = image::Images::open(store, image::Options::new(data_root)?)?;
-    let mut report = images.check(repair)?;
+    let mut report = check(&images)?;
     report.repairs.splice(..0, recovery.actions);
     Ok(report)
 }
