@@ -155,9 +155,9 @@ fn wrong(what: &str) -> io::Error {
 
 /// What matters of a message: to which call it is the answer, and the refusal if it is one.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
+pub(super) struct Answer {
     reply_to: u32,
-    refusal: Option<String>,
+    pub(super) refusal: Option<String>,
 }
 
 /// A method call as D-Bus has it, in little endian; texts are its arguments.
@@ -200,7 +200,7 @@ fn pad(bytes: &mut Vec<u8>, alignment: usize) {
     bytes.resize(bytes.len().next_multiple_of(alignment), 0);
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     let bytes = bytes.get(at..)?.first_chunk::<4>()?;
     Some(u32::from_le_bytes(*bytes))
 }
@@ -212,7 +212,8 @@ fn text(bytes: &[u8], at: usize) -> Option<(String, usize)> {
     Some((String::from_utf8_lossy(bytes.get(at + 4..end)?).into_owned(), end + 1))
 }
 
-fn parse(message: &[u8], fields: usize) -> Option<Answer> {
+/// Reads a message whose header fields have this many bytes.
+pub(super) fn parse(message: &[u8], fields: usize) -> Option<Answer> {
     let (mut reply_to, mut error) = (0, String::new());
     let mut at = 16;
     while at < 16 + fields {

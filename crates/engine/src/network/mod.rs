@@ -14,6 +14,8 @@ mod default;
 mod files;
 mod find;
 mod firewalld;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod hold;
 mod host_firewall;
