@@ -263,10 +263,10 @@ mod tests {
     fn a_call_is_what_the_bus_reads() {
         let bytes = call(7, ["a.b", "/a", "a.c", "Do"], &["zone", "br0"]);
         assert_eq!(&bytes[..4], [b'l', 1, 2, 1]);
-        assert_eq!((number(&bytes, 4), number(&bytes, 8)), (Some(17), Some(7)));
+        assert_eq!((number(&bytes, 4), number(&bytes, 8)), (Some(20), Some(7)));
         let fields = number(&bytes, 12).unwrap() as usize;
         let body = (16 + fields).next_multiple_of(8);
-        assert_eq!(bytes.len(), body + 17);
+        assert_eq!(bytes.len(), body + 20);
         let (zone, next) = text(&bytes, body).unwrap();
         assert_eq!((zone.as_str(), text(&bytes, next).unwrap().0.as_str()), ("zone", "br0"));
     }
