@@ -18,6 +18,7 @@ use store::Salvaged;
 
 use crate::container::record::Record;
 use crate::container::state::{Nanos, State};
+use crate::engine::Engine;
 use crate::id::{is_id, short};
 use crate::network::record::NetworkRecord;
 use crate::records::{Records, VolumeRecord};
@@ -49,7 +50,42 @@ pub(crate) fn bring_back(data_root: &Path, aside: &Path) -> Result<Vec<String>> 
         let what = if known { "its record again" } else { "a new record: its labels and options are lost" };
         said.push(format!("the volume {} has {what}", volume.name));
     }
-    said.extend(keep_lost(data_root, &ids)?);
+    said.extend(keep_lost(data_root, "containers", &ids)?);
+    // What a container has written is of no use where nothing tells what it lies on.
+    let rooted = image::salvage::rooted(&found, &ids);
+    said.extend(keep_lost(data_root, "snapshots", &rooted)?);
+    let images = image::salvage::bring_back(records.store(), &options, &found, &ids);
+    said.extend(images.map_err(crate::image_use::error)?);
+    Ok(said)
+}
+
+/// The same while the daemon runs: the database is made anew under it. What it knows itself counts more than what is found;
+/// each container is still to be written by its owner. Says what was done, a line each.
+pub(crate) fn start_anew(engine: &Engine) -> Result<Vec<String>> {
+    let records = &engine.records;
+    let mut said = Vec::new();
+    let found = match records.store().start_anew()? {
+        Some(aside) => {
+            said.push(format!("the damaged database is now {}", aside.display()));
+            store::salvage(&aside)?
+        }
+        None => Vec::new(),
+    };
+    let options = image::Options::new(&engine.config.data_root).map_err(crate::image_use::error)?;
+    own_texts(records, &found, &options.boot_id)?;
+    records.replace("boot-id", &options.boot_id)?;
+    for network in engine.networks.all() {
+        if network.is_predefined() {
+            records.lasting(&format!("network-{}", network.name), || Ok(network.id.clone()))?;
+        } else {
+            records.save_network(&network)?;
+        }
+    }
+    for volume in engine.volumes.records() {
+        records.save_volume(&volume)?;
+    }
+    said.push("containers, networks and volumes were recorded anew as the daemon knows them".to_owned());
+    let ids = engine.containers.all().iter().map(|handle| handle.id.to_string()).collect();
     let images = image::salvage::bring_back(records.store(), &options, &found, &ids);
     said.extend(images.map_err(crate::image_use::error)?);
     Ok(said)
@@ -162,27 +198,25 @@ fn volumes(data_root: &Path, found: &[Salvaged], containers: &[Record]) -> Resul
     Ok(known.into_values().map(|record| (record, true)).chain(new).collect())
 }
 
-/// Moves directories of containers without a record out of the way of the next boot.
-fn keep_lost(data_root: &Path, known: &BTreeSet<String>) -> Result<Vec<String>> {
+/// Moves directories of containers, of one kind, out of the way of the next boot where they have no record.
+fn keep_lost(data_root: &Path, kind: &str, known: &BTreeSet<String>) -> Result<Vec<String>> {
     let mut said = Vec::new();
-    for kind in ["containers", "snapshots"] {
-        for id in directories(&data_root.join(kind))? {
-            if known.contains(&id) || !is_id(&id) {
-                continue;
-            }
-            let (from, lost) = (data_root.join(kind).join(&id), data_root.join(LOST).join(kind));
-            let to = lost.join(&id);
-            let failed = |error: std::io::Error| {
-                Error::system(format!("move {} to {}: {error}", from.display(), to.display()))
-            };
-            std::fs::create_dir_all(&lost).map_err(failed)?;
-            std::fs::rename(&from, &to).map_err(failed)?;
-            said.push(format!(
-                "nothing is known of the container {}: its files are in {}",
-                short(&id),
-                to.display()
-            ));
+    for id in directories(&data_root.join(kind))? {
+        if known.contains(&id) || !is_id(&id) {
+            continue;
         }
+        let (from, lost) = (data_root.join(kind).join(&id), data_root.join(LOST).join(kind));
+        let to = lost.join(&id);
+        let failed = |error: std::io::Error| {
+            Error::system(format!("move {} to {}: {error}", from.display(), to.display()))
+        };
+        std::fs::create_dir_all(&lost).map_err(failed)?;
+        std::fs::rename(&from, &to).map_err(failed)?;
+        said.push(format!(
+            "too little is known of the container {}: its files are in {}",
+            short(&id),
+            to.display()
+        ));
     }
     Ok(said)
 }

@@ -34,12 +34,7 @@ pub fn bring_back(
 ) -> Result<Vec<String>> {
     let content = Content::open(&options.data_root, options.steps)?;
     let layers = layers(options, found);
-    let snapshots: BTreeMap<&String, SnapshotRecord> = found
-        .iter()
-        .filter(|one| containers.contains(&one.key))
-        .filter_map(|one| Some((&one.key, one.decode::<SnapshotRecord>()?)))
-        .filter(|(_, record)| record.layers.iter().all(|key| LayerKey::parse(key).is_some()))
-        .collect();
+    let snapshots = snapshots(found, containers);
     let mut names = BTreeMap::new();
     for (key, record) in latest_names(found) {
         if content.size(&record.target.digest)? == Some(record.target.size) {
@@ -57,6 +52,21 @@ pub fn bring_back(
         format!("the image {shown} has its name again")
     };
     Ok(names.keys().map(told).collect())
+}
+
+/// Which of `containers` have a snapshot of which something is found.
+#[must_use]
+pub fn rooted(found: &[Salvaged], containers: &BTreeSet<String>) -> BTreeSet<String> {
+    snapshots(found, containers).into_keys().collect()
+}
+
+fn snapshots(found: &[Salvaged], containers: &BTreeSet<String>) -> BTreeMap<String, SnapshotRecord> {
+    found
+        .iter()
+        .filter(|one| containers.contains(&one.key))
+        .filter_map(|one| Some((one.key.clone(), one.decode::<SnapshotRecord>()?)))
+        .filter(|(_, record)| record.layers.iter().all(|key| LayerKey::parse(key).is_some()))
+        .collect()
 }
 
 /// Layers whose directory is there. One of which there are several accounts may have been removed and made again: it is
@@ -112,6 +122,7 @@ impl Images {
     /// # Errors
     /// When the disk or the database fails.
     pub fn check_after_loss(&self) -> Result<CheckReport> {
+        self.learn_uses()?;
         self.store.write(uses::forget_garbage)?;
         self.check(true)
     }

@@ -189,6 +189,12 @@ impl Images {
 
     /// At boot: learns what names and snapshots of an older database need, and finds what nothing ever used.
     pub(crate) fn complete_uses(&self) -> Result<()> {
+        self.learn_uses()?;
+        self.find_orphans()
+    }
+
+    /// Records what names and snapshots need of which that is not recorded.
+    pub(crate) fn learn_uses(&self) -> Result<()> {
         let view = self.store.read()?;
         let unknown = |root: String| view.get(&ROOTS, &root).map(|needs| needs.is_none()).unwrap_or(true);
         let names: Vec<_> =
@@ -196,8 +202,7 @@ impl Images {
         let snapshots: Vec<_> =
             view.scan(&SNAPSHOTS)?.records.into_iter().filter(|(id, _)| unknown(snapshot(id))).collect();
         drop(view);
-        self.record_uses(&names, &snapshots)?;
-        self.find_orphans()
+        self.record_uses(&names, &snapshots)
     }
 
     fn record_uses(

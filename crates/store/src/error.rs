@@ -46,8 +46,8 @@ pub enum Error {
     },
     /// The database file is damaged.
     #[error(
-        "the database {path:?} is damaged ({reason}): stop the daemon and run `berth system check --repair --data-root DIR`, \
-         where DIR is its data root"
+        "the database {path:?} is damaged ({reason}): run `berth system check --repair`, or, where no daemon runs, the same with \
+         `--data-root DIR`, where DIR is its data root"
     )]
     Corrupt {
         /// The database file.

@@ -83,22 +83,25 @@ impl Store {
     pub fn set_aside(directory: &Path) -> Result<Option<PathBuf>> {
         make_private(directory)?;
         let _lock = lock(directory)?;
-        let path = directory.join(DATABASE);
-        let handle = File::open(directory).map_err(file_error("open", directory))?;
-        for number in 1..1000 {
-            let name = format!("{DATABASE}.damaged-{number}");
-            match linux::at::rename_new(&handle, DATABASE.as_bytes(), &handle, name.as_bytes()) {
-                Ok(true) => {
-                    linux::file::sync(&handle)?;
-                    return Ok(Some(directory.join(name)));
-                }
-                Ok(false) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let error = std::io::Error::other("a thousand damaged databases are already there: remove them");
-        Err(file_error("set aside", &path)(error))
+        move_aside(directory)
+    }
+
+    /// The same for a database that is open: all who have this store go on with an empty one, also when this fails after
+    /// the old one is away. Views of the old one go on showing it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn start_anew(&self) -> Result<Option<PathBuf>> {
+        let path = &self.inner.path;
+        let mut open = self.inner.database.write().unwrap_or_else(PoisonError::into_inner);
+        *open = None;
+        // Those who wait for a sync of what they have committed are told that it was lost.
+        self.inner.group.lose();
+        let aside = path.parent().map_or(Ok(None), move_aside)?;
+        let empty = open_database(path)?;
+        check_schema(&empty, path)?;
+        *open = Some(empty);
+        Ok(aside)
     }
 
     /// The database file.
@@ -256,6 +259,25 @@ fn database_error(error: redb::TransactionError) -> Error {
 pub(crate) fn file_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
     move |error| Error::File { action, path, error }
+}
+
+/// Gives a damaged database another name, durably; `None` when there is none.
+fn move_aside(directory: &Path) -> Result<Option<PathBuf>> {
+    let handle = File::open(directory).map_err(file_error("open", directory))?;
+    for number in 1..1000 {
+        let name = format!("{DATABASE}.damaged-{number}");
+        match linux::at::rename_new(&handle, DATABASE.as_bytes(), &handle, name.as_bytes()) {
+            Ok(true) => {
+                linux::file::sync(&handle)?;
+                return Ok(Some(directory.join(name)));
+            }
+            Ok(false) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let error = std::io::Error::other("a thousand damaged databases are already there: remove them");
+    Err(file_error("set aside", &directory.join(DATABASE))(error))
 }
 
 fn make_private(directory: &Path) -> Result<()> {

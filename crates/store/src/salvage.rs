@@ -131,6 +131,36 @@ mod tests {
     }
 
     #[test]
+    fn an_open_store_goes_on_with_an_empty_database() {
+        let directory = std::env::temp_dir().join(format!("berth-test-{}-anew", std::process::id()));
+        let store = Store::open(&directory).expect("a store");
+        let other = store.clone();
+        let put = |store: &Store, key: &str| {
+            let words = Words::from([("number".to_owned(), key.to_owned())]);
+            store
+                .write(|transaction| transaction.put(&TABLE, &key.to_owned(), &words))
+                .expect("a record is written");
+        };
+        put(&store, "one");
+        let view = store.read().expect("a view");
+        let aside = store.start_anew().expect("it starts anew").expect("there was one");
+        let keys = |store: &Store| -> Vec<String> {
+            let scan = store.read().and_then(|view| view.scan(&TABLE)).expect("a scan");
+            scan.records.into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(keys(&other), Vec::<String>::new());
+        assert_eq!(view.scan(&TABLE).expect("the old view").records.len(), 1);
+        put(&other, "two");
+        assert_eq!(keys(&store), ["two"]);
+        drop((store, other, view));
+        let again = Store::open(&directory).expect("it opens again");
+        assert_eq!(keys(&again), ["two"]);
+        assert!(salvage(&aside).expect("the old file").iter().any(|one| one.key == "one"));
+        drop(again);
+        std::fs::remove_dir_all(directory).expect("the directory goes");
+    }
+
+    #[test]
     fn what_is_no_page_holds_no_records() {
         let check = |page: &[u8], expected: Option<usize>| {
             assert_eq!(records(page).map(|found| found.len()), expected, "{page:?}");

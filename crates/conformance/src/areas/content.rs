@@ -25,6 +25,7 @@ pub(crate) fn checks() -> Vec<Check> {
             "containers, volumes, networks and names are recorded again from a database that does not open",
             salvaged,
         ),
+        Check::new(AREA, "a daemon makes its database anew, and all that it knows is in it", made_anew),
     ]
 }
 
@@ -176,6 +177,38 @@ fn salvaged(scope: &Scope<'_>) -> Result<()> {
         "afterwards",
         after,
         "fails exited app:1\nkept exited app:1\n1\nmap[colour:red]\ninside\ntrue\nmade\nstarted\ncontent\n\
+         Everything is as it should be.\n",
+    )
+}
+
+/// A page of the database is damaged under a daemon that runs: it makes another one of what it knows, its containers run on,
+/// and the next daemon finds everything.
+fn made_anew(scope: &Scope<'_>) -> Result<()> {
+    let said = script(
+        scope,
+        r#"d() { "$d" "$@"; }
+        d volume create --label colour=red kept > /dev/null
+        d network create --internal kept > /dev/null
+        d run -d --network none --name runs -v kept:/v app:1 /busybox sleep 1000 > /dev/null
+        d run --network none --name fails app:1 /busybox false || echo "code $?"
+        file=$root/records/records.redb
+        for at in $(LC_ALL=C grep -obUa colour $file | cut -d: -f1); do printf '!' | dd of=$file bs=1 seek=$at conv=notrunc 2>/dev/null; done
+        "$b" system check > look 2> /dev/null || grep -c 'problem: the database' look
+        "$b" system check --repair | grep -c 'were recorded anew'
+        check; d create --network none --name later app:1 /busybox true > /dev/null
+        down; up --bridge none; echo --
+        d ps -a --format '{{.Names}} {{.State}} {{.Image}}' | sort
+        d inspect --format '{{.State.ExitCode}}' fails
+        d volume inspect --format '{{.Labels}}' kept
+        d network inspect --format '{{.Internal}}' kept
+        d exec runs /busybox echo inside; d rm -f runs fails later > /dev/null
+        usable; check"#,
+    )?;
+    same(
+        "said",
+        said,
+        "code 1\n1\n1\nEverything is as it should be.\n--\n\
+         fails exited app:1\nlater created app:1\nruns running app:1\n1\nmap[colour:red]\ntrue\ninside\ncontent\n\
          Everything is as it should be.\n",
     )
 }

@@ -5,14 +5,41 @@ use std::path::Path;
 use image::CheckReport;
 use store::Store;
 
+use crate::container::state::State;
 use crate::engine::Engine;
 use crate::image_use::error;
 use crate::{Error, Result};
 
-/// Compares content with its digests and records with content; with `repair` puts right what can be put right.
+/// Compares content with its digests and records with content; with `repair` puts right what can be put right. A database
+/// that is too damaged for that is made anew, from what this daemon knows.
 pub async fn check(engine: &Engine, repair: bool) -> Result<CheckReport> {
     let owned = engine.clone();
-    crate::blocking(move || owned.images.check(repair).map_err(error)).await
+    let checked = crate::blocking(move || Ok(owned.images.check(repair))).await?;
+    match checked {
+        Err(failure) if failure.is_of_database() && repair => start_anew(engine, &failure).await,
+        Err(failure) if failure.is_of_database() => {
+            Ok(CheckReport { problems: vec![failure.to_string()], ..CheckReport::default() })
+        }
+        checked => checked.map_err(error),
+    }
+}
+
+async fn start_anew(engine: &Engine, failure: &image::Error) -> Result<CheckReport> {
+    let owned = engine.clone();
+    let done = crate::blocking(move || crate::salvage::start_anew(&owned)).await?;
+    for container in engine.containers.all() {
+        // Its owner writes it, as it is at that moment. One that is being removed needs no record.
+        if let Err(error) = container.change(|_| Ok(())).await
+            && !matches!(container.view().state(), State::Removing { .. } | State::Gone { .. })
+        {
+            return Err(error);
+        }
+    }
+    let owned = engine.clone();
+    let mut report = crate::blocking(move || owned.images.check_after_loss().map_err(error)).await?;
+    report.problems.insert(0, failure.to_string());
+    report.repairs.splice(..0, done);
+    Ok(report)
 }
 
 /// The same for a data root that no daemon uses. A database that is too damaged to be opened is set aside when it is to be

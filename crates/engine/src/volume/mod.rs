@@ -100,6 +100,11 @@ impl Volumes {
         if record.driver == LOCAL { Ok(None) } else { self.plugins.driver(&record.driver).map(Some) }
     }
 
+    /// All records.
+    pub(crate) fn records(&self) -> Vec<VolumeRecord> {
+        self.lock().values().cloned().collect()
+    }
+
     fn find(&self, name: &str) -> Option<VolumeRecord> {
         self.lock().get(name).cloned()
     }
