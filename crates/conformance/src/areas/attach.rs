@@ -22,6 +22,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "detach keys leave docker run with its container running", detach_from_run),
         Check::new(AREA, "the connection is upgraded with 101 and its media type", upgrade),
         Check::new(AREA, "without Upgrade it is a raw 200", no_upgrade),
+        Check::new(AREA, "without Upgrade it is a raw 200 on a connection used before too", no_upgrade_later),
         Check::new(AREA, "half-close is the end of input, and output goes on", half_close),
         Check::new(AREA, "logs=1 gives what was written before", with_logs),
         Check::new(AREA, "two clients see the same output", two_clients),
@@ -132,6 +133,56 @@ fn no_upgrade(scope: &Scope<'_>) -> Result<()> {
     let mut stream = answer.upgraded();
     stream.write_all(b"plain\n")?;
     same("stdout", demultiplex(stream)?.stdout, "got plain\n")
+}
+
+/// Node's and Java's clients keep connections, and ask for streams on those without the header.
+fn no_upgrade_later(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("pooled", &["-i"], &["sh", "-c", "read line; echo got $line; sleep 60"])?;
+    let exec = json!({ "Cmd": ["echo", "from the exec"], "AttachStdout": true });
+    let exec = scope.api_json("POST", &format!("/containers/{name}/exec"), &exec)?.expect(201)?.json()?;
+    let start = format!("/exec/{}/start", exec["Id"].as_str().unwrap_or_default());
+    let attach = format!("/containers/{name}/attach?stream=1&stdin=1&stdout=1");
+    for (path, body, input, expected) in
+        [(start, "{}", "", "from the exec\n"), (attach, "", "typed\n", "got typed\n")]
+    {
+        let mut stream = UnixStream::connect(&scope.engine.own_socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        for used in ["GET /_ping", "GET /containers/nobody/json", "HEAD /_ping", "GET /version"] {
+            write!(stream, "{used} HTTP/1.1\r\nHost: engine\r\n\r\n")?;
+            let head = head(&mut stream)?;
+            let length = if used.starts_with("HEAD") { 0 } else { content_length(&head)? };
+            stream.read_exact(&mut vec![0; length])?;
+        }
+        let length = body.len();
+        let headers = format!("Host: engine\r\nContent-Type: application/json\r\nContent-Length: {length}");
+        write!(stream, "POST {path} HTTP/1.1\r\n{headers}\r\n\r\n{body}")?;
+        let head = head(&mut stream)?;
+        let raw = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
+        same("head", head.as_str(), raw)?;
+        stream.write_all(input.as_bytes())?;
+        // One frame: eight bytes, the last four of which are the length of the text.
+        let mut frame = vec![0; 8 + expected.len()];
+        stream.read_exact(&mut frame)?;
+        same("output", String::from_utf8_lossy(&frame[8..]).as_ref(), expected)?;
+    }
+    Ok(())
+}
+
+/// The head of an answer, read byte by byte: nothing of what follows it is taken.
+fn head(stream: &mut UnixStream) -> Result<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).with_context(|| String::from_utf8_lossy(&head).into_owned())?;
+        head.extend(byte);
+    }
+    Ok(String::from_utf8(head)?)
+}
+
+fn content_length(head: &str) -> Result<usize> {
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let mut found = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    Ok(found.next().with_context(|| format!("no length in {head:?}"))?.1.parse()?)
 }
 
 fn half_close(scope: &Scope<'_>) -> Result<()> {

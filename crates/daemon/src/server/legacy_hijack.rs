@@ -2,13 +2,18 @@
 //! bytes both ways. hyper hands a connection over only after 101, so the head of such a request gets the header here,
 //! and the head of its answer becomes the old one.
 //!
-//! Only the first request of a connection is looked at, where the beginning of a head is certain; the clients that
-//! use this form open a connection for each. Everything else passes unseen.
+//! What is looked at is where a head may begin: the first bytes of a connection, and the first after the end of each answer
+//! (see [`Turn`]), for clients with pooled connections (Node's, Java's) use this form on one that has been used before.
+//! Everything else passes unseen.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A head that is longer is none of these clients'.
@@ -18,15 +23,67 @@ const UPGRADE: &[u8] = b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
 /// What the client expects instead of 101.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
 
+/// Whose turn it is to speak: set when an answer has been given whole, so that what comes next begins a request.
+#[derive(Clone, Debug, Default)]
+pub struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    /// The body of an answer; the turn is the client's when it has been taken, or nobody wants it.
+    pub fn after<B>(&self, body: B) -> Answer<B> {
+        Answer { body, turn: Some(self.clone()) }
+    }
+
+    /// The body of an answer after which the connection speaks no HTTP any more.
+    pub fn never<B>(body: B) -> Answer<B> {
+        Answer { body, turn: None }
+    }
+
+    fn take(&self) -> bool {
+        self.0.load(Ordering::Acquire) && self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// A body whose end hands the turn to the client.
+pub struct Answer<B> {
+    body: B,
+    turn: Option<Turn>,
+}
+
+impl<B> Drop for Answer<B> {
+    fn drop(&mut self) {
+        if let Some(turn) = &self.turn {
+            turn.0.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = io::Error> + Unpin> Body for Answer<B> {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// A connection that also speaks the oldest form.
 pub struct LegacyHijack<C> {
     connection: C,
     input: Input,
     output: Output,
+    turn: Turn,
 }
 
 enum Input {
-    /// The first head, as far as it has come, and whether that has not been looked at yet.
+    /// A head, as far as it has come, and whether that has not been looked at yet.
     Head { head: Vec<u8>, is_new: bool },
     /// Bytes to hand out before reading on.
     Ready(Vec<u8>, usize),
@@ -44,19 +101,25 @@ enum Output {
 }
 
 impl<C> LegacyHijack<C> {
-    /// Watches the first request of a connection, of which `begun` has been read already.
-    pub fn new(connection: C, begun: Vec<u8>) -> LegacyHijack<C> {
+    /// Watches the first request of a connection, of which `begun` has been read already, and those that begin when `turn`
+    /// says so.
+    pub fn new(connection: C, begun: Vec<u8>, turn: Turn) -> LegacyHijack<C> {
         let input = if begun.is_empty() { Input::Open } else { Input::Head { head: begun, is_new: true } };
-        LegacyHijack { connection, input, output: Output::Open }
+        LegacyHijack { connection, input, output: Output::Open, turn }
     }
 
     /// Watches nothing: only puts what has been read already in front.
     pub fn unwatched(connection: C, begun: Vec<u8>) -> LegacyHijack<C> {
-        LegacyHijack { connection, input: Input::Ready(begun, 0), output: Output::Open }
+        LegacyHijack {
+            connection,
+            input: Input::Ready(begun, 0),
+            output: Output::Open,
+            turn: Turn::default(),
+        }
     }
 }
 
-/// What a first head is, as far as it has come.
+/// What a head is, as far as it has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It cannot be told yet.
@@ -94,7 +157,17 @@ impl<C: AsyncRead + Unpin> AsyncRead for LegacyHijack<C> {
         let this = self.get_mut();
         loop {
             match &mut this.input {
-                Input::Open => return Pin::new(&mut this.connection).poll_read(cx, buf),
+                Input::Open => {
+                    let before = buf.filled().len();
+                    ready!(Pin::new(&mut this.connection).poll_read(cx, buf))?;
+                    let begins = buf.filled().len() > before && this.turn.take();
+                    if !begins || judge(&buf.filled()[before..]) == Verdict::Other {
+                        return Poll::Ready(Ok(()));
+                    }
+                    let head = buf.filled()[before..].to_vec();
+                    buf.set_filled(before);
+                    this.input = Input::Head { head, is_new: true };
+                }
                 Input::Ready(bytes, sent) => {
                     let part = &bytes[*sent..];
                     let part = &part[..part.len().min(buf.remaining())];

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -13,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Connection, Farewell, Socket};
 use super::dispatch::{Client, Dispatcher};
-use super::legacy_hijack::LegacyHijack;
+use super::legacy_hijack::{LegacyHijack, Turn};
 use super::listener::Listener;
 use super::presence::Presence;
 use super::raw_target;
@@ -172,9 +173,18 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let client = met.client;
+    let turn = Turn::default();
+    let taken = turn.clone();
     let service = service_fn(move |request| {
         let answer = dispatcher.clone().answer(request, client.clone());
-        async move { Ok::<_, Infallible>(answer.await) }
+        let turn = taken.clone();
+        async move {
+            let answer = answer.await;
+            Ok::<_, Infallible>(match answer.status() {
+                StatusCode::SWITCHING_PROTOCOLS => answer.map(Turn::never),
+                _ => answer.map(|body| turn.after(body)),
+            })
+        }
     });
     let result = match met.protocol {
         Protocol::Http1 => {
@@ -185,7 +195,7 @@ where
                 .max_headers(MAX_HEADERS)
                 .half_close(true)
                 .title_case_headers(true)
-                .serve_connection(TokioIo::new(LegacyHijack::new(met.stream, met.begun)), service)
+                .serve_connection(TokioIo::new(LegacyHijack::new(met.stream, met.begun, turn)), service)
                 .with_upgrades();
             tokio::pin!(connection);
             tokio::select! {
