@@ -4,6 +4,7 @@ use crate::check::{Check, contains, same};
 use crate::fixture::BUSYBOX;
 use crate::http::Request;
 use crate::scope::Scope;
+use crate::tar::{Kind, Writer};
 use anyhow::Result;
 use serde_json::json;
 
@@ -23,6 +24,9 @@ pub(crate) fn checks() -> Vec<Check> {
             unknown_health,
         ),
         Check::new(AREA, "a link-local address is taken on the default bridge", link_local),
+        Check::new(AREA, "files may be brought before a bind's source is there", files_first),
+        Check::new(AREA, "what shares the host's processes is shown without a label", no_label),
+        Check::new(AREA, "an exec without arguments has its event with a space", bare_exec),
     ]
 }
 
@@ -104,4 +108,48 @@ fn link_local(scope: &Scope<'_>) -> Result<()> {
     let shown = scope.inspect(&name)?["NetworkSettings"]["Networks"]["bridge"]["IPAMConfig"].take();
     same("inspect", shown, settings["IPAMConfig"].clone())?;
     contains("inside", &scope.ok(&["exec", &name, "ip", "-o", "-4", "addr", "show"])?, "169.254.8.8/16")
+}
+
+/// Compose brings secrets into a container that has not been started; its binds may still have to be made.
+fn files_first(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.name("unstarted");
+    let source = scope.directory()?.join("made/later");
+    let mount = json!({
+        "Type": "bind", "Source": source, "Target": "/made", "BindOptions": { "CreateMountpoint": true },
+    });
+    let body = json!({ "Image": BUSYBOX, "Cmd": ["cat", "/secret"], "HostConfig": { "Mounts": [mount] } });
+    scope.api_json("POST", &format!("/containers/create?name={name}"), &body)?.expect(201)?;
+    let mut archive = Writer::new(Vec::new());
+    archive.add("secret", 0o400, &Kind::File(b"known"))?;
+    let put = Request::new("PUT", &format!("/containers/{name}/archive?path=/"));
+    put.body("application/x-tar", archive.finish()?).send(&scope.engine.socket)?.expect(200)?;
+    same("output", scope.ok(&["start", "-a", &name])?, "known")?;
+    same("the source is a directory", source.is_dir(), true)
+}
+
+fn no_label(scope: &Scope<'_>) -> Result<()> {
+    let asked: [(&[&str], _); 4] = [
+        (&["--privileged"], json!(["label=disable"])),
+        (
+            &["--pid", "host", "--security-opt", "seccomp=unconfined"],
+            json!(["seccomp=unconfined", "label=disable"]),
+        ),
+        (&["--ipc", "host", "--security-opt", "label=disable"], json!(["label=disable"])),
+        (&["--init"], json!(null)),
+    ];
+    for (number, (flags, expected)) in asked.into_iter().enumerate() {
+        let name = scope.name(&format!("label-{number}"));
+        scope.ok(&[&["create", "--name", &name], flags, &[BUSYBOX, "true"]].concat())?;
+        same("SecurityOpt", scope.inspect(&name)?["HostConfig"]["SecurityOpt"].take(), expected)?;
+    }
+    Ok(())
+}
+
+fn bare_exec(scope: &Scope<'_>) -> Result<()> {
+    let name = scope.start("execs", &[], &["sleep", "60"])?;
+    scope.ok(&["exec", &name, "true"])?;
+    let actions: Vec<String> = super::health::actions(scope, &name)?;
+    let execs: Vec<&str> =
+        actions.iter().map(String::as_str).filter(|one| one.starts_with("exec_")).collect();
+    same("actions", &execs[..2], &["exec_create: true ", "exec_start: true "][..])
 }

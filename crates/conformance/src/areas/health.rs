@@ -69,7 +69,7 @@ fn becomes(scope: &Scope<'_>, name: &str, status: &str) -> Result<Value> {
 }
 
 /// The actions of a container's events so far.
-fn actions(scope: &Scope<'_>, name: &str) -> Result<Vec<String>> {
+pub(super) fn actions(scope: &Scope<'_>, name: &str) -> Result<Vec<String>> {
     let filters = percent_encode(&json!({ "container": [name] }).to_string());
     let until = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs() + 1;
     let path = format!("/events?since=1&until={until}&filters={filters}");

@@ -315,6 +315,7 @@ fn defaults(config: &crate::Config, cgroup_v2: bool, mut host: HostConfig) -> Re
     host.resources.memory_swappiness = host.resources.memory_swappiness.filter(|value| *value != -1);
     host.log_config.config.get_or_insert_default();
     resolve::security::name_hidden_paths(&mut host);
+    resolve::security::name_label(&mut host);
     Ok(host)
 }
 

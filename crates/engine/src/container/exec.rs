@@ -185,12 +185,19 @@ pub async fn create(engine: &Engine, reference: &str, request: ExecCreateRequest
         )));
     }
     let exec_id = id::new_id()?;
-    let action = format!("exec_create: {}", command.join(" "));
+    let action = format!("exec_create: {}", words(&command));
     let attributes = with(handle.view().record.attributes(), "execID", &exec_id);
     let exec = Exec { container_id: handle.id.to_string(), request, phase: Phase::Made };
     engine.execs.insert(&exec_id, exec);
     engine.events.publish("container", &action, &handle.id, attributes);
     Ok(exec_id)
+}
+
+/// A command as events print it: the program, a space, and its arguments, of which there may be none.
+fn words(command: &[String]) -> String {
+    let (program, arguments) =
+        command.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    format!("{program} {}", arguments.join(" "))
 }
 
 /// What an exec runs: the container's rights and environment, with what its request changes.
@@ -310,7 +317,7 @@ async fn launch(
         };
         (Some(how), Some(Attached { stream: ours, tty: request.tty }), vec![theirs])
     };
-    let action = format!("exec_start: {}", request.cmd.as_deref().unwrap_or_default().join(" "));
+    let action = format!("exec_start: {}", words(request.cmd.as_deref().unwrap_or_default()));
     engine.events.publish(
         "container",
         &action,

@@ -21,6 +21,7 @@ use linux::file::Kind;
 use linux::mount::{self, Change, Propagation, attribute};
 use linux::root::Root;
 
+use super::super::facts;
 use super::super::launch::{self, Places};
 use super::super::spec::RootSource;
 use super::super::view::View;
@@ -58,6 +59,8 @@ pub(super) fn within<T: Send>(
     access: Access,
     work: impl FnOnce(&Place<'_>) -> Result<T> + Send,
 ) -> Result<T> {
+    // A client may bring files before the first start, as Compose does with secrets: sources of binds are made for it too.
+    facts::ensure_bind_sources(&view.record.spec)?;
     let volumes = crate::volume::lend(engine, view.record.volume_paths.keys())?;
     let data_dir = Places::of(engine, &view.record.id).data_dir;
     let binds = present(binds::plan(&view.record, &volumes.paths(), &data_dir));

@@ -157,6 +157,15 @@ pub(in crate::container) fn name_hidden_paths(host: &mut HostConfig) {
     }
 }
 
+/// Names that a container which shares the host's processes or memory, or may do everything, has no label, as Docker does.
+pub(in crate::container) fn name_label(host: &mut HostConfig) {
+    let shares = host.privileged || host.ipc_mode == "host" || host.pid_mode == "host";
+    let mut asked = host.security_opt.iter().flatten();
+    if shares && !asked.any(|option| option.split('=').next() == Some("label")) {
+        host.security_opt.get_or_insert_default().push("label=disable".to_owned());
+    }
+}
+
 /// Masked and read-only paths: what the request says, or the default; none when privileged.
 pub(super) fn hidden_paths(host: &HostConfig) -> (Vec<String>, Vec<String>) {
     if host.privileged {
