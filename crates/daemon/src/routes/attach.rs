@@ -94,7 +94,8 @@ async fn serve(
     };
     // Without a terminal every byte belongs to the program.
     let keys = if tty { keys } else { Vec::new() };
-    match hijack::pump(client, live.stream, keys, presence, std::future::ready(())).await {
+    let Attached { stream, reader, .. } = live;
+    match hijack::pump(client, stream, keys, presence, async move { drop(reader) }).await {
         Ok(End::Detached) => attach::detached(&engine, &name),
         Ok(End::Closed) => {}
         Err(error) => tracing::debug!(container = name, %error, "an attachment ended early"),

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use shim::protocol::{self, Framing, Target};
 
 use super::owner::Command;
+pub use super::registry::Reader;
 use super::state::State;
 use crate::engine::Engine;
 use crate::shim_link::Attach;
@@ -29,6 +30,9 @@ pub struct Attached {
     pub stream: tokio::net::UnixStream,
     /// Output is raw: the program has a terminal.
     pub tty: bool,
+    /// To be dropped once all output is with the client: who waits for the container's end is told after that.
+    /// Only the program of the container has somebody who waits for it.
+    pub reader: Option<Reader>,
 }
 
 /// A connected pair: our end for tokio, the shim's end as a descriptor.
@@ -63,11 +67,12 @@ pub async fn attach(engine: &Engine, reference: &str, streams: Streams, framed: 
     let stdin = stdin && view.record.config.open_stdin;
     let how = protocol::Attach { target: Target::Container, stdin, stdout, stderr, framing };
     let (stream, theirs) = stream_pair()?;
+    let reader = handle.reader();
     let (reply, answer) = tokio::sync::oneshot::channel();
     handle.send(Command::Attach { attach: Attach { how, stream: theirs }, reply }).await?;
     answer.await.map_err(|_| Error::not_found(format!("No such container: {reference}")))??;
     engine.events.publish("container", "attach", &handle.id, view.record.attributes());
-    Ok(Attached { stream, tty })
+    Ok(Attached { stream, tty, reader: Some(reader) })
 }
 
 /// Tells those who listen that a client detached with its keys.

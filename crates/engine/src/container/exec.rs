@@ -315,7 +315,7 @@ async fn launch(
             // What the client expects decides, as in Docker, not what the program has.
             framing: if start.tty || with.raw { Framing::Raw } else { Framing::Mux },
         };
-        (Some(how), Some(Attached { stream: ours, tty: request.tty }), vec![theirs])
+        (Some(how), Some(Attached { stream: ours, tty: request.tty, reader: None }), vec![theirs])
     };
     let action = format!("exec_start: {}", words(request.cmd.as_deref().unwrap_or_default()));
     engine.events.publish(

@@ -11,6 +11,9 @@ use super::state::Input;
 use super::view::{Live, View};
 use crate::{Error, Outcome, Result};
 
+/// How long the end of a container is kept from those who wait for it, for the sake of a client that takes no output.
+const SLOWEST_READER: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A container as others see it: the latest snapshot, and its owner's mailbox.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -21,11 +24,36 @@ pub struct Handle {
     /// Held by whoever mounts the container's own layer for writing: a start, or files that are put into it. Two mounts
     /// of one layer would not see each other's changes.
     pub(crate) layer: Arc<tokio::sync::Mutex<()>>,
+    /// How many clients are attached that have not got all of their output yet.
+    readers: Arc<watch::Sender<usize>>,
+}
+
+/// A client that is attached, until it has got all of its output.
+#[derive(Debug)]
+pub struct Reader(Arc<watch::Sender<usize>>);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.send_modify(|readers| *readers -= 1);
+    }
 }
 
 impl Handle {
     pub(crate) fn new(id: &str, mailbox: mpsc::Sender<Command>, view: watch::Receiver<Arc<View>>) -> Self {
-        Self { id: id.into(), mailbox, view, layer: Arc::default() }
+        Self { id: id.into(), mailbox, view, layer: Arc::default(), readers: Arc::default() }
+    }
+
+    /// Counts a client that attaches.
+    pub(crate) fn reader(&self) -> Reader {
+        self.readers.send_modify(|readers| *readers += 1);
+        Reader(Arc::clone(&self.readers))
+    }
+
+    /// Returns when every client that is attached has got all of its output, or will not take it.
+    pub(crate) async fn has_been_read(&self) {
+        let none = |readers: &usize| *readers == 0;
+        // It only fails when the sender is gone, which is held here.
+        let _ = tokio::time::timeout(SLOWEST_READER, self.readers.subscribe().wait_for(none)).await;
     }
 
     /// The latest snapshot. Never waits.

@@ -35,12 +35,17 @@ async fn until(handle: Handle, condition: WaitCondition, exits: u64) -> Result<W
         }
         WaitCondition::Removed => matches!(view.state(), State::Gone { .. } | State::Dead { .. }),
     };
+    let is_over = met(&handle.view());
     let mut watch = handle.watch();
     // When the owner is gone its last snapshot stays readable.
     let view = match watch.wait_for(|view| met(view)).await {
         Ok(view) => std::sync::Arc::clone(&view),
         Err(_) => handle.view(),
     };
+    // Output that a client asked for comes before the news that there will be no more.
+    if !is_over {
+        handle.has_been_read().await;
+    }
     let ended = view.state().ended().cloned().unwrap_or_default();
     if let (WaitCondition::Removed, State::Dead { .. }) = (condition, view.state()) {
         return Err(Error::system(ended.error));
