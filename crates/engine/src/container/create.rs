@@ -340,8 +340,14 @@ fn donors(engine: &Engine, host: &HostConfig) -> Result<BTreeMap<String, Donor>>
     for mode in [&host.network_mode, &host.pid_mode, &host.ipc_mode] {
         if let Some(name) = mode.strip_prefix("container:").filter(|name| !name.is_empty()) {
             let view = engine.containers.find(name)?.view();
-            let ipc_shareable = view.record.spec.namespaces.ipc_shareable;
-            donors.insert(name.to_owned(), Donor { id: view.record.id.clone(), ipc_shareable });
+            let spec = &view.record.spec;
+            let donor = Donor {
+                id: view.record.id.clone(),
+                ipc_shareable: spec.namespaces.ipc_shareable,
+                hostname: spec.hostname.clone(),
+                domainname: spec.domainname.clone(),
+            };
+            donors.insert(name.to_owned(), donor);
         }
     }
     Ok(donors)

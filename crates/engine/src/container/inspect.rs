@@ -102,6 +102,7 @@ fn shown_config(record: &Record) -> api::config::Config {
     let mut config = record.config.clone();
     if config.hostname.is_empty() {
         config.hostname.clone_from(&record.spec.hostname);
+        config.domainname.clone_from(&record.spec.domainname);
     }
     config
 }

@@ -62,6 +62,10 @@ pub(crate) struct Donor {
     pub(crate) id: String,
     /// Its IPC namespace may be joined.
     pub(crate) ipc_shareable: bool,
+    /// Who lives in its network goes by its name.
+    pub(crate) hostname: String,
+    /// The domain of that.
+    pub(crate) domainname: String,
 }
 
 /// Resolves a request whose `config` already holds what the image adds. The second value is warnings.
@@ -79,7 +83,7 @@ pub(crate) fn resolve(
     let (masked_paths, readonly_paths) = security::hidden_paths(host);
     let spec = ContainerSpec {
         hostname: namespaces::hostname(config, host, facts)?,
-        domainname: config.domainname.clone(),
+        domainname: namespaces::domainname(config, host, facts),
         root: root(host, facts)?,
         mounts: mounts::resolve(config, host, facts)?,
         shm_size: shm_size(host, facts)?,

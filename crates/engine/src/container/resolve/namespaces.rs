@@ -6,7 +6,7 @@ use api::config::Config;
 use api::host_config::{HostConfig, IPC_SYSCTLS};
 
 use super::super::spec::{Namespaces, Share};
-use super::Facts;
+use super::{Donor, Facts};
 use crate::{Error, Result};
 
 /// sethostname(2) takes no more.
@@ -92,8 +92,21 @@ pub(super) fn hostname(config: &Config, host: &HostConfig, facts: &Facts<'_>) ->
     if !name.is_empty() {
         return Ok(name.clone());
     }
+    if let Some(donor) = network_donor(host, facts) {
+        return Ok(donor.hostname.clone());
+    }
     // Who lives in the host's network goes by the host's name.
     Ok(if host.network_mode == "host" { facts.host_name } else { crate::id::short(facts.id) }.to_owned())
+}
+
+pub(super) fn domainname(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> String {
+    let donor = network_donor(host, facts).filter(|_| config.domainname.is_empty());
+    donor.map_or(&config.domainname, |donor| &donor.domainname).clone()
+}
+
+/// The container whose network is used.
+fn network_donor<'a>(host: &HostConfig, facts: &'a Facts<'_>) -> Option<&'a Donor> {
+    facts.containers.get(host.network_mode.strip_prefix("container:")?)
 }
 
 /// What cannot be meant together, whatever the containers are that a request names.
