@@ -3,6 +3,7 @@
 mod attacks;
 mod bench;
 mod check;
+mod compose;
 mod demo;
 mod everything;
 mod faults;

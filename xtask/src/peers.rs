@@ -139,7 +139,7 @@ fn fetch(suite: &str, directory: &Path) -> Result<()> {
     }
     let apt = directory.join("apt");
     fs::create_dir_all(&apt).with_context(|| apt.display().to_string())?;
-    let versions = download(suite, &apt)?;
+    let versions = download(suite, &apt, PACKAGES)?;
     let root = apt.join("root");
     for archive in archives(&apt)? {
         process::output("dpkg-deb", &["--extract", &text(&archive), &text(&root)])?;
@@ -165,7 +165,7 @@ fn fetch(suite: &str, directory: &Path) -> Result<()> {
 }
 
 /// Downloads the packages with everything that they need, by an apt with directories of its own; their versions.
-fn download(suite: &str, apt: &Path) -> Result<Vec<String>> {
+pub(crate) fn download(suite: &str, apt: &Path, packages: &[&str]) -> Result<Vec<String>> {
     for part in ["state/lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(apt.join(part))?;
     }
@@ -179,16 +179,16 @@ fn download(suite: &str, apt: &Path) -> Result<Vec<String>> {
         process::output("apt-get", &[&["--quiet=2", "--config-file", &text(&configuration)], words].concat())
     };
     run(&["update"])?;
-    run(&[&["install"], PACKAGES].concat())?;
+    run(&[&["install"], packages].concat())?;
     let mut versions = Vec::new();
     for archive in archives(apt)? {
         let shown =
             process::output("dpkg-deb", &["--show", "--showformat=${Package} ${Version}", &text(&archive)])?;
-        if shown.split(' ').next().is_some_and(|name| PACKAGES.contains(&name)) {
+        if shown.split(' ').next().is_some_and(|name| packages.contains(&name)) {
             versions.push(shown);
         }
     }
-    ensure!(versions.len() == PACKAGES.len(), "only {} were downloaded", versions.join(", "));
+    ensure!(versions.len() == packages.len(), "only {} were downloaded", versions.join(", "));
     versions.retain(|one| !one.starts_with("systemd"));
     Ok(versions)
 }
@@ -250,7 +250,8 @@ fn keyring(apt: &Path) -> PathBuf {
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-fn archives(apt: &Path) -> Result<Vec<PathBuf>> {
+/// The packages that were downloaded.
+pub(crate) fn archives(apt: &Path) -> Result<Vec<PathBuf>> {
     files(&apt.join("cache/archives"), "deb")
 }
 

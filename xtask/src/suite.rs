@@ -1,7 +1,7 @@
 //! `cargo xtask conformance`: the black-box suite against a daemon of its own, Docker's own, or a given socket.
 
 use crate::sandbox::{self, Around, Sandbox};
-use crate::{fixtures, packages, process, unstable, workspace};
+use crate::{compose, fixtures, packages, process, unstable, workspace};
 use anyhow::{Context, Result, bail};
 use conformance::{Daemon, Engine, Flavour, Options, Setup, World};
 use std::path::{Path, PathBuf};
@@ -79,6 +79,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         process::run("cargo", &["build", "--package", "berth"])?;
     }
     archives(&request)?;
+    compose_program(&request);
     let mut inside = vec!["conformance"];
     inside.extend(words.iter().map(String::as_str));
     sandbox::enter(&inside)
@@ -87,7 +88,9 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
 fn against(socket: &Path, request: &Request) -> Result<()> {
     let archives = archives(request)?;
     let directory = std::env::temp_dir().join(sandbox::run_name());
-    let engine = Engine::connect(socket, &request.client, &directory)?.with_uplink(true);
+    let engine = Engine::connect(socket, &request.client, &directory)?
+        .with_uplink(true)
+        .with_compose(compose_program(request));
     let outcome = conformance::run(engine, &archives, &request.options);
     std::fs::remove_dir_all(&directory)?;
     judge(outcome?.0.failed)
@@ -119,6 +122,11 @@ fn archives(request: &Request) -> Result<conformance::Archives> {
     }
 }
 
+/// Docker Compose, fetched when checks want it that run here.
+fn compose_program(request: &Request) -> Option<PathBuf> {
+    (!request.busybox_only && request.options.want_compose()).then(compose::program).flatten()
+}
+
 fn judge(failed: usize) -> Result<()> {
     if failed > 0 {
         bail!("conformance: {failed} checks failed");
@@ -139,6 +147,7 @@ fn own_daemon(request: &Request, sandbox: &Sandbox) -> Result<usize> {
     let no_container = World::observe(&marks)?;
     let engine = Engine::connect(&setup.socket(), &request.client, sandbox.directory())?
         .with_uplink(sandbox.has_uplink())
+        .with_compose(compose::found())
         .watched(sandbox.directory())?
         .owned(daemon);
     let archives = archives(request)?;

@@ -6,6 +6,7 @@ mod cdi;
 mod collectors;
 mod commit;
 mod components;
+mod compose;
 mod content;
 mod credentials;
 mod distribution;
@@ -76,6 +77,9 @@ pub(crate) use misbehaving::noise;
 /// The area whose checks need the image with servers.
 pub(crate) const SERVERS_AREA: &str = components::AREA;
 
+/// The area whose checks need Docker Compose.
+pub(crate) const COMPOSE_AREA: &str = compose::AREA;
+
 /// Areas that are run only when they are named: hardly a machine has what they need.
 pub(crate) const NAMED_AREAS: &[&str] = &[quotas::AREA];
 
@@ -129,7 +133,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
     ];
     areas.push(confinement::checks);
     areas.push(measured::checks);
-    areas.extend([clients::checks as fn() -> Vec<Check>, components::checks]);
+    areas.extend([clients::checks as fn() -> Vec<Check>, compose::checks, components::checks]);
     if engine.program.is_some() {
         areas.extend([forgeries::checks as fn() -> Vec<Check>, policies::checks]);
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);

@@ -51,6 +51,8 @@ pub struct Engine {
     pub(crate) has_debian: bool,
     pub(crate) has_uplink: bool,
     pub(crate) servers: ServersImage,
+    /// Docker Compose, where there is one.
+    pub(crate) compose: Option<PathBuf>,
     /// berth's own program, when this engine is its daemon.
     pub(crate) program: Option<PathBuf>,
     /// The command line of the OCI runtime that belongs to the engine; empty when it is not known.
@@ -80,6 +82,7 @@ impl Engine {
             has_debian: false,
             has_uplink: false,
             servers: ServersImage::default(),
+            compose: None,
             program: None,
             runtime: Vec::new(),
             busybox_program: None,
@@ -113,6 +116,12 @@ impl Engine {
     /// Says whether packages can be fetched from inside a container.
     pub fn with_uplink(mut self, has_uplink: bool) -> Self {
         self.has_uplink = has_uplink;
+        self
+    }
+
+    /// Has checks that use Docker Compose call this program.
+    pub fn with_compose(mut self, program: Option<PathBuf>) -> Self {
+        self.compose = program;
         self
     }
 

@@ -27,7 +27,16 @@ impl Options {
     /// Whether checks are wanted that need the image with servers.
     #[must_use]
     pub fn want_servers(&self) -> bool {
-        let area = areas::SERVERS_AREA;
+        self.want(areas::SERVERS_AREA)
+    }
+
+    /// Whether checks are wanted that need Docker Compose.
+    #[must_use]
+    pub fn want_compose(&self) -> bool {
+        self.want(areas::COMPOSE_AREA)
+    }
+
+    fn want(&self, area: &str) -> bool {
         self.words.is_empty() || self.words.iter().any(|word| word.contains(area) || area.contains(&**word))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::check::{Check, contains, same};
 use crate::command_line::run;
+use crate::http::Request;
 use crate::scope::Scope;
 use anyhow::{Context, Result};
 use std::process::Command;
@@ -18,6 +19,7 @@ pub(crate) fn checks() -> Vec<Check> {
             host_root,
         ),
         Check::new(AREA, "commands of Docker's that do nothing here say why", absent_commands),
+        Check::new(AREA, "a build is refused at once, by every way to ask for one", no_builds),
         Check::new(AREA, "without a daemon, root gets one, and is told so in one line", own_daemon).alone(),
     ]
 }
@@ -27,6 +29,25 @@ pub(super) fn berth(scope: &Scope<'_>, words: &[&str]) -> Result<crate::command_
     let program = scope.engine.program.clone().context("the berth program")?;
     let client = crate::command_line::Client { program, ..scope.client().clone() };
     client.call(words)
+}
+
+/// `/session` and `/grpc` are BuildKit's: a client hands its connection over there.
+fn no_builds(scope: &Scope<'_>) -> Result<()> {
+    for path in ["/session", "/grpc", "/build", "/build?version=2&session=s", "/build/prune", "/build/cancel"]
+    {
+        let plain = Request::new("POST", path);
+        let context = Request::new("POST", path).body("application/x-tar", vec![0; 1 << 20]);
+        for request in [plain, context] {
+            let answer = request.send(&scope.engine.socket)?.expect(501)?;
+            contains(path, &answer.message(), "is not implemented by berth yet")?;
+        }
+        let upgrade = Request::new("POST", path)
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "h2c")
+            .header("X-Docker-Expose-Session-Uuid", "s");
+        same(path, upgrade.open(&scope.engine.socket)?.status, 501)?;
+    }
+    Ok(())
 }
 
 fn absent_commands(scope: &Scope<'_>) -> Result<()> {
