@@ -249,9 +249,9 @@ longer the peer takes, or how much more it needs. The floor is what this machine
 measured in the same run by a program that does nothing else (`crates/image/examples/floor.rs`).
 
 The peers are WHOSE; their versions are at the end.
-Docker is docker.io with its own client, containerd and runc and its default settings, Podman has crun. Every engine has a
-network namespace, directories on the same disk and a daemon of its own. BuildKit is not compared: ours does not build
-images yet.
+Docker is docker.io with its own client, containerd and runc and its default settings, but for live-restore, which ours does
+always; Podman has crun. Every engine has a network namespace, directories on the same disk and a daemon of its own. BuildKit
+is not compared: ours does not build images yet.
 
 ";
 
