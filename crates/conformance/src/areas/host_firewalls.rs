@@ -27,6 +27,11 @@ pub(crate) fn checks() -> Vec<Check> {
             "firewalld denies and allows, and published ports follow it (respect-host)",
             |scope| followed(scope, Firewalld::start),
         ),
+        Check::new(
+            AREA,
+            "bridges are in a zone of firewalld as long as their networks are, or where somebody put them",
+            zones,
+        ),
         Check::new(AREA, "a port on localhost is no matter of ufw's (localhost)", localhost),
     ]
 }
@@ -220,6 +225,59 @@ fn followed<F: Firewall>(scope: &Scope<'_>, start: impl Fn(&Scope<'_>, &Hosts) -
     }
     hosts.answers_its_host("127.0.0.1", "8081")?;
     drop(firewall);
+    hosts.close()
+}
+
+fn zones(scope: &Scope<'_>) -> Result<()> {
+    let hosts = Hosts::new(scope, &[])?;
+    let firewalld = Firewalld::start(scope, &hosts)?;
+    let bridge = |network: &str| -> Result<String> {
+        hosts.client.expect(&[
+            "network",
+            "create",
+            "-o",
+            &format!("com.docker.network.bridge.name=br-{network}"),
+            network,
+        ])?;
+        Ok(format!("br-{network}"))
+    };
+    let members = |zone: &str| {
+        let words =
+            ["netns", "exec", &hosts.host, "env", &firewalld.bus, "firewall-cmd", zone, "--list-interfaces"];
+        printed("ip", &words)
+    };
+    let is_in = |zone: &str, bridge: &str| -> Result<bool> {
+        Ok(members(zone)?.split_whitespace().any(|name| name == bridge))
+    };
+    let becomes = |zone: &str, bridge: &str, wanted: bool| {
+        eventually(&format!("{bridge} in {zone}: {wanted}"), || {
+            Ok((is_in(zone, bridge)? == wanted).then_some(()))
+        })
+    };
+    becomes("--zone=trusted", "docker0", true)?;
+    let lan = bridge("lan")?;
+    becomes("--zone=trusted", &lan, true)?;
+    printed(
+        "ip",
+        &[
+            "netns",
+            "exec",
+            &hosts.host,
+            "env",
+            &firewalld.bus,
+            "firewall-cmd",
+            "--zone=internal",
+            "--change-interface=docker0",
+        ],
+    )?;
+    let other = bridge("other")?;
+    becomes("--zone=trusted", &other, true)?;
+    same("where somebody put it", is_in("--zone=internal", "docker0")?, true)?;
+    hosts.client.expect(&["network", "rm", "lan"])?;
+    becomes("--zone=trusted", &lan, false)?;
+    same("the other one", is_in("--zone=trusted", &other)?, true)?;
+    hosts.client.expect(&["network", "rm", "other"])?;
+    drop(firewalld);
     hosts.close()
 }
 

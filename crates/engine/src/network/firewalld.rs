@@ -6,6 +6,7 @@
 //!    └ system bus, NO_AUTO_START ─ zone.addInterface(zone, bridge) ─ done, or there is no firewalld, or somebody put it elsewhere
 //! ```
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -25,47 +26,49 @@ const ERROR: u8 = 3;
 
 /// Puts every bridge into a zone whenever there may be one that is in none. Ends with the daemon.
 pub(crate) async fn keep_zones(engine: Engine) {
-    let told = engine.networks.lock().bridges_changed.clone();
+    let changed = engine.networks.lock().bridges_changed.clone();
+    let mut placed = Placed::new();
     loop {
-        let owned = engine.clone();
-        let work = move || {
-            tell(&owned);
-            Ok(())
-        };
-        if let Err(error) = crate::blocking(work).await {
-            tracing::error!(%error, "bridges are not put into a zone of firewalld");
+        let (owned, before) = (engine.clone(), std::mem::take(&mut placed));
+        match crate::blocking(move || Ok(tell(&owned, before))).await {
+            Ok(now) => placed = now,
+            Err(error) => tracing::error!(%error, "bridges are not put into a zone of firewalld"),
         }
-        told.notified().await;
+        changed.notified().await;
     }
 }
 
-fn tell(engine: &Engine) {
+/// The bridges that we have put into a zone, with the zone.
+type Placed = BTreeMap<String, &'static str>;
+
+fn tell(engine: &Engine, mut placed: Placed) -> Placed {
     let bridges: Vec<InterfaceName> =
         engine.networks.lock().rules.networks().values().map(|rules| rules.bridge.clone()).collect();
-    match put_into_zones(&engine.config.system_bus, &bridges) {
-        Ok(added) if added.is_empty() => {}
-        Ok(added) => tracing::info!(bridges = added.join(" "), "put into a zone of firewalld"),
-        Err(error) => tracing::warn!(%error, "firewalld cannot be told of our bridges"),
+    if let Err(error) = put_into_zones(&engine.config.system_bus, &bridges, &mut placed) {
+        tracing::warn!(%error, "firewalld cannot be told of our bridges");
     }
+    placed
 }
 
-/// The bridges that were put into a zone now, each with the zone. None when there is no bus or no firewalld.
-fn put_into_zones(socket: &Path, bridges: &[InterfaceName]) -> io::Result<Vec<String>> {
-    let mut added = Vec::new();
+/// Puts bridges into a zone, and takes those out again that are no more; does nothing when there is no bus or no firewalld.
+fn put_into_zones(socket: &Path, bridges: &[InterfaceName], placed: &mut Placed) -> io::Result<()> {
     let mut bus = match UnixStream::connect(socket) {
         Ok(stream) => Bus { stream, serial: 0 },
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return Ok(added);
+            return Ok(());
         }
         Err(error) => return Err(error),
     };
     bus.greet()?;
     for bridge in bridges {
         for zone in ZONES {
-            match bus.add_interface(zone, bridge.as_str())?.as_deref() {
-                None => added.push(format!("{bridge}:{zone}")),
+            match bus.zone_call("addInterface", zone, bridge.as_str())?.as_deref() {
+                None => {
+                    tracing::info!(%bridge, zone, "put into a zone of firewalld");
+                    placed.insert(bridge.to_string(), zone);
+                }
                 Some(words) if words.starts_with("INVALID_ZONE") => continue,
-                Some(NO_FIREWALLD) => return Ok(added),
+                Some(NO_FIREWALLD) => return Ok(()),
                 // It is there already, or where the administrator wants it.
                 Some(words) if is_placed(words) => {}
                 Some(words) => tracing::warn!(%bridge, words, "firewalld refuses this bridge"),
@@ -73,7 +76,17 @@ fn put_into_zones(socket: &Path, bridges: &[InterfaceName]) -> io::Result<Vec<St
             break;
         }
     }
-    Ok(added)
+    let is_gone = |bridge: &str| bridges.iter().all(|known| known.as_str() != bridge);
+    let gone: Vec<_> =
+        placed.iter().filter(|(bridge, _)| is_gone(bridge)).map(|(bridge, _)| bridge.clone()).collect();
+    for bridge in gone {
+        let zone = placed.remove(&bridge).unwrap_or_default();
+        // Whoever has moved it meanwhile may keep it.
+        if let Some(words) = bus.zone_call("removeInterface", zone, &bridge)? {
+            tracing::debug!(bridge, words, "firewalld knows no such bridge any more");
+        }
+    }
+    Ok(())
 }
 
 const NO_FIREWALLD: &str = "no firewalld";
@@ -112,13 +125,13 @@ impl Bus {
             .and_then(|refusal| refusal.map_or(Ok(()), |words| Err(io::Error::other(words))))
     }
 
-    /// Why an interface was not put into a zone, in firewalld's words.
-    fn add_interface(&mut self, zone: &str, interface: &str) -> io::Result<Option<String>> {
+    /// Calls a method about a zone and an interface; why it was refused, in firewalld's words.
+    fn zone_call(&mut self, method: &str, zone: &str, interface: &str) -> io::Result<Option<String>> {
         let target = [
             "org.fedoraproject.FirewallD1",
             "/org/fedoraproject/FirewallD1",
             "org.fedoraproject.FirewallD1.zone",
-            "addInterface",
+            method,
         ];
         self.call(target, &[zone, interface])
     }
@@ -309,6 +322,8 @@ mod tests {
     #[test]
     fn without_a_bus_nothing_is_done() {
         let bridge = "docker0".parse().unwrap();
-        assert!(put_into_zones(Path::new("/nonexistent/bus"), &[bridge]).unwrap().is_empty());
+        let mut placed = Placed::new();
+        put_into_zones(Path::new("/nonexistent/bus"), &[bridge], &mut placed).unwrap();
+        assert!(placed.is_empty());
     }
 }

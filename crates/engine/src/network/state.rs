@@ -144,6 +144,7 @@ impl State {
         let mut wanted = self.rules.clone();
         wanted.remove_network(&known.record.id);
         self.change(wanted)?;
+        self.bridges_changed.notify_one();
         self.let_through()
     }
 
