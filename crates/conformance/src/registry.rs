@@ -80,10 +80,10 @@ impl Drop for Registry {
 }
 
 /// skopeo, which must succeed.
-pub(crate) fn skopeo(arguments: &[&str]) -> Result<()> {
+pub(crate) fn skopeo(arguments: &[&str]) -> Result<String> {
     let output = Command::new("skopeo").args(arguments).output().context("skopeo")?;
     if !output.status.success() {
         bail!("skopeo {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
