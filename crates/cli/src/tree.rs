@@ -38,7 +38,7 @@ pub(crate) static ROOT: Group = Group {
         Entry::command("login", &login::LOGIN),
         Entry::command("logout", &login::LOGOUT),
         Entry::command("logs", &logs::COMMAND),
-        Entry::group("manifest", &absent::MANIFEST),
+        Entry::group("manifest", &MANIFEST),
         Entry::group("network", &NETWORK),
         Entry::group("node", &absent::NODE),
         Entry::command("pause", &lifecycle::PAUSE),
@@ -134,6 +134,17 @@ static IMAGE: Group = Group {
         Entry::command("rm", &image_names::RMI).also(&["remove"]),
         Entry::command("save", &image_files::SAVE),
         Entry::command("tag", &image_names::TAG),
+    ],
+};
+
+static MANIFEST: Group = Group {
+    about: "Manage Docker image manifests and manifest lists",
+    entries: &[
+        Entry::command("annotate", &manifest::ANNOTATE),
+        Entry::command("create", &manifest::CREATE),
+        Entry::command("inspect", &manifest::INSPECT),
+        Entry::command("push", &manifest::PUSH),
+        Entry::command("rm", &manifest::RM),
     ],
 };
 

@@ -6,8 +6,6 @@ use crate::grammar::{Absent, Entry, Group};
 
 const BUILD: &str = "building images is not there yet. Build the image with another program and bring it here with \
                      'load', 'import' or 'pull'";
-const MANIFEST_WORDS: &str = "manifest lists are not made or shown here. 'inspect --platform' and 'images --tree' show what an \
-                        image holds for each platform, and 'push' sends all of it";
 
 /// `build`, alone and in the groups `image` and `builder`.
 pub(crate) static BUILD_COMMAND: Absent = Absent::words("Build an image from a Dockerfile", BUILD);
@@ -88,33 +86,6 @@ pub(crate) static CONFIG: Group = Group {
         Entry::absent("ls", &Absent::daemon("List configs", Get, "/configs")).also(&["list"]),
         Entry::absent("rm", &Absent::daemon("Remove one or more configs", Delete, "/configs/{}"))
             .also(&["remove"]),
-    ],
-};
-
-/// `manifest`.
-pub(crate) static MANIFEST: Group = Group {
-    about: "Manage Docker image manifests and manifest lists",
-    entries: &[
-        Entry::absent(
-            "annotate",
-            &Absent::words("Add additional information to a local image manifest", MANIFEST_WORDS),
-        ),
-        Entry::absent(
-            "create",
-            &Absent::words(
-                "Create a local manifest list for annotating and pushing to a registry",
-                MANIFEST_WORDS,
-            ),
-        ),
-        Entry::absent(
-            "inspect",
-            &Absent::words("Display an image manifest, or manifest list", MANIFEST_WORDS),
-        ),
-        Entry::absent("push", &Absent::words("Push a manifest list to a repository", MANIFEST_WORDS)),
-        Entry::absent(
-            "rm",
-            &Absent::words("Delete one or more manifest lists from local storage", MANIFEST_WORDS),
-        ),
     ],
 };
 

@@ -28,6 +28,7 @@ mod lifecycle;
 mod limits;
 mod links;
 mod logs;
+mod manifests;
 mod mending;
 mod mirrors;
 mod misbehaving;
@@ -125,6 +126,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         hostile::checks,
         distribution::checks,
         platforms::checks,
+        manifests::checks,
         credentials::checks,
         bundles::checks,
         recovery::checks,

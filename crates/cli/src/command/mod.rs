@@ -21,6 +21,7 @@ pub(crate) mod live;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod look;
+pub(crate) mod manifest;
 pub(crate) mod network;
 pub(crate) mod network_shape;
 pub(crate) mod plugin;
