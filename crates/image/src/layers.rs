@@ -224,6 +224,7 @@ impl Layers {
             root: unpacked.root,
             boot_id: self.boot_id.clone(),
             durable: false,
+            seal: None,
         };
         self.store.write(|transaction| transaction.put(&LAYERS, &key.text(), &record))?;
         self.steps.reached("layer recorded");
@@ -276,17 +277,17 @@ impl Layers {
         let mut measured = Vec::new();
         for (text, _) in pending {
             let Some(key) = LayerKey::parse(&text) else { continue };
-            match crate::usage::measure(&self.path(&key)) {
-                Ok(usage) => measured.push((text, usage.bytes)),
+            match crate::usage::survey(&self.path(&key)) {
+                Ok((usage, seal)) => measured.push((text, usage.bytes, seal)),
                 // It was freed meanwhile.
                 Err(_) if !self.path(&key).exists() => {}
                 Err(error) => return Err(error),
             }
         }
         self.store.write(|transaction| {
-            for (text, bytes) in &measured {
+            for (text, bytes, seal) in &measured {
                 if let Some(mut record) = transaction.get(&LAYERS, text)? {
-                    (record.size, record.durable) = (*bytes, true);
+                    (record.size, record.durable, record.seal) = (*bytes, true, Some(*seal));
                     transaction.put(&LAYERS, text, &record)?;
                 }
             }

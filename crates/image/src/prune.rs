@@ -10,6 +10,7 @@ use crate::inspect::layer_record;
 use crate::layers::{LayerKey, remove_path};
 use crate::list::Filters;
 use crate::names::{Removed, Users};
+use crate::platform::Child;
 use crate::record::{LAYERS, NAMES, SNAPSHOTS, is_dangling};
 use crate::uses::{GARBAGE, USES};
 use crate::{Error, Result};
@@ -214,18 +215,43 @@ impl Images {
     }
 
     fn check_layers(&self, repair: bool, report: &mut CheckReport) -> Result<()> {
-        for (text, _) in self.layer_records()? {
-            let key = LayerKey::parse(&text);
-            if key.as_ref().is_some_and(|key| self.layers.path(key).is_dir()) {
-                continue;
-            }
-            report.problems.push(format!("layer {text} has a record and no directory"));
-            if repair {
+        let again = self.unpackable()?;
+        for (text, record) in self.layer_records()? {
+            let path = LayerKey::parse(&text).map(|key| self.layers.path(&key)).filter(|path| path.is_dir());
+            let problem = match (path, record.seal) {
+                (None, _) => "has a record and no directory",
+                (Some(path), Some(seal)) if crate::usage::survey(&path)?.1 != seal => {
+                    "is not as it was unpacked: something of it was removed or changed"
+                }
+                _ => continue,
+            };
+            let is_there = !problem.starts_with("has");
+            report.problems.push(format!("layer {text} {problem}"));
+            // A damaged one is better than none.
+            if repair && (!is_there || again.contains(&record.diff_id)) {
                 self.store.write(|transaction| transaction.delete(&LAYERS, &text))?;
                 report.repairs.push(format!("layer {text} will be unpacked again when it is needed"));
             }
         }
         Ok(())
+    }
+
+    /// The layers whose content is here, by diff ID.
+    fn unpackable(&self) -> Result<BTreeSet<Digest>> {
+        let mut found = BTreeSet::new();
+        for (_, record) in self.names()? {
+            // What cannot be read is told elsewhere.
+            for child in self.children(&record.target).unwrap_or_default() {
+                let (Some(manifest), Some(config)) = (child.manifest, child.config) else { continue };
+                let layers = manifest.layers.iter().filter(|layer| media_type::is_layer(&layer.media_type));
+                for (layer, diff_id) in layers.zip(config.rootfs.diff_ids) {
+                    if self.content.size(&layer.digest)? == Some(layer.size) {
+                        found.insert(diff_id);
+                    }
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Images that are here but for some of their layers' content. What is unpacked of them can still be run.
@@ -235,6 +261,7 @@ impl Images {
             // What cannot be read has been told already.
             let Ok(children) = self.children(&record.target) else { continue };
             let is_alone = children.len() == 1;
+            self.check_documents(&name, &children, report);
             for child in children.iter().filter(|child| !child.attestation) {
                 let (Some(manifest), Some(config)) = (&child.manifest, &child.config) else { continue };
                 let mut missing = Vec::new();
@@ -261,6 +288,24 @@ impl Images {
             }
         }
         Ok(())
+    }
+
+    /// An image of which a configuration is gone, or every manifest: other platforms of an index need not be here.
+    fn check_documents(&self, name: &str, children: &[Child], report: &mut CheckReport) {
+        let children: Vec<&Child> = children.iter().filter(|child| !child.attestation).collect();
+        if !children.is_empty() && children.iter().all(|child| child.manifest.is_none()) {
+            report.problems.push(format!("image {name}: none of its manifests is here: pull it again"));
+        }
+        for manifest in
+            children.iter().filter(|child| child.config.is_none()).filter_map(|child| child.manifest.as_ref())
+        {
+            if media_type::is_config(&manifest.config.media_type) {
+                let digest = &manifest.config.digest;
+                report.problems.push(format!(
+                    "image {name}: content {digest} is missing: it cannot be run; pull it again"
+                ));
+            }
+        }
     }
 
     /// Names whose content is gone, and manifests that no name reaches although everything of them is here: not those that

@@ -51,6 +51,9 @@ pub(crate) struct LayerRecord {
     pub(crate) boot_id: String,
     /// Whether its files are on the disk. After a loss of power a layer that was not is unpacked again from its blob.
     pub(crate) durable: bool,
+    /// What its files look like since they are on the disk; see [`crate::usage::survey`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seal: Option<u64>,
 }
 
 /// The writable part of a container's root.

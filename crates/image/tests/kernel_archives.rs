@@ -376,7 +376,26 @@ fn a_check_finds_damage_and_repairs_what_can_be_repaired() {
     assert_eq!(images.lower_dirs(&image, &Silent).unwrap(), lower, "it is unpacked again");
     assert!(lower[0].join("etc/new").exists());
 
-    let manifest = scratch.path.join("data/blobs/sha256").join(image.manifest.digest.hex());
+    // What is in a layer is looked at as well, once its files are on the disk.
+    images.settle().unwrap();
+    assert_eq!(images.check(false).unwrap(), image::CheckReport::default());
+    std::fs::remove_file(lower[0].join("etc/new")).unwrap();
+    let report = images.check(true).unwrap();
+    assert!(report.problems[0].contains("something of it was removed or changed"), "{report:?}");
+    assert_eq!(images.lower_dirs(&image, &Silent).unwrap(), lower);
+    assert!(lower[0].join("etc/new").exists());
+
+    let blobs = scratch.path.join("data/blobs/sha256");
+    let document = std::fs::read(blobs.join(image.manifest.digest.hex())).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    let config = document["config"]["digest"].as_str().unwrap().trim_start_matches("sha256:");
+    let (config, aside) = (blobs.join(config), scratch.path.join("aside"));
+    std::fs::rename(&config, &aside).unwrap();
+    let report = images.check(false).unwrap();
+    assert!(report.problems.iter().any(|line| line.contains("is missing: it cannot be run")), "{report:?}");
+    std::fs::rename(&aside, &config).unwrap();
+
+    let manifest = blobs.join(image.manifest.digest.hex());
     std::fs::remove_file(&manifest).unwrap();
     std::fs::write(&manifest, "{}").unwrap();
     let report = images.check(false).unwrap();
