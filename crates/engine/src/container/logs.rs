@@ -87,8 +87,15 @@ pub async fn logs(engine: &Engine, reference: &str, options: LogOptions) -> Resu
     let query =
         Query { tail: options.tail, since: options.since.map(stamp), until: options.until.map(stamp) };
     let follow_on = options.follow;
-    let open =
-        move || if follow_on { Reader::open_to_follow(&path, &query) } else { Reader::open(&path, &query) };
+    let state = &record.state;
+    let has_ended = state.running().is_none() && state.ended().is_some_and(|ended| ended.started_at != 0);
+    let name = crate::id::short(&record.id).to_owned();
+    let open = move || {
+        if has_ended && !path.exists() {
+            tracing::warn!(container = name, path = %path.display(), "its log is gone: somebody removed the file");
+        }
+        if follow_on { Reader::open_to_follow(&path, &query) } else { Reader::open(&path, &query) }
+    };
     let reader = crate::blocking(move || open().map_err(broken)).await?;
     let (sender, entries) = mpsc::channel(AHEAD);
     let tty = record.config.tty;

@@ -75,7 +75,7 @@ pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
     let bad = |error: api::filters::FilterError| Error::invalid(error.to_string());
     filters.validate(&["label", "label!", "until"]).map_err(bad)?;
     let until = crate::container::prune::until(filters)?;
-    let mut deleted = Vec::new();
+    let (mut deleted, mut failure) = (Vec::new(), None);
     for record in engine.networks.all() {
         let unwanted = filters.contains("label!") && filters.labels_match("label!", &record.labels);
         let young = until.is_some_and(|until| record.created >= until);
@@ -85,8 +85,15 @@ pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
         match erase(engine, &record).await {
             Ok(()) => deleted.push(record.name.clone()),
             Err(error) if error.kind == crate::Kind::Forbidden => {}
-            Err(error) => tracing::warn!(network = record.name, %error, "could not be pruned"),
+            Err(error) => {
+                tracing::warn!(network = record.name, %error, "could not be pruned");
+                failure.get_or_insert(error);
+            }
         }
+    }
+    // Whoever asked must not take it for a machine without networks to remove.
+    if let (Some(error), true) = (failure, deleted.is_empty()) {
+        return Err(error);
     }
     let attributes = BTreeMap::from([("reclaimed".to_owned(), "0".to_owned())]);
     engine.events.publish("network", "prune", "", attributes);
