@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use crate::{Cgroup, CgroupPath, Error, Hierarchy, Limits, Result, Version};
 
 mod bus;
+#[cfg(test)]
+mod fuzz;
 mod message;
 mod properties;
 

@@ -107,3 +107,41 @@ fn netlink_answers() {
         Some(found)
     });
 }
+
+#[test]
+fn resolv_conf() {
+    let seeds = [
+        "nameserver 10.0.0.1\nnameserver fe80::1%eth0\nsearch a b.c\noptions ndots:5 timeout:1\n",
+        "domain x\n; comment\nnameserver\t127.0.0.53 # stub\r\n",
+    ];
+    fuzz::text("resolv_conf", &seeds, |text| {
+        drop(crate::files::HostResolver::parse(text));
+    });
+}
+
+#[test]
+fn options() {
+    let seeds = [
+        "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.accept_ra=2",
+        "20mbit",
+        "1.5s",
+        "10.0.0.0/8",
+        "2001:db8::/64",
+        "02:42:ac:11:00:02",
+        "0.5%",
+    ];
+    fuzz::text("options", &seeds, |text| {
+        let sysctls = crate::EndpointSysctl::parse_list(text).is_ok();
+        let prefix: Result<crate::Prefix, _> = text.parse();
+        if let Ok(prefix) = &prefix {
+            assert_eq!(prefix.to_string().parse::<crate::Prefix>().ok(), Some(*prefix));
+        }
+        let address = text.parse::<crate::MacAddress>().is_ok();
+        let shapes: Vec<bool> =
+            ["berth.endpoint.egress_rate", "berth.endpoint.egress_delay", "berth.endpoint.egress_loss"]
+                .iter()
+                .map(|name| crate::Shaping::parse([(*name, text)].into_iter()).is_ok())
+                .collect();
+        Err::<(), _>(format!("{sysctls} {} {address} {shapes:?}", prefix.is_ok()))
+    });
+}

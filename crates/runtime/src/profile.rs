@@ -8,6 +8,8 @@ use oci::runtime::{Seccomp, SeccompArg, SeccompRule};
 use crate::seccomp::Architecture;
 
 mod docker;
+#[cfg(test)]
+mod fuzz;
 mod table;
 
 #[cfg(test)]

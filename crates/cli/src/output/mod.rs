@@ -1,5 +1,7 @@
 //! What people and scripts see: words for sizes and times, tables, templates, JSON, progress.
 
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod rows;

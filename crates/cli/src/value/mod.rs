@@ -6,6 +6,8 @@ pub(crate) mod device;
 pub(crate) mod duration;
 pub(crate) mod env;
 pub(crate) mod filter;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod gpu;
 pub(crate) mod host;
 pub(crate) mod limit;

@@ -16,6 +16,8 @@ pub mod file;
 pub mod flags;
 #[cfg(test)]
 mod flags_tests;
+#[cfg(test)]
+mod fuzz;
 mod network_part;
 pub mod reload;
 pub mod resolve;

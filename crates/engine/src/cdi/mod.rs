@@ -4,6 +4,8 @@
 //! environment, hooks, groups) is looked up at each start, so that a driver's new description counts at once.
 
 mod edit;
+#[cfg(test)]
+mod fuzz;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,7 @@
 //! From what a request says to what a container is: pure, with Docker's words for what cannot be.
 
+#[cfg(test)]
+mod fuzz;
 mod id_map;
 mod limits;
 mod mounts;

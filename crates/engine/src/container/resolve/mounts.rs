@@ -138,7 +138,7 @@ fn absolute(path: &str, whole: &str) -> Result<String> {
 }
 
 /// `[source:]destination[:mode]`.
-fn parse_bind(text: &str, names: &mut impl Iterator<Item = String>) -> Result<MountSpec> {
+pub(super) fn parse_bind(text: &str, names: &mut impl Iterator<Item = String>) -> Result<MountSpec> {
     let invalid = || Error::invalid(format!("invalid volume specification: '{text}'"));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, destination, mode) = match parts.as_slice() {
