@@ -223,6 +223,17 @@ impl Daemon {
         last_lines(&self.setup.log(), 40)
     }
 
+    /// How much is in the daemon's own log.
+    pub(crate) fn said(&self) -> usize {
+        std::fs::metadata(self.setup.log()).map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(0))
+    }
+
+    /// What came into the daemon's own log after so much was in it.
+    pub(crate) fn said_since(&self, before: usize) -> String {
+        let log = fs::read(self.setup.log()).unwrap_or_default();
+        String::from_utf8_lossy(log.get(before..).unwrap_or_default()).into_owned()
+    }
+
     /// Waits until it answers.
     pub(crate) fn answers(&mut self) -> Result<()> {
         let socket = self.setup.socket();

@@ -222,12 +222,12 @@ fn verified_blobs(root: &Path) -> Result<Vec<String>> {
 }
 
 /// A boot ID of our own, mounted over the kernel's in this mount namespace.
-struct Boot {
+pub(super) struct Boot {
     file: PathBuf,
 }
 
 impl Boot {
-    fn fake(directory: &Path) -> Result<Self> {
+    pub(super) fn fake(directory: &Path) -> Result<Self> {
         // Beside the daemon's directory: it is none of what a daemon may leave behind.
         let file = directory.with_file_name("boot-id");
         std::fs::write(&file, std::fs::read(BOOT)?)?;
@@ -237,7 +237,7 @@ impl Boot {
     }
 
     /// The machine starts again.
-    fn again(&self, random: &mut Random) -> Result<()> {
+    pub(super) fn again(&self, random: &mut Random) -> Result<()> {
         let mut part = |limit: usize| random.below(limit);
         let text = format!(
             "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}\n",
@@ -250,7 +250,7 @@ impl Boot {
         Ok(std::fs::write(&self.file, text)?)
     }
 
-    fn close(self) -> Result<()> {
+    pub(super) fn close(self) -> Result<()> {
         let status = Command::new("umount").arg(BOOT).status().context("umount")?;
         ensure!(status.success(), "umount {BOOT}: {status}");
         Ok(())

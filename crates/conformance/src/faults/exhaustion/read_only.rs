@@ -5,7 +5,7 @@
 use super::super::disks::Disk;
 use super::super::ground::Ground;
 use super::super::operations::{Operation, Side};
-use super::super::power::KEPT;
+use super::super::power::{Boot, KEPT};
 use super::super::random::Random;
 use super::super::steps::choose;
 use super::PROMPT;
@@ -31,12 +31,13 @@ pub(super) fn run(
 ) -> Result<usize> {
     let setup = Setup { directory: setup.directory.with_file_name("failing"), ..setup.clone() };
     let disk = Disk::mount(&setup.data_root())?;
+    let boot = Boot::fake(&setup.directory)?;
     let mut ground = Ground::prepare(Daemon::start(setup)?, archives)?;
     let (mut tried, mut refused, mut wrong) = (0, 0, 0);
     for at in choose(operations.len().saturating_sub(1), limit, random) {
         let operation = operations[at - 1];
         tried += 1;
-        match attempt(&mut ground, &disk, operation) {
+        match attempt(&mut ground, (&disk, &boot), operation, random) {
             Ok(was_refused) => refused += usize::from(was_refused),
             Err(error) => {
                 println!("FAILED  {} on a disk that became read-only: {error:#}", operation.name);
@@ -53,11 +54,17 @@ pub(super) fn run(
     );
     let failed = wrong + ground.close()?;
     disk.unmount()?;
+    boot.close()?;
     Ok(failed)
 }
 
 /// One operation; whether it was refused.
-fn attempt(ground: &mut Ground, disk: &Disk, operation: &Operation) -> Result<bool> {
+fn attempt(
+    ground: &mut Ground,
+    (disk, boot): (&Disk, &Boot),
+    operation: &Operation,
+    random: &mut Random,
+) -> Result<bool> {
     (operation.prepare)(&ground.api).context("prepare")?;
     disk.fail()?;
     let began = Instant::now();
@@ -69,6 +76,7 @@ fn attempt(ground: &mut Ground, disk: &Disk, operation: &Operation) -> Result<bo
     let words = ground.daemon.last_words();
     ground.cut_power()?;
     disk.repair()?;
+    boot.again(random)?;
     ground.revive().context("the daemon does not come back")?;
     ensure!(took < PROMPT, "an answer took {:.1} s", took.as_secs_f64());
     if let Err(refusal) = &made {
