@@ -220,15 +220,16 @@ impl Images {
             let path = LayerKey::parse(&text).map(|key| self.layers.path(&key)).filter(|path| path.is_dir());
             let problem = match (path, record.seal) {
                 (None, _) => "has a record and no directory",
-                (Some(path), Some(seal)) if crate::usage::survey(&path)?.1 != seal => {
+                // Of those that an image has with its content: another is about to be freed, or its image is told anyway.
+                (Some(path), Some(seal))
+                    if again.contains(&record.diff_id) && crate::usage::survey(&path)?.1 != seal =>
+                {
                     "is not as it was unpacked: something of it was removed or changed"
                 }
                 _ => continue,
             };
-            let is_there = !problem.starts_with("has");
             report.problems.push(format!("layer {text} {problem}"));
-            // A damaged one is better than none.
-            if repair && (!is_there || again.contains(&record.diff_id)) {
+            if repair {
                 self.store.write(|transaction| transaction.delete(&LAYERS, &text))?;
                 report.repairs.push(format!("layer {text} will be unpacked again when it is needed"));
             }
