@@ -90,7 +90,7 @@ const SUITE: &[(Boot, &str, &[&str])] = &[
     (Boot::Plain, "limits", &["limits"]),
     (Boot::Plain, "uplinks", &["uplinks"]),
     (Boot::Plain, "quotas", &["quotas"]),
-    (Boot::Plain, "mounts", &["--mount type=image"]),
+    (Boot::Plain, "mounts", &["mount type=image"]),
     (Boot::Systemd, "confined", &["confinement", "isolation", "limits"]),
 ];
 
