@@ -13,14 +13,14 @@
 //! it reaches is unknown.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use oci::Digest;
 use oci::image::{Document, ImageConfig};
 
+use crate::discard::Aside;
 use crate::hash::chain_id;
 use crate::images::Images;
-use crate::layers::{LayerKey, remove_path};
+use crate::layers::LayerKey;
 use crate::record::LAYERS;
 use crate::uses::{self, GARBAGE, UNREADABLE, USES};
 use crate::{Error, Result};
@@ -104,13 +104,13 @@ impl Images {
         self.options.steps.reached("blobs freed");
         // Unlinking the files of a large image takes long: creations and pulls do not wait for it.
         drop(frozen);
-        aside.iter().try_for_each(|layer| remove_path(layer))?;
+        aside.free();
         self.options.steps.reached("layers freed");
         Ok(collected)
     }
 
-    /// Frees blobs and layers, as far as they are there; layers are only put aside, and where they are then is told.
-    fn free(&self, doomed: &[String]) -> Result<(Collected, Vec<PathBuf>)> {
+    /// Frees blobs and layers, as far as they are there; layers are only put aside.
+    fn free(&self, doomed: &[String]) -> Result<(Collected, Aside<'_>)> {
         let mut collected = Collected::default();
         let view = self.store.read()?;
         let mut layers = Vec::new();
@@ -134,9 +134,9 @@ impl Images {
             })?;
         }
         self.options.steps.reached("layers forgotten");
-        let mut aside = Vec::new();
+        let mut aside = Aside::new(&self.discarded);
         for key in layers.iter().filter_map(|text| LayerKey::parse(text)) {
-            aside.extend(self.discarded.put_aside(&self.layers.path(&key))?);
+            aside.take(&self.layers.path(&key))?;
         }
         self.options.steps.reached("layers put aside");
         for text in doomed.iter().filter_map(|thing| thing.strip_prefix("blob ")) {

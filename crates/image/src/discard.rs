@@ -64,19 +64,24 @@ impl Discarded {
         let has_room = self.shared.waiting.load(Ordering::Acquire) < MOST_WAITING;
         let aside = if has_room { self.put_aside(path)? } else { free(path).map(|()| None)? };
         if let Some(place) = aside {
-            self.shared.waiting.fetch_add(1, Ordering::AcqRel);
-            match &self.sender {
-                Some(sender) if sender.send(place).is_ok() => {}
-                // The next boot frees it.
-                _ => drop(self.shared.waiting.fetch_sub(1, Ordering::AcqRel)),
-            }
+            self.hand_on(place);
         }
         Ok(())
     }
 
-    /// Takes a directory away from where it is found, for the caller to free where this says that it is now; a boot frees it
-    /// when nobody did. Where it cannot be renamed it is freed at once, and is nowhere.
-    pub(crate) fn put_aside(&self, path: &Path) -> Result<Option<PathBuf>> {
+    /// Leaves it to the thread to free what was put aside.
+    fn hand_on(&self, place: PathBuf) {
+        self.shared.waiting.fetch_add(1, Ordering::AcqRel);
+        match &self.sender {
+            Some(sender) if sender.send(place).is_ok() => {}
+            // The next boot frees it.
+            _ => drop(self.shared.waiting.fetch_sub(1, Ordering::AcqRel)),
+        }
+    }
+
+    /// Takes a directory away from where it is found; where it is now. A boot frees it when nobody did. Where it cannot be
+    /// renamed it is freed at once, and is nowhere.
+    fn put_aside(&self, path: &Path) -> Result<Option<PathBuf>> {
         let kind = path.parent().and_then(Path::file_name).unwrap_or_default();
         let name = path.file_name().unwrap_or_default();
         let place = self.directory.join(format!("{}-{}", kind.display(), name.display()));
@@ -84,6 +89,39 @@ impl Discarded {
             Ok(()) => Ok(Some(place)),
             // Nothing there, no room on a full disk, or somebody took `removed` away.
             Err(_) => free(path).map(|()| None),
+        }
+    }
+}
+
+/// Directories that somebody put aside, to be freed when he has the time for it. What he does not come to free, or cannot
+/// free, the thread does.
+#[derive(Debug)]
+pub(crate) struct Aside<'a> {
+    discarded: &'a Discarded,
+    places: Vec<PathBuf>,
+}
+
+impl<'a> Aside<'a> {
+    pub(crate) fn new(discarded: &'a Discarded) -> Self {
+        Self { discarded, places: Vec::new() }
+    }
+
+    /// Takes a directory away from where it is found.
+    pub(crate) fn take(&mut self, path: &Path) -> Result<()> {
+        self.places.extend(self.discarded.put_aside(path)?);
+        Ok(())
+    }
+
+    /// Frees all of them, as far as that can be done now.
+    pub(crate) fn free(mut self) {
+        self.places.retain(|place| remove_path(place).is_err());
+    }
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        for place in self.places.drain(..) {
+            self.discarded.hand_on(place);
         }
     }
 }
@@ -165,6 +203,25 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(left(root), 0);
+    }
+
+    #[test]
+    fn what_was_put_aside_is_freed_by_whoever_took_it_or_by_the_thread() {
+        let scratch = Scratch::new("discard-aside");
+        let root = &scratch.path;
+        let discarded = Discarded::open(root).expect("open");
+        let take = |name: &str| {
+            let mut aside = Aside::new(&discarded);
+            aside.take(&tree(root, name)).expect("take");
+            assert_eq!(left(root), 1, "it is out of the way, and not freed");
+            aside
+        };
+        take("a").free();
+        assert_eq!(left(root), 0);
+        drop(take("b"));
+        while left(root) > 0 {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
