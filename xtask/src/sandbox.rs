@@ -119,6 +119,7 @@ impl Sandbox {
             }
             for process in left {
                 let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+                thaw(&process);
                 // It may have ended since.
                 let killed = process::output("kill", &["-KILL", &process]);
                 if killed.is_ok() && !told.contains(&process) {
@@ -220,5 +221,16 @@ impl Drop for Uplink {
         if let Err(error) = process::output("umount", &["/etc/resolv.conf"]) {
             eprintln!("{error:#}");
         }
+    }
+}
+
+/// Lets a process of a paused container go on: in the first version of control groups it cannot be ended before.
+fn thaw(process: &str) {
+    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+    let freezer = groups.lines().find_map(|line| line.split_once(":freezer:"));
+    if let Some((_, path)) = freezer.filter(|(_, path)| *path != "/") {
+        let state = format!("/sys/fs/cgroup/freezer{path}/freezer.state");
+        // One that is gone holds nobody.
+        drop(std::fs::write(state, "THAWED"));
     }
 }

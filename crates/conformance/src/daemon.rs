@@ -234,8 +234,7 @@ impl Daemon {
         String::from_utf8_lossy(log.get(before..).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until it answers.
-    pub(crate) fn answers(&mut self) -> Result<()> {
+    fn answers(&mut self) -> Result<()> {
         let socket = self.setup.socket();
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -127,14 +127,15 @@ fn passed(ground: &mut Ground, passage: Passage, at: usize) -> Result<(Result<()
     let found = match passage {
         Passage::Start => {
             ground.daemon.start_again_stopped()?;
-            let held = Halted::of_itself(ground.daemon.pid())?;
+            let number = ground.daemon.pid();
+            let held = Halted::of_itself(number)?;
             observed(
                 &[ground.daemon.pid()],
                 at,
                 |_, _| {},
                 || {
                     held.go_on()?;
-                    ground.daemon.answers()?;
+                    answers(&ground.api, number)?;
                     // What it takes up by itself belongs to the start.
                     eventually("what is to run again", || {
                         Ok(is(&ground.api, "tireless", "running")?.then_some(()))
@@ -161,6 +162,19 @@ fn passed(ground: &mut Ground, passage: Passage, at: usize) -> Result<(Result<()
     };
     ground.daemon.kill_hard()?;
     found
+}
+
+/// Waits until the daemon answers, or has ended. It is not waited for as a child: its stops are the tracer's to see.
+fn answers(api: &Api, number: u32) -> Result<()> {
+    eventually("an answer of the daemon", || {
+        if api.get("/_ping").is_ok_and(|answer| answer.status == 200) {
+            return Ok(Some(()));
+        }
+        let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        ensure!(!matches!(state, None | Some('Z' | 'X')), "the daemon has ended");
+        Ok(None)
+    })
 }
 
 fn is(api: &Api, name: &str, status: &str) -> Result<bool> {

@@ -9,6 +9,7 @@ use linux::trace::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -34,6 +35,7 @@ struct Named {
     node: Node,
     mode: u32,
     owner: (u32, u32),
+    modified: linux::file::Time,
     what: What,
 }
 
@@ -171,7 +173,7 @@ impl Rebuilding<'_> {
             Loss::Torn => names(now).unwrap_or_else(|_| safe()),
         };
         for named in entries {
-            let (source, target) = (now.join(&named.name), target.join(&named.name));
+            let (parent, source, target) = (target, now.join(&named.name), target.join(&named.name));
             match &named.what {
                 What::Directory => {
                     fs::create_dir(&target)?;
@@ -185,6 +187,8 @@ impl Rebuilding<'_> {
             if !matches!(named.what, What::Link(_)) {
                 fs::set_permissions(&target, fs::Permissions::from_mode(named.mode & 0o7777))?;
             }
+            let parent = fs::File::open(parent)?;
+            linux::at::set_times(&parent, named.name.as_bytes(), named.modified, named.modified)?;
         }
         Ok(())
     }
@@ -245,6 +249,10 @@ fn names(directory: &Path) -> Result<Vec<Named>> {
             node: node(&metadata)?,
             mode: metadata.mode(),
             owner: (metadata.uid(), metadata.gid()),
+            modified: linux::file::Time {
+                seconds: metadata.mtime(),
+                nanoseconds: u32::try_from(metadata.mtime_nsec())?,
+            },
             what,
         };
         if found.insert(entry.file_name(), named).is_some() {
