@@ -105,6 +105,7 @@ fn routes() -> Router<State> {
     router.add(Method::GET, "/flood", flood);
     router.add(Method::POST, "/attach", attach);
     router.add(Method::PUT, "/refuse", refuse);
+    router.add(Method::POST, "/unread", |_: Call<State>| async { Ok(reply::empty(StatusCode::NO_CONTENT)) });
     router
 }
 
@@ -337,6 +338,19 @@ fn a_client_that_still_sends_when_it_is_refused_gets_the_answer() {
         let _ = stream.write_all(&vec![0; 1 << 20]);
         assert_eq!(read_answer(&mut stream).0, 404, "{path}");
     }
+}
+
+#[test]
+fn a_body_that_nobody_reads_may_come_after_the_answer() {
+    let server = Server::start("unread");
+    let mut stream = server.connect();
+    for _ in 0..3 {
+        stream.write_all(b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n").unwrap();
+        assert_eq!(read_head(&mut stream).split_whitespace().nth(1), Some("204"));
+        stream.write_all(b"null").unwrap();
+    }
+    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(read_answer(&mut stream), (200, "OK".to_owned()));
 }
 
 #[test]

@@ -87,6 +87,7 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
         }
         let expects_to_be_asked = request.headers().contains_key(EXPECT);
         let farewell = client.farewell.clone();
+        let is_empty = http_body::Body::is_end_stream(request.body());
         let (request, leftover) = leave_over(request);
         let outcome = match target {
             Ok(target) => self.clone().run(request, target, client).await,
@@ -96,8 +97,13 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
             }
         };
         // A client that waits for "100 Continue" has sent nothing.
-        if outcome.is_err() && !expects_to_be_asked && !leftover.throw_away().await {
-            farewell.linger();
+        if !is_empty && !expects_to_be_asked {
+            if outcome.is_ok() {
+                // Meanwhile the answer leaves: the connection is not closed before what nobody reads has come.
+                tokio::spawn(leftover.throw_away());
+            } else if !leftover.throw_away().await {
+                farewell.linger();
+            }
         }
         let mut reply = outcome.and_then(|reply| fits(reply, is_http2)).unwrap_or_else(|failure| {
             if failure.status == StatusCode::INTERNAL_SERVER_ERROR {
