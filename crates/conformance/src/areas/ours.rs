@@ -63,7 +63,6 @@ fn absent_commands(scope: &Scope<'_>) -> Result<()> {
         (&["plugin", "rm"], "'docker plugin rm' requires at least 1 argument"),
         (&["build", "-t", "x", "."], "building images is not there yet"),
         (&["buildx", "ls"], "building images is not there yet"),
-        (&["manifest", "inspect", "x"], "manifest lists are not made or shown here"),
         (&["volume", "update", "x"], "updating a volume of a cluster"),
         (&["checkpoint", "ls", "x"], "experimental feature is disabled"),
     ];
