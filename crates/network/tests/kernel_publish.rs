@@ -90,6 +90,33 @@ fn a_published_port_is_reached_from_everywhere() {
 }
 
 #[test]
+fn a_container_in_two_networks_is_reached_by_the_address_of_each() {
+    if !can_run() {
+        return;
+    }
+    let with = |bridge, subnet, gateway: &str| {
+        let mut rules = rules(bridge, &[subnet]);
+        rules.gateways.push(gateway.parse().unwrap());
+        rules
+    };
+    let networks = [
+        ("first", with("docker0", "172.17.0.0/16", "172.17.0.1"), &["172.17.0.1/16"][..]),
+        ("second", with("br-second", "172.18.0.0/16", "172.18.0.1"), &["172.18.0.1/16"]),
+    ];
+    let (world, _) = world_with(&networks, &[tcp("0.0.0.0:8080", "172.18.0.2:80")]);
+    let one = container_on(&world, "br-second", 1, &["172.18.0.2/16"], &["172.18.0.1"]);
+    // What it knows of the first network: answers to its gateway leave by another interface.
+    one.run("ip", &["link", "add", "other", "type", "veth", "peer", "name", "end"]);
+    one.run("ip", &["link", "set", "other", "up"]);
+    one.run("ip", &["route", "add", "172.17.0.0/16", "dev", "other"]);
+    let _server = one.serve_tcp(80);
+    for host in ["172.17.0.1:8080", "172.18.0.1:8080", "127.0.0.1:8080"] {
+        assert_eq!(world.host.ask_tcp(host).unwrap(), "172.18.0.1", "{host}");
+    }
+    assert_eq!(world.host.ask_tcp("192.0.2.1:8080").unwrap(), "192.0.2.1", "the source address is kept");
+}
+
+#[test]
 fn what_is_not_published_is_not_reached() {
     if !can_run() {
         return;

@@ -118,6 +118,8 @@ impl Known {
         }
         let Driver::Bridge(bridge) = &self.driver else { return None };
         let mut rules = NetworkRules::new(bridge.interface.clone(), self.prefixes());
+        let config = self.bridge();
+        rules.gateways = config.iter().flat_map(|config| &config.addresses).map(Prefix::address).collect();
         rules.communication = bridge.communication;
         rules.internal = self.record.internal;
         rules.masquerade = bridge.masquerade;

@@ -78,6 +78,11 @@ pub(super) fn push_match(list: &mut Attributes, condition: &Match) {
             payload(list, Header::Transport, 2, 2, 5);
             lookup(list, set, None);
         }
+        Match::SourceIn { ipv6, set } => {
+            family(list, *ipv6);
+            load_address(list, Side::Source, *ipv6);
+            lookup(list, set, None);
+        }
         Match::LinkedIn(set) => {
             family(list, false);
             meta(list, interface_key(Direction::In), 0);

@@ -29,6 +29,7 @@ struct Names {
     targets: &'static str,
     routed: &'static str,
     refused: &'static str,
+    gateways: &'static str,
 }
 
 const FAMILIES: [Names; 2] = [
@@ -39,6 +40,7 @@ const FAMILIES: [Names; 2] = [
         targets: "targets4",
         routed: "routed4",
         refused: "refused4",
+        gateways: "gateways4",
     },
     Names {
         ipv6: true,
@@ -47,6 +49,7 @@ const FAMILIES: [Names; 2] = [
         targets: "targets6",
         routed: "routed6",
         refused: "refused6",
+        gateways: "gateways6",
     },
 ];
 
@@ -159,7 +162,15 @@ fn port_sets(ruleset: &Ruleset, names: &Names) -> Vec<(String, Set)> {
         let port = [Field::Protocol(refused.protocol), Field::Port(refused.port)];
         [vec![Field::Interface(refused.interface.clone())], port.to_vec()].concat()
     });
+    let gateways = ruleset
+        .networks()
+        .values()
+        .filter(|network| !network.is_closed())
+        .flat_map(|network| &network.gateways)
+        .filter(|gateway| gateway.is_ipv6() == names.ipv6)
+        .map(|gateway| vec![Field::Address(*gateway)]);
     vec![
+        (names.gateways.to_owned(), set(vec![address], gateways)),
         (names.on_address.to_owned(), map(on_address.clone(), by_address)),
         (names.on_any.to_owned(), map(vec![Type::Protocol, Type::Port], by_port)),
         (names.targets.to_owned(), set(on_address.clone(), targets)),
@@ -365,6 +376,12 @@ fn postrouting() -> Chain {
         let matches = [from(prefix), vec![Match::Tcp]].concat();
         rules.push(rule(matches, LOCALHOST_TCP, "localhost to a published port, port for port"));
         rules.push(rule(from(prefix), Action::Masquerade, "localhost to a published port"));
+    }
+    for names in &FAMILIES {
+        // A container that is in both networks would answer by the other one, past the translation.
+        let gateway = Match::SourceIn { ipv6: names.ipv6, set: names.gateways };
+        let matches = vec![into.clone(), Match::Translated, gateway];
+        rules.push(rule(matches, Action::Masquerade, "the host, by a network's address"));
     }
     rules.extend([
         rule(vec![], Action::InterfaceMap(Direction::Out, HAIRPIN), "back into the same network"),

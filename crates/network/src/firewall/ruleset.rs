@@ -50,6 +50,9 @@ pub struct NetworkRules {
     pub bridge: InterfaceName,
     /// The subnets.
     pub subnets: Vec<Prefix>,
+    /// The host's own addresses in them.
+    #[serde(default)]
+    pub gateways: Vec<IpAddr>,
     /// Whether its containers may talk to each other (`enable_icc`). The ports must be isolated as well when not.
     pub communication: bool,
     /// Whether there is no way in or out.
@@ -138,6 +141,7 @@ impl NetworkRules {
         Self {
             bridge,
             subnets,
+            gateways: Vec::new(),
             communication: true,
             internal: false,
             masquerade: true,

@@ -187,6 +187,11 @@ pub(crate) enum Match {
         ipv6: bool,
         set: &'static str,
     },
+    /// The source address is one of these.
+    SourceIn {
+        ipv6: bool,
+        set: &'static str,
+    },
     LinkedIn(&'static str),
     EtherType(EtherType),
     Icmpv6(Icmpv6),
@@ -426,6 +431,7 @@ impl fmt::Display for Match {
                 write!(f, "meta nfproto {} ", if *ipv6 { "ipv6" } else { "ipv4" })?;
                 write!(f, "iifname . meta l4proto . th dport @{set}")
             }
+            Self::SourceIn { ipv6, set } => write!(f, "{} @{set}", end(Side::Source, *ipv6)),
             Self::LinkedIn(set) => {
                 write!(f, "iifname . ip saddr . ip daddr . meta l4proto . th dport @{set}")
             }
