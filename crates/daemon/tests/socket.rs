@@ -105,7 +105,6 @@ fn routes() -> Router<State> {
     router.add(Method::GET, "/flood", flood);
     router.add(Method::POST, "/attach", attach);
     router.add(Method::PUT, "/refuse", refuse);
-    router.add(Method::POST, "/unread", |_: Call<State>| async { Ok(reply::empty(StatusCode::NO_CONTENT)) });
     router
 }
 
@@ -327,8 +326,12 @@ fn a_client_that_still_sends_when_it_is_refused_gets_the_answer() {
     }
     stream.write_all(b"0\r\n\r\n").unwrap();
     assert_eq!(read_answer(&mut stream).0, 404);
-    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
-    assert_eq!(read_answer(&mut stream), (200, "OK".into()));
+    // A body that a handler has no use for may come after its answer.
+    for before in ["", "null", "null"] {
+        let request = format!("{before}GET /_ping HTTP/1.1\r\nHost: d\r\nContent-Length: 4\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(read_answer(&mut stream), (200, "OK".into()));
+    }
 
     // More than is taken for politeness: the answer comes, and can be read although bytes were left.
     for path in ["refuse", "nowhere"] {
@@ -338,19 +341,6 @@ fn a_client_that_still_sends_when_it_is_refused_gets_the_answer() {
         let _ = stream.write_all(&vec![0; 1 << 20]);
         assert_eq!(read_answer(&mut stream).0, 404, "{path}");
     }
-}
-
-#[test]
-fn a_body_that_nobody_reads_may_come_after_the_answer() {
-    let server = Server::start("unread");
-    let mut stream = server.connect();
-    for _ in 0..3 {
-        stream.write_all(b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n").unwrap();
-        assert_eq!(read_head(&mut stream).split_whitespace().nth(1), Some("204"));
-        stream.write_all(b"null").unwrap();
-    }
-    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    assert_eq!(read_answer(&mut stream), (200, "OK".to_owned()));
 }
 
 #[test]
