@@ -52,9 +52,35 @@ struct Call {
     request: Request,
     descriptors: Vec<OwnedFd>,
     answer: oneshot::Sender<Answer>,
+    /// Where a network namespace goes that comes before the answer.
+    netns: Option<oneshot::Sender<OwnedFd>>,
 }
 
 type Answer = (Reply, Vec<OwnedFd>);
+
+/// A request that has been sent.
+#[derive(Debug)]
+#[must_use = "the answer says whether it was done"]
+pub(crate) struct Asked(oneshot::Receiver<Answer>);
+
+impl Asked {
+    /// Waits for the answer.
+    pub(crate) async fn answer(self) -> std::result::Result<Answer, protocol::Error> {
+        match tokio::time::timeout(PATIENCE, self.0).await {
+            Ok(Ok((Reply::Error(error), _))) => Err(error),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(other(lost())),
+            Err(_) => Err(other(Error::system(format!(
+                "the container's shim has not answered for {} s",
+                PATIENCE.as_secs()
+            )))),
+        }
+    }
+}
+
+fn other(error: Error) -> protocol::Error {
+    protocol::Error::new(protocol::ErrorKind::Other, error.message)
+}
 
 /// A cheap handle on a connection. The connection lives as long as a handle does.
 #[derive(Debug, Clone)]
@@ -95,19 +121,39 @@ impl Link {
         request: Request,
         descriptors: Vec<OwnedFd>,
     ) -> std::result::Result<Answer, protocol::Error> {
-        let other = |error: Error| protocol::Error::new(protocol::ErrorKind::Other, error.message);
+        self.ask(request, descriptors).await?.answer().await
+    }
+
+    /// Sends a request behind all that were sent before; the shim does one after the other.
+    pub(crate) async fn ask(
+        &self,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+    ) -> std::result::Result<Asked, protocol::Error> {
+        self.send(request, descriptors, None).await
+    }
+
+    /// Asks for a container. The second value is its network namespace, which comes before the answer, or not at all where
+    /// it is not the container's own or nobody tells.
+    pub(crate) async fn create(
+        &self,
+        create: protocol::Create,
+    ) -> std::result::Result<(Asked, oneshot::Receiver<OwnedFd>), protocol::Error> {
+        let (netns, early) = oneshot::channel();
+        let asked = self.send(Request::Create(Box::new(create)), Vec::new(), Some(netns)).await?;
+        Ok((asked, early))
+    }
+
+    async fn send(
+        &self,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+        netns: Option<oneshot::Sender<OwnedFd>>,
+    ) -> std::result::Result<Asked, protocol::Error> {
         let (answer, reply) = oneshot::channel();
-        let call = Call { request, descriptors, answer };
+        let call = Call { request, descriptors, answer, netns };
         self.calls.send(call).await.map_err(|_| other(lost()))?;
-        match tokio::time::timeout(PATIENCE, reply).await {
-            Ok(Ok((Reply::Error(error), _))) => Err(error),
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(other(lost())),
-            Err(_) => Err(other(Error::system(format!(
-                "the container's shim has not answered for {} s",
-                PATIENCE.as_secs()
-            )))),
-        }
+        Ok(Asked(reply))
     }
 
     /// Connects a stream to a process.
@@ -139,11 +185,17 @@ impl WeakLink {
     }
 }
 
+/// Who waits for an answer.
+struct Pending {
+    answer: oneshot::Sender<Answer>,
+    netns: Option<oneshot::Sender<OwnedFd>>,
+}
+
 struct Connection {
     socket: AsyncFd<OwnedFd>,
     waiting: mpsc::Receiver<Call>,
     notices: mpsc::UnboundedSender<Notice>,
-    pending: HashMap<u64, oneshot::Sender<Answer>>,
+    pending: HashMap<u64, Pending>,
     serial: u64,
 }
 
@@ -180,7 +232,10 @@ impl Connection {
                         let message = ToShim { serial: self.serial, request: call.request };
                         // A message that cannot be encoded is answered by the loss of its answer channel.
                         match outbox.push(&message, call.descriptors) {
-                            Ok(()) => drop(self.pending.insert(self.serial, call.answer)),
+                            Ok(()) => {
+                                let pending = Pending { answer: call.answer, netns: call.netns };
+                                drop(self.pending.insert(self.serial, pending));
+                            }
                             Err(error) => tracing::error!(%error, "a request to a shim cannot be encoded"),
                         }
                     }
@@ -205,10 +260,17 @@ impl Connection {
         };
         while let Some((message, descriptors)) = inbox.take::<FromShim>().map_err(failed)? {
             match message {
+                FromShim::Reply { serial, reply: Reply::Netns { .. } } => {
+                    let netns = self.pending.get_mut(&serial).and_then(|pending| pending.netns.take());
+                    if let Some((netns, early)) = netns.zip(descriptors.into_iter().next()) {
+                        // It comes again with the answer.
+                        let _ = netns.send(early);
+                    }
+                }
                 FromShim::Reply { serial, reply } => {
-                    if let Some(answer) = self.pending.remove(&serial) {
+                    if let Some(pending) = self.pending.remove(&serial) {
                         // The one who asked may have left; the work is done all the same.
-                        let _ = answer.send((reply, descriptors));
+                        let _ = pending.answer.send((reply, descriptors));
                     }
                 }
                 FromShim::Event(event) => self.notice(event),

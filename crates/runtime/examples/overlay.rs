@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 lower: vec![directory.join("2"), directory.join("1")],
                 upper: directory.join("upper"),
                 work: directory.join("work"),
+                volatile: false,
             },
             stdio: Stdio::default(),
             cgroup: None,

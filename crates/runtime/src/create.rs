@@ -24,13 +24,29 @@ use crate::{Error, Facts, Kind, Result, hooks, net_devices, notify, seccomp};
 /// Only for a process with one thread: it makes a copy of itself. When this fails, nothing of the container is left but
 /// its control group, which is the caller's.
 pub fn create(request: Create<'_>) -> Result<Created> {
-    let procfs = Procfs::open()?;
-    let facts = Facts::gather(&procfs, request.hierarchy)?;
-    create_with(request, procfs, &facts)
+    create_and_tell(request, &mut |_| {})
 }
 
-/// The same with facts that are known already.
-pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Result<Created> {
+/// The same, and calls `on_process` with the number of the container's first process as soon as that is there, in all its
+/// namespaces, which it is still furnishing: their network can be furnished meanwhile. The container may yet fail to come
+/// to be.
+pub fn create_and_tell(request: Create<'_>, on_process: &mut dyn FnMut(u32)) -> Result<Created> {
+    let procfs = Procfs::open()?;
+    let facts = Facts::gather(&procfs, request.hierarchy)?;
+    make(request, procfs, &facts, on_process)
+}
+
+/// The same as [`create`] with facts that are known already.
+pub fn create_with(request: Create<'_>, procfs: Procfs, facts: &Facts) -> Result<Created> {
+    make(request, procfs, facts, &mut |_| {})
+}
+
+fn make(
+    mut request: Create<'_>,
+    procfs: Procfs,
+    facts: &Facts,
+    on_process: &mut dyn FnMut(u32),
+) -> Result<Created> {
     let plan = plan_start(
         Input {
             id: request.id,
@@ -85,6 +101,7 @@ pub fn create_with(mut request: Create<'_>, procfs: Procfs, facts: &Facts) -> Re
     };
     let child = make_process(&plan, joins, &procfs, request.cgroup, inside)?;
     let here = here.take().ok_or_else(channel::unexpected)?;
+    on_process(child.pid);
     let finished = host_side(&plan, &procfs, &here, &child, request.spec.hooks.as_ref(), state, told)
         .and_then(|console| {
             let start_time_ticks = procfs.start_time_ticks(child.pid)?;
@@ -218,8 +235,8 @@ fn root_mount(plan: &Plan) -> Result<Option<OwnedFd>> {
     let root =
         plan.ops.iter().find_map(|op| if let Op::AttachRoot(root, _) = op { Some(root) } else { None });
     match root {
-        Some(RootMount::Overlay { lower, upper, work }) => {
-            apply::overlay(lower, upper, work).map(Some).during(|| "root file system")
+        Some(RootMount::Overlay { lower, upper, work, volatile }) => {
+            apply::overlay(lower, upper, work, *volatile).map(Some).during(|| "root file system")
         }
         Some(RootMount::Bind(..) | RootMount::OverlayByOptions { .. }) | None => Ok(None),
     }

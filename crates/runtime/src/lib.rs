@@ -28,7 +28,7 @@ mod request;
 pub mod seccomp;
 mod sources;
 
-pub use create::{create, create_with, start, start_at};
+pub use create::{create, create_and_tell, create_with, start, start_at};
 pub use error::{Error, Kind, Result};
 pub use exec::exec;
 pub use facts::Facts;

@@ -52,6 +52,9 @@ pub enum Rootfs {
         upper: PathBuf,
         /// Overlayfs' own work directory, on the same file system as `upper`.
         work: PathBuf,
+        /// Whether the changes need not survive a loss of power: fsync(2) inside does nothing, and unmounting does not wait
+        /// for everything that the file system of `upper` has to write.
+        volatile: bool,
     },
 }
 

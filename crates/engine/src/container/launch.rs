@@ -19,7 +19,7 @@ use super::spec::{ContainerSpec, RootSource};
 use super::state::{Input, Nanos};
 use super::view::Live;
 use crate::engine::Engine;
-use crate::shim_link::{Attach, Link, Notice};
+use crate::shim_link::{Asked, Attach, Link, Notice};
 use crate::{Error, Result, time};
 
 /// A launch that succeeded.
@@ -85,6 +85,12 @@ impl Places {
 }
 
 /// Starts the container's program. Whatever fails, nothing of the attempt remains.
+///
+/// ```text
+///            ┌─ shim started ───────────────────┐                    ┌─ network furnished ──┐
+/// reserved ──┤                                  ├── Create ── clone ─┤                      ├── Start
+///            └─ facts, files, plan ─────────────┘                    └─ container made ready┘
+/// ```
 pub(crate) async fn launch(
     engine: &Engine,
     handle: &Handle,
@@ -126,18 +132,21 @@ async fn run(
     attachments: &[Attachment],
     waiting: Vec<Attach>,
 ) -> std::result::Result<Launched, Failure> {
-    let places = Places::of(engine, &record.id);
-    // What the shim is to mount is named by descriptors that are held until it has.
-    let (create, _held) = prepare(engine, record, attachments).await?;
-    let (owned, exec_dir) = (engine.clone(), places.exec_dir.clone());
-    let spawned = crate::blocking(move || {
-        make_private(&exec_dir)?;
-        crate::shim_process::spawn(&owned.program.path, &exec_dir)
-    })
-    .await?;
+    let (spawned, prepared) =
+        tokio::join!(spawn_shim(engine, record), prepare(engine, record, attachments));
+    let spawned = match (spawned, prepared.is_err()) {
+        (Ok(spawned), _) => spawned,
+        (Err(error), false) => return Err(error.into()),
+        // Why there is nothing to start says more.
+        (Err(error), true) => return Err(prepared.err().unwrap_or_else(|| error.into())),
+    };
     crate::shim_process::reap_later(spawned.child);
     let (link, notices) = Link::new(spawned.socket)?;
-    let started = drive(engine, record, attachments, waiting, &link, create).await;
+    let started = match prepared {
+        // What the shim is to mount is named by descriptors that are held until it has.
+        Ok((create, _held)) => drive(engine, record, attachments, waiting, &link, create).await,
+        Err(failure) => Err(failure),
+    };
     match started {
         Ok((live, pid, start_time_ticks, started_at)) => {
             Ok(Launched { live, notices, pid, start_time_ticks, started_at })
@@ -150,6 +159,16 @@ async fn run(
             Err(failure)
         }
     }
+}
+
+/// Starts the shim, which knows nothing of the container yet.
+async fn spawn_shim(engine: &Engine, record: &Record) -> Result<shim::spawn::Spawned> {
+    let (engine, exec_dir) = (engine.clone(), Places::of(engine, &record.id).exec_dir);
+    let spawn = move || {
+        make_private(&exec_dir)?;
+        crate::shim_process::spawn(&engine.program.path, &exec_dir)
+    };
+    crate::blocking(spawn).await
 }
 
 /// Facts, files and the plan, all before a process exists.
@@ -200,7 +219,13 @@ fn create_request(
         cgroup: CgroupPlace { driver: cgroup_driver(record), path: cgroup_path },
         init: *init,
         runtime: runtime(engine, record, places)?,
+        volatile: is_volatile(record),
     })
+}
+
+/// Whether nothing of a container need survive a loss of power: the next boot removes one that removes itself.
+fn is_volatile(record: &Record) -> bool {
+    record.host_config.auto_remove
 }
 
 /// The runtime that makes the container, when it is not ours.
@@ -233,11 +258,26 @@ pub(crate) fn root(engine: &Engine, record: &Record) -> Result<protocol::Root> {
         return Ok(protocol::Root::Path { path: PathBuf::from(path) });
     }
     let snapshot = crate::image_use::snapshot(engine, record)?;
+    if is_volatile(record) {
+        forget_volatile(&snapshot.work)?;
+    }
     let lower = match &record.spec.root.source {
         RootSource::Overlay(path) => vec![PathBuf::from(path)],
         _ => snapshot.lower,
     };
     Ok(protocol::Root::Overlay { lower, upper: snapshot.upper, work: snapshot.work })
+}
+
+/// Removes the mark of an earlier volatile mount, with which overlayfs refuses the layer, whole or not (the kernel's
+/// Documentation/filesystems/overlayfs.rst, "Volatile mount").
+fn forget_volatile(work: &Path) -> Result<()> {
+    let mark = work.join("work/incompat");
+    match std::fs::remove_dir_all(&mark) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::system(format!("remove {}: {error}", mark.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The same as layers to look files up in, topmost first.
@@ -270,7 +310,7 @@ fn forget_exit(dir: &Path) -> Result<()> {
     }
 }
 
-/// The two messages, with the network furnished between them.
+/// The two messages, and the network furnished while the container makes itself ready, or between them.
 async fn drive(
     engine: &Engine,
     record: &Record,
@@ -279,26 +319,82 @@ async fn drive(
     link: &Link,
     create: Create,
 ) -> std::result::Result<(Live, i32, u64, Nanos), Failure> {
-    let (reply, descriptors) = link.call(Request::Create(Box::new(create)), Vec::new()).await?;
+    let is_early = !sets_links_first(&create.spec);
+    let (created, early) = link.create(create).await?;
+    let early = if is_early { early.await.ok() } else { None };
+    if let Some(netns) = early {
+        furnish(engine, record, attachments, Arc::new(netns)).await?;
+        // The shim takes these up as soon as the container is ready.
+        let let_go = let_go(waiting, link).await?;
+        let (live, pid, ticks) = made(created, link).await?;
+        return Ok((live, pid, ticks, let_go.done().await?));
+    }
+    let (live, pid, ticks) = made(created, link).await?;
+    if let Some(netns) = live.netns.clone() {
+        furnish(engine, record, attachments, netns).await?;
+    }
+    let started_at = let_go(waiting, link).await?.done().await?;
+    Ok((live, pid, ticks, started_at))
+}
+
+/// Whether the configuration sets what links get when they are made: then the container comes first.
+fn sets_links_first(spec: &oci::runtime::Spec) -> bool {
+    let sysctls = spec.linux.iter().flat_map(|linux| linux.sysctl.keys());
+    let mut per_link = sysctls.filter(|name| name.starts_with("net."));
+    per_link.any(|name| !["net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"].contains(&name.as_str()))
+}
+
+async fn furnish(
+    engine: &Engine,
+    record: &Record,
+    attachments: &[Attachment],
+    netns: Arc<OwnedFd>,
+) -> Result<()> {
+    let (engine, record, attachments) = (engine.clone(), record.clone(), attachments.to_vec());
+    let work = move || {
+        engine.networks.furnish(&record, &attachments, netns.as_fd())?;
+        super::links::let_pass(&engine, &record, &attachments)
+    };
+    crate::blocking(work).await
+}
+
+/// The answer to a creation.
+async fn made(created: Asked, link: &Link) -> std::result::Result<(Live, i32, u64), Failure> {
+    let (reply, descriptors) = created.answer().await?;
     let Reply::Created { pid, start_time_ticks, descriptors: named } = reply else {
         return Err(Error::system("the shim answered a creation with something else").into());
     };
     let (pidfd, netns) = sort(named, descriptors)?;
-    if let Some(netns) = netns.clone() {
-        let (engine, record, attachments) = (engine.clone(), record.clone(), attachments.to_vec());
-        let furnish = move || {
-            engine.networks.furnish(&record, &attachments, netns.as_fd())?;
-            super::links::let_pass(&engine, &record, &attachments)
-        };
-        crate::blocking(furnish).await?;
-    }
-    for attach in waiting {
-        link.attach(attach).await?;
-    }
-    let started_at = time::now();
-    link.call(Request::Start, Vec::new()).await?;
     let pid = i32::try_from(pid).map_err(|_| Error::system(format!("impossible process id {pid}")))?;
-    Ok((Live { link: link.clone(), pidfd, netns }, pid, start_time_ticks, started_at))
+    Ok((Live { link: link.clone(), pidfd, netns }, pid, start_time_ticks))
+}
+
+/// A program that has been let go, with the streams of those who waited for it.
+struct LetGo {
+    attached: Vec<Asked>,
+    started: Asked,
+    /// Just before.
+    at: Nanos,
+}
+
+async fn let_go(waiting: Vec<Attach>, link: &Link) -> std::result::Result<LetGo, protocol::Error> {
+    let mut attached = Vec::with_capacity(waiting.len());
+    for attach in waiting {
+        attached.push(link.ask(Request::Attach(attach.how), vec![attach.stream]).await?);
+    }
+    let at = time::now();
+    Ok(LetGo { attached, started: link.ask(Request::Start, Vec::new()).await?, at })
+}
+
+impl LetGo {
+    /// Waits until the program runs, or is known not to; when it was let go.
+    async fn done(self) -> std::result::Result<Nanos, Failure> {
+        for attached in self.attached {
+            attached.answer().await.map_err(|error| Error::system(error.message))?;
+        }
+        self.started.answer().await?;
+        Ok(self.at)
+    }
 }
 
 /// The descriptors that came with an answer, by what they are.

@@ -30,12 +30,12 @@ impl Inside<'_> {
                 mount::attach(&detached, self.place_of(root)?)?;
                 detached
             }
-            RootMount::OverlayByOptions { lower, upper, work } => {
+            RootMount::OverlayByOptions { lower, upper, work, volatile } => {
                 // Mounted over the upper directory: only this mount namespace sees it, and only until the root is entered.
                 mount::mount_with_options(
                     "overlay",
                     Root::open(upper)?,
-                    &overlay_options(lower, upper, work)?,
+                    &overlay_options(lower, upper, work, *volatile)?,
                 )?;
                 OwnedFd::from(Root::open(upper)?)
             }
@@ -275,7 +275,7 @@ pub(crate) fn new_file_system(new: &NewFileSystem, attributes: u64) -> Result<Ow
 }
 
 /// The overlay of layers, detached.
-pub(crate) fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd> {
+pub(crate) fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -> Result<OwnedFd> {
     let file_system = FileSystem::open("overlay")?;
     file_system.set("source", "overlay")?;
     for layer in lower {
@@ -285,11 +285,14 @@ pub(crate) fn overlay(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<Ow
     file_system.set("workdir", work)?;
     // With an index, a layer could not be mounted again while someone still reads its last mount.
     file_system.set("index", "off")?;
+    if volatile {
+        file_system.set_flag("volatile")?;
+    }
     Ok(file_system.mount(0)?)
 }
 
 /// The options of mount(2), in which "\", ":" and "," are written with a backslash; they must fit into a page.
-fn overlay_options(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<Vec<u8>> {
+fn overlay_options(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -> Result<Vec<u8>> {
     use std::os::unix::ffi::OsStrExt;
     let escaped = |path: &Path| -> Vec<u8> {
         let bytes = path.as_os_str().as_bytes();
@@ -303,6 +306,9 @@ fn overlay_options(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<Vec<u
     options.extend(layers.join(&b':'));
     options.extend([b",upperdir=".to_vec(), escaped(upper), b",workdir=".to_vec(), escaped(work)].concat());
     options.extend(b",index=off");
+    if volatile {
+        options.extend(b",volatile");
+    }
     if options.len() >= 4096 {
         return Err(Error::invalid(format!(
             "{} layers do not fit into the options of mount(2) on this kernel: Linux 6.7 is needed",

@@ -113,12 +113,12 @@ fn root_mount(plan: &mut Plan, input: Input<'_>, facts: &Facts) -> RootMount {
             let path = input.bundle.join(path);
             RootMount::Bind(add_source(plan, Source::Path { path: path.clone(), recursive: true }), path)
         }
-        Rootfs::Overlay { lower, upper, work } => {
-            let (lower, upper, work) = (lower.clone(), upper.clone(), work.clone());
+        Rootfs::Overlay { lower, upper, work, volatile } => {
+            let (lower, upper, work, volatile) = (lower.clone(), upper.clone(), work.clone(), *volatile);
             if facts.overlay_appends {
-                RootMount::Overlay { lower, upper, work }
+                RootMount::Overlay { lower, upper, work, volatile }
             } else {
-                RootMount::OverlayByOptions { lower, upper, work }
+                RootMount::OverlayByOptions { lower, upper, work, volatile }
             }
         }
     }

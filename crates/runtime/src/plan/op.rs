@@ -194,6 +194,8 @@ pub enum RootMount {
         upper: PathBuf,
         /// Overlayfs' own directory.
         work: PathBuf,
+        /// Whether the changes need not survive a loss of power.
+        volatile: bool,
     },
     /// The same by the options of mount(2), in the container's mount namespace, for kernels before 6.7.
     OverlayByOptions {
@@ -203,6 +205,8 @@ pub enum RootMount {
         upper: PathBuf,
         /// Overlayfs' own directory.
         work: PathBuf,
+        /// Whether the changes need not survive a loss of power.
+        volatile: bool,
     },
 }
 
@@ -379,13 +383,14 @@ impl fmt::Display for Mount {
 
 impl fmt::Display for RootMount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (lower, upper, how) = match self {
+        let (lower, upper, volatile, how) = match self {
             Self::Bind(source, at) => return write!(f, "bind of source {source} onto {}", at.display()),
-            Self::Overlay { lower, upper, .. } => (lower, upper, "layer by layer"),
-            Self::OverlayByOptions { lower, upper, .. } => (lower, upper, "by options"),
+            Self::Overlay { lower, upper, volatile, .. } => (lower, upper, volatile, "layer by layer"),
+            Self::OverlayByOptions { lower, upper, volatile, .. } => (lower, upper, volatile, "by options"),
         };
+        let volatile = if *volatile { "volatile " } else { "" };
         let layers: Vec<String> = lower.iter().map(|layer| layer.display().to_string()).collect();
-        write!(f, "overlay {how}, {} over {}", upper.display(), layers.join(" over "))
+        write!(f, "{volatile}overlay {how}, {} over {}", upper.display(), layers.join(" over "))
     }
 }
 

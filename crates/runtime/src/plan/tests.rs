@@ -65,7 +65,7 @@ fn input<'a>(spec: &'a Spec, rootfs: &'a Rootfs) -> Input<'a> {
 
 fn plan(spec: &Spec, facts: &Facts, change: impl Fn(&mut Input<'_>)) -> Result<Plan> {
     let lower = vec!["/l/2".into(), "/l/1".into()];
-    let rootfs = Rootfs::Overlay { lower, upper: "/s/upper".into(), work: "/s/work".into() };
+    let rootfs = Rootfs::Overlay { lower, upper: "/s/upper".into(), work: "/s/work".into(), volatile: false };
     let mut input = input(spec, &rootfs);
     change(&mut input);
     plan_start(input, facts)

@@ -67,8 +67,22 @@ impl Architecture {
     /// The number of a system call as a filter sees it, with the bit that marks x32; `None` when there is none.
     #[must_use]
     pub fn number(self, name: &str) -> Option<u32> {
-        let at = NAMES.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
-        let number = u32::try_from(NAMES[at].1[self as usize]).ok()?;
-        Some(if self == X32 { number | X32_BIT } else { number })
+        Call::find(name)?.number(self)
+    }
+}
+
+/// A system call that the table knows: looked up by name once, and asked for each architecture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call(usize);
+
+impl Call {
+    pub(super) fn find(name: &str) -> Option<Self> {
+        NAMES.binary_search_by(|(known, _)| (*known).cmp(name)).ok().map(Self)
+    }
+
+    /// As [`Architecture::number`].
+    pub(super) fn number(self, architecture: Architecture) -> Option<u32> {
+        let number = u32::try_from(NAMES[self.0].1[architecture as usize]).ok()?;
+        Some(if architecture == X32 { number | X32_BIT } else { number })
     }
 }

@@ -6,7 +6,7 @@ use linux::seccomp::Flags;
 use oci::runtime::{Seccomp, SeccompArg, SeccompRule};
 
 use super::Invalid;
-use super::architecture::Architecture;
+use super::architecture::{Architecture, Call};
 
 /// What the kernel is told to do (SECCOMP_RET_*, linux/seccomp.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,11 +127,13 @@ impl Filter {
             self.flags.listener = true;
         }
         let default = self.default;
-        for (architecture, calls) in &mut self.architectures {
-            for name in &rule.names {
-                calls.named(*architecture, name, default);
+        for name in &rule.names {
+            let call = Call::find(name);
+            for (architecture, calls) in &mut self.architectures {
+                let number = call.and_then(|call| call.number(*architecture));
+                calls.named(number, default);
                 if action != default {
-                    calls.decide(*architecture, name, &conditions, action);
+                    calls.decide(*architecture, (name, number), &conditions, action);
                 }
             }
         }
@@ -141,11 +143,11 @@ impl Filter {
 
 impl Calls {
     /// Notes that the profile knows a call, unless the default action lets newer ones through anyway.
-    fn named(&mut self, architecture: Architecture, name: &str, default: Action) {
+    fn named(&mut self, number: Option<u32>, default: Action) {
         if default.lets_through() || default == Action::ENOSYS {
             return;
         }
-        if let Some(number) = architecture.number(name) {
+        if let Some(number) = number {
             self.newer_from = self.newer_from.max(Some(number + 1));
         }
     }
@@ -153,11 +155,11 @@ impl Calls {
     fn decide(
         &mut self,
         architecture: Architecture,
-        name: &str,
+        (name, number): (&str, Option<u32>),
         alternatives: &[Vec<Condition>],
         action: Action,
     ) {
-        if let Some(number) = architecture.number(name) {
+        if let Some(number) = number {
             for conditions in alternatives {
                 self.insert(number, conditions.clone(), action);
             }

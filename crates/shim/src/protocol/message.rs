@@ -104,6 +104,9 @@ pub struct Create {
     /// Another OCI runtime that makes the container; `None`: we do.
     #[serde(default)]
     pub runtime: Option<Runtime>,
+    /// Whether nothing of the container need survive a loss of power: it removes itself when it ends.
+    #[serde(default)]
+    pub volatile: bool,
 }
 
 /// Another OCI runtime.
@@ -299,7 +302,9 @@ impl Message for ToShim {
 impl Message for FromShim {
     fn descriptor_count(&self) -> usize {
         match self {
-            FromShim::Reply { reply: Reply::Created { descriptors, .. }, .. } => descriptors.len(),
+            FromShim::Reply { reply: Reply::Created { descriptors, .. } | Reply::Netns { descriptors }, .. } => {
+                descriptors.len()
+            }
             FromShim::Reply { reply: Reply::Status(status), .. } => status.descriptors.len(),
             _ => 0,
         }

@@ -10,6 +10,12 @@ use crate::timestamp::Timestamp;
 pub enum Reply {
     /// To `Hello`; accompanied by the descriptors it names.
     Status(Box<Status>),
+    /// To `Create`, before its answer, where the network namespace is the container's own: it is there, to be furnished
+    /// while the container makes the rest of itself ready. Accompanied by the descriptors it names.
+    Netns {
+        /// What the accompanying descriptors are.
+        descriptors: Vec<Descriptor>,
+    },
     /// To `Create`; accompanied by the descriptors it names.
     Created {
         /// The init process as the shim sees it.

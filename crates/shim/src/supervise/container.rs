@@ -34,13 +34,18 @@ struct Made {
 }
 
 impl Launch for Containers {
-    fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error> {
+    fn create(
+        &mut self,
+        request: &Create,
+        stdio: Option<&Stdio>,
+        on_process: &mut dyn FnMut(u32),
+    ) -> Result<Launched, Error> {
         let hierarchy = Hierarchy::detect()?;
         let held = Held::of(request)?;
         let resources = request.spec.linux.as_ref().and_then(|linux| linux.resources.as_ref());
         let limits = resources.map(Limits::try_from).transpose()?.unwrap_or_default();
         let mut group = held.place().make(&hierarchy, &request.id, &limits, Frozen::IsThawed)?;
-        let made = make(request, stdio, &hierarchy, &group, held).and_then(|made| {
+        let made = make(request, stdio, &hierarchy, &group, held, on_process).and_then(|made| {
             group.settle(&hierarchy, &limits)?;
             Ok(made)
         });
@@ -107,15 +112,16 @@ fn make(
     hierarchy: &Hierarchy,
     group: &Group,
     mut held: Held,
+    on_process: &mut dyn FnMut(u32),
 ) -> Result<(Made, Launched), Error> {
     let config = request.data_dir.join("config.json");
     write_config(&config, &request.spec)?;
     held.watch(group.cgroup());
-    let created = runtime::create(runtime::Create {
+    let wanted = runtime::Create {
         id: &request.id,
         spec: &request.spec,
         bundle: &request.data_dir,
-        rootfs: rootfs(&request.root),
+        rootfs: rootfs(request),
         stdio: descriptors(stdio),
         cgroup: Some(group.cgroup()),
         hierarchy,
@@ -125,18 +131,20 @@ fn make(
         no_pivot: false,
         no_new_keyring: false,
         told: None,
-    })?;
+    };
+    let created = runtime::create_and_tell(wanted, on_process)?;
     let pidfd = created.pidfd.try_clone().map_err(|error| file_error(Path::new("pidfd"), &error))?;
     let (pid, gate, id) = (created.pid, created.gate, request.id.clone());
     let made = Made { id, pidfd, gate, held, config };
     Ok((made, Launched { pid, pidfd: created.pidfd, console: created.console }))
 }
 
-fn rootfs(root: &Root) -> Rootfs {
-    match root {
+fn rootfs(request: &Create) -> Rootfs {
+    match &request.root {
         Root::Path { path } => Rootfs::Path(path.clone()),
         Root::Overlay { lower, upper, work } => {
-            Rootfs::Overlay { lower: lower.clone(), upper: upper.clone(), work: work.clone() }
+            let (lower, upper, work) = (lower.clone(), upper.clone(), work.clone());
+            Rootfs::Overlay { lower, upper, work, volatile: request.volatile }
         }
     }
 }

@@ -114,7 +114,7 @@ impl Supervisor<'_> {
     /// Puts the exit on record and tells everybody.
     ///
     /// The record can be seen and nobody can connect any more before the event is sent, so that a daemon may start the
-    /// container again at once; waiting for the disk comes last.
+    /// container again at once; waiting for the disk comes last, and not at all where nothing need survive a loss of power.
     fn record(&mut self, exit: Exit) -> linux::Result<()> {
         let Some(container) = &mut self.container else { return Ok(()) };
         container.exit = Some(exit.clone());
@@ -125,10 +125,12 @@ impl Supervisor<'_> {
             exit: exit.clone(),
             log: self.log_status.clone(),
         };
-        let published = exit_record::publish(&container.data_dir, &record);
+        let (published, volatile) =
+            (exit_record::publish(&container.data_dir, &record), container.volatile);
         self.stop_listening();
         self.announce(Event::Exited { exit })?;
-        if let Err(error) = published.and_then(exit_record::Visible::settle) {
+        let settle = |record: exit_record::Visible| if volatile { Ok(()) } else { record.settle() };
+        if let Err(error) = published.and_then(settle) {
             eprintln!("berth shim: cannot write the exit record: {error}");
         }
         let now = Instant::now();

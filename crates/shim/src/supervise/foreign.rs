@@ -151,7 +151,12 @@ impl Foreign {
 }
 
 impl Launch for Foreign {
-    fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error> {
+    fn create(
+        &mut self,
+        request: &Create,
+        stdio: Option<&Stdio>,
+        _on_process: &mut dyn FnMut(u32),
+    ) -> Result<Launched, Error> {
         let held = Held::of(request)?;
         let systemd = request.cgroup.driver == CgroupDriver::Systemd;
         // What a shim that was killed left; its container's processes have been swept.

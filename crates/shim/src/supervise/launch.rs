@@ -39,8 +39,14 @@ impl Stdio {
 pub trait Launch {
     /// Makes the container up to the point where only its program is missing.
     ///
-    /// `stdio` is `None` when the program gets a terminal. On failure nothing is left.
-    fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error>;
+    /// `stdio` is `None` when the program gets a terminal. `on_process` is called with the number of the first process, by
+    /// those who can, as soon as that is in all its namespaces. On failure nothing is left.
+    fn create(
+        &mut self,
+        request: &Create,
+        stdio: Option<&Stdio>,
+        on_process: &mut dyn FnMut(u32),
+    ) -> Result<Launched, Error>;
 
     /// Lets the program run; returns after execve(2).
     fn start(&mut self) -> Result<(), Error>;

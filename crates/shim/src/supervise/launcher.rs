@@ -19,12 +19,17 @@ impl Launcher {
 }
 
 impl Launch for Launcher {
-    fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error> {
+    fn create(
+        &mut self,
+        request: &Create,
+        stdio: Option<&Stdio>,
+        on_process: &mut dyn FnMut(u32),
+    ) -> Result<Launched, Error> {
         let mut launch: Box<dyn Launch> = match &request.runtime {
             None => Box::<Containers>::default(),
             Some(runtime) => Box::new(Foreign::new(runtime.clone())),
         };
-        let launched = launch.create(request, stdio)?;
+        let launched = launch.create(request, stdio, on_process)?;
         self.chosen = Some(launch);
         Ok(launched)
     }

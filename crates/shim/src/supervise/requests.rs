@@ -5,8 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use linux::epoll::Epoll;
 use linux::pidfd::PidFd;
+use oci::runtime::{NamespaceKind, Spec};
 
+use super::connection::Connection;
 use super::launch::{Launched, Stdio};
 use super::process::{Ends, Managed};
 use super::supervisor::{CONTAINER, Container, Supervisor};
@@ -21,6 +24,36 @@ const SIGKILL: i32 = 9;
 
 type Answer = Result<(Reply, Vec<OwnedFd>), Error>;
 
+/// Tells who asked for a container that its network namespace is there.
+struct NetnsTeller<'a> {
+    asker: Option<&'a mut Connection>,
+    epoll: &'a Epoll,
+    serial: u64,
+    is_own: bool,
+}
+
+impl NetnsTeller<'_> {
+    /// It comes again with the answer: who is not told now loses nothing but time.
+    fn tell(&mut self, pid: u32) {
+        let (true, Some(asker)) = (self.is_own, &mut self.asker) else { return };
+        let Some(netns) = netns_of(pid) else { return };
+        let reply = Reply::Netns { descriptors: vec![Descriptor::Netns] };
+        let message = FromShim::Reply { serial: self.serial, reply };
+        // A connection that takes nothing any more is found out with the answer.
+        let _ = asker.send(&message, vec![netns], self.epoll);
+    }
+}
+
+fn has_own_network(spec: &Spec) -> bool {
+    let namespaces = spec.linux.as_ref().map(|linux| linux.namespaces.as_slice()).unwrap_or_default();
+    namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Network && namespace.path.is_none())
+}
+
+/// The network namespace of a process that nobody but us can reap: its number is certain.
+fn netns_of(pid: u32) -> Option<OwnedFd> {
+    File::open(format!("/proc/{pid}/ns/net")).ok().map(OwnedFd::from)
+}
+
 impl Supervisor<'_> {
     /// Does what a request asks for, and answers it.
     pub(super) fn request(
@@ -31,7 +64,7 @@ impl Supervisor<'_> {
     ) -> linux::Result<()> {
         let answer = match message.request {
             Request::Hello => self.hello(),
-            Request::Create(create) => self.create(*create),
+            Request::Create(create) => self.create(*create, connection, message.serial),
             Request::Start => self.start(),
             Request::Exec(exec) => self.exec(*exec, descriptors.pop()),
             Request::Attach(attach) => self.attach(&attach, descriptors.pop()),
@@ -84,13 +117,11 @@ impl Supervisor<'_> {
             return Default::default();
         };
         let pidfd = container.pidfd.try_clone().ok().map(|fd| (Descriptor::Pidfd, fd));
-        // Its number is certain: nobody but us can reap it.
-        let netns = File::open(format!("/proc/{}/ns/net", container.pid)).ok();
-        let netns = netns.map(|file| (Descriptor::Netns, OwnedFd::from(file)));
+        let netns = netns_of(container.pid).map(|netns| (Descriptor::Netns, netns));
         pidfd.into_iter().chain(netns).unzip()
     }
 
-    fn create(&mut self, mut create: Create) -> Answer {
+    fn create(&mut self, mut create: Create, connection: u32, serial: u64) -> Answer {
         if self.state() != State::Empty {
             return Err(Error::new(ErrorKind::Invalid, "this shim already has a container"));
         }
@@ -105,7 +136,10 @@ impl Supervisor<'_> {
             // Ours is lower than anybody else's, and would be inherited.
             process.oom_score_adj.get_or_insert(0);
         }
-        let launched = self.launch.create(&create, stdio.as_ref())?;
+        let Self { launch, connections, epoll, .. } = self;
+        let asker = connections.iter_mut().find(|known| known.id == connection);
+        let mut tell = NetnsTeller { asker, epoll, serial, is_own: has_own_network(&create.spec) };
+        let launched = launch.create(&create, stdio.as_ref(), &mut |pid| tell.tell(pid))?;
         drop(stdio);
         let ticks = recovery::start_time_ticks(launched.pid);
         let start_time_ticks = ticks.map_err(|error| other("/proc", &error))?.unwrap_or(0);
@@ -124,6 +158,7 @@ impl Supervisor<'_> {
             started: false,
             exit: None,
             memory_kills: 0,
+            volatile: create.volatile,
         });
         self.watch_memory()?;
         // The configuration is large, and nobody needs it any more.

@@ -41,6 +41,8 @@ pub(super) struct Container {
     pub(super) exit: Option<Exit>,
     /// How many processes were known to be killed for lack of memory.
     pub(super) memory_kills: u64,
+    /// Nothing of it need survive a loss of power.
+    pub(super) volatile: bool,
 }
 
 /// Why and until when the shim is still there after the end of the container.
