@@ -56,6 +56,7 @@ pub async fn open(config: Config) -> Result<Engine> {
     tokio::spawn(crate::network::keep_links(engine.clone()));
     tokio::spawn(crate::network::keep_zones(engine.clone()));
     tokio::spawn(collect_garbage(engine.clone()));
+    tokio::spawn(crate::memory::give_back(engine.clone()));
     Ok(engine)
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::container::state::Nanos;
 use crate::time;
@@ -35,6 +35,7 @@ pub struct Events {
     kept: Mutex<VecDeque<Arc<Event>>>,
     sender: broadcast::Sender<Arc<Event>>,
     published: AtomicU64,
+    activity: Notify,
 }
 
 impl Default for Events {
@@ -43,6 +44,7 @@ impl Default for Events {
             kept: Mutex::new(VecDeque::with_capacity(KEPT)),
             sender: broadcast::channel(BEHIND).0,
             published: AtomicU64::new(0),
+            activity: Notify::new(),
         }
     }
 }
@@ -66,6 +68,12 @@ impl Events {
         self.published.fetch_add(1, Ordering::Relaxed);
         // Nobody listening is no error. Sent under the lock, so that a listener sees no gap and no double.
         let _ = self.sender.send(event);
+        self.activity.notify_one();
+    }
+
+    /// Waits until something happens, or has since the last call. For one who waits.
+    pub(crate) async fn happened(&self) {
+        self.activity.notified().await;
     }
 
     /// How many there have been.

@@ -18,6 +18,7 @@ mod host;
 mod id;
 mod image_use;
 pub mod images;
+mod memory;
 pub mod network;
 mod pattern;
 mod records;

@@ -36,6 +36,7 @@ pub struct Client {
     outbox: Outbox,
     serial: u64,
     events: VecDeque<Event>,
+    netns: Option<OwnedFd>,
 }
 
 impl Client {
@@ -48,6 +49,7 @@ impl Client {
             outbox: Outbox::default(),
             serial: 0,
             events: VecDeque::new(),
+            netns: None,
         }
     }
 
@@ -74,6 +76,9 @@ impl Client {
         loop {
             match self.take()? {
                 Some((FromShim::Event(event), _)) => self.events.push_back(event),
+                Some((FromShim::Reply { reply: Reply::Netns { .. }, .. }, descriptors)) => {
+                    self.netns = descriptors.into_iter().next();
+                }
                 Some((FromShim::Reply { serial, reply }, descriptors)) if serial == self.serial => {
                     return match reply {
                         Reply::Error(error) => Err(error.into()),
@@ -84,6 +89,11 @@ impl Client {
                 None => self.wait(false, deadline, limit)?,
             }
         }
+    }
+
+    /// The network namespace that a creation told of before its answer, once.
+    pub fn take_netns(&mut self) -> Option<OwnedFd> {
+        self.netns.take()
     }
 
     /// The next event, one that came during a call included; `None` when none comes within the limit.

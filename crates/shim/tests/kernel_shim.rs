@@ -2,15 +2,16 @@
 
 mod harness;
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use harness::{Case, LIMIT, Lab, attach, interactive, read_all};
-use oci::runtime::Spec;
+use oci::runtime::{NamespaceKind, Spec};
 use shim::client::Error;
-use shim::protocol::{Create, ErrorKind, Event, Framing, Io, Request, Root, Target};
+use shim::protocol::{Create, Descriptor, ErrorKind, Event, Framing, Io, Reply, Request, Root, Target};
 
 const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: &[&str] = &[
@@ -26,6 +27,11 @@ const CASES: &[Case] = &[
         "a_program_that_is_not_there_is_reported_with_its_kind",
         a_program_that_is_not_there_is_reported_with_its_kind,
     ),
+    (
+        "a_network_namespace_is_told_before_the_container_is_ready",
+        a_network_namespace_is_told_before_the_container_is_ready,
+    ),
+    ("changes_that_need_not_survive_are_mounted_so", changes_that_need_not_survive_are_mounted_so),
     (
         "layers_are_stacked_and_changes_stay_in_the_upper_one",
         layers_are_stacked_and_changes_stay_in_the_upper_one,
@@ -180,6 +186,62 @@ fn layers_are_stacked_and_changes_stay_in_the_upper_one(lab: &Lab) {
     assert_eq!(fs::read_to_string(directory.join("top/file")).expect("read"), "from the top\n");
     shim.shut_down();
     fs::remove_dir_all(directory).expect("remove");
+}
+
+fn a_network_namespace_is_told_before_the_container_is_ready(lab: &Lab) {
+    let inode = |fd: OwnedFd| File::from(fd).metadata().expect("a namespace").ino();
+    let mut shim = lab.shim();
+    let mut create = lab.create(&shim, "true", Io::default());
+    let namespaces = &mut create.spec.linux.as_mut().expect("linux").namespaces;
+    let network = NamespaceKind::Network;
+    namespaces.retain(|namespace| namespace.kind != network);
+    let shared = create.clone();
+    let namespaces = &mut create.spec.linux.as_mut().expect("linux").namespaces;
+    namespaces.push(oci::runtime::Namespace { kind: network, path: None });
+    let (reply, mut answered) = shim.call(Request::Create(Box::new(create))).expect("create");
+    let Reply::Created { descriptors, .. } = reply else { panic!("{reply:?}") };
+    assert_eq!(descriptors, [Descriptor::Pidfd, Descriptor::Netns]);
+    let early = shim.client.as_mut().expect("a connection").take_netns().expect("told before");
+    assert_eq!(inode(early), inode(answered.pop().expect("told with the answer")));
+    shim.start();
+    assert_eq!(shim.exited().code, 0);
+    shim.shut_down();
+
+    // Who shares the host's is told nothing: nobody may furnish that.
+    let mut shim = lab.shim();
+    let usual = lab.create(&shim, "true", Io::default());
+    shim.make(Create { spec: shared.spec, ..usual });
+    assert!(shim.client.as_mut().expect("a connection").take_netns().is_none());
+    shim.start();
+    assert_eq!(shim.exited().code, 0);
+    shim.shut_down();
+}
+
+fn changes_that_need_not_survive_are_mounted_so(lab: &Lab) {
+    for volatile in [true, false] {
+        let mut shim = lab.shim();
+        let directory = lab.directory.join("fleeting");
+        for name in ["upper", "work"] {
+            fs::create_dir_all(directory.join(name)).expect("a directory");
+        }
+        let script = "cat /proc/self/mountinfo; echo new > /new";
+        let create = lab.create(&shim, script, Io::default());
+        let root = Root::Overlay {
+            lower: vec![root(lab)],
+            upper: directory.join("upper"),
+            work: directory.join("work"),
+        };
+        shim.make(Create { root, volatile, ..create });
+        shim.start();
+        assert_eq!(shim.exited().code, 0);
+        let text = shim.log_text();
+        assert!(text.contains(" overlay overlay "), "{text}");
+        let is_so = text.contains(",volatile") || text.contains(",fsync=volatile");
+        assert_eq!(is_so, volatile, "{text}");
+        assert_eq!(fs::read_to_string(directory.join("upper/new")).expect("read"), "new\n");
+        shim.shut_down();
+        fs::remove_dir_all(directory).expect("remove");
+    }
 }
 
 fn running_out_of_memory_is_told(lab: &Lab) {

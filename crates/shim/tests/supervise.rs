@@ -59,7 +59,12 @@ fn clone(fd: BorrowedFd<'_>) -> OwnedFd {
 }
 
 impl Launch for PlainProcesses {
-    fn create(&mut self, request: &Create, stdio: Option<&Stdio>) -> Result<Launched, Error> {
+    fn create(
+        &mut self,
+        request: &Create,
+        stdio: Option<&Stdio>,
+        _on_process: &mut dyn FnMut(u32),
+    ) -> Result<Launched, Error> {
         let fifo = request.data_dir.join("start");
         assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
         let process = request.spec.process.clone().unwrap_or_default();

@@ -34,6 +34,7 @@ pub(crate) fn checks() -> Vec<Check> {
         Check::new(AREA, "rm of a running container is refused, rm -f does it", remove),
         Check::new(AREA, "start again runs the same program in the same root", start_again),
         Check::new(AREA, "restart stops and starts", restart),
+        Check::new(AREA, "restart of one that removes itself finds its files", restart_fleeting),
         Check::new(AREA, "pause stops time for the program and unpause goes on", pause),
         Check::new(AREA, "rename gives another name", rename),
         Check::new(AREA, "the events of a run come in Docker's order", events),
@@ -299,6 +300,19 @@ fn restart(scope: &Scope<'_>) -> Result<()> {
     scope.eventually("two starts in the log", || {
         Ok((scope.ok(&["logs", &name])?.matches("started").count() == 2).then_some(()))
     })
+}
+
+/// Its layer is mounted in a way that overlayfs takes only once, unless the mark of it is removed.
+fn restart_fleeting(scope: &Scope<'_>) -> Result<()> {
+    let name =
+        scope.start("fleeting", &["--rm"], &["sh", "-c", "echo x >> /count; cat /count; exec sleep 300"])?;
+    scope.logged(&name, "x")?;
+    scope.ok(&["restart", "-t", "0", &name])?;
+    scope.eventually("what the first run wrote is there in the second", || {
+        Ok((scope.ok(&["logs", &name])? == "x\nx\nx").then_some(()))
+    })?;
+    scope.ok(&["kill", &name])?;
+    scope.eventually("it removes itself", || Ok(scope.inspect(&name).is_err().then_some(())))
 }
 
 fn pause(scope: &Scope<'_>) -> Result<()> {

@@ -132,8 +132,7 @@ async fn run(
     attachments: &[Attachment],
     waiting: Vec<Attach>,
 ) -> std::result::Result<Launched, Failure> {
-    let (spawned, prepared) =
-        tokio::join!(spawn_shim(engine, record), prepare(engine, record, attachments));
+    let (spawned, prepared) = tokio::join!(spawn_shim(engine, record), prepare(engine, record, attachments));
     let spawned = match (spawned, prepared.is_err()) {
         (Ok(spawned), _) => spawned,
         (Err(error), false) => return Err(error.into()),
@@ -341,7 +340,9 @@ async fn drive(
 fn sets_links_first(spec: &oci::runtime::Spec) -> bool {
     let sysctls = spec.linux.iter().flat_map(|linux| linux.sysctl.keys());
     let mut per_link = sysctls.filter(|name| name.starts_with("net."));
-    per_link.any(|name| !["net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"].contains(&name.as_str()))
+    per_link.any(|name| {
+        !["net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"].contains(&name.as_str())
+    })
 }
 
 async fn furnish(

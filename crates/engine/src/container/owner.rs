@@ -175,6 +175,17 @@ fn is_only_removal(state: &State, effects: &[Effect]) -> bool {
     matches!(state, State::Removing { .. }) && matches!(effects, [Effect::Erase])
 }
 
+/// Whether a step goes on to a durable record, or to none at all, before anything happens that its own would tell of.
+fn is_passed_over(state: &State, removes_itself: bool) -> bool {
+    match state {
+        // What a launch reserves is recorded before anything is done, and the state with it.
+        State::Starting { .. } => true,
+        // Whatever is found of it, it is removed.
+        State::Removing { .. } => removes_itself,
+        _ => false,
+    }
+}
+
 /// Whether an input is no wish that could be refused when the disk takes nothing: what has happened has happened, and a
 /// removal makes room.
 fn happens_anyway(input: &Input) -> bool {
@@ -268,7 +279,7 @@ impl Owner {
                 self.record.health =
                     health::follow(&self.record.config, health.as_ref(), &before, &self.record.state);
                 // A removal that is nothing else is recorded by the job that does it, at once with its end.
-                let saved = if is_only_removal(&self.record.state, &effects) {
+                let saved = if is_only_removal(&self.record.state, &effects) || self.passes_over() {
                     Ok(())
                 } else {
                     self.record_step(&before).await
@@ -299,6 +310,12 @@ impl Owner {
                 Ok(Outcome::Done)
             }
         }
+    }
+
+    /// Whether the record of the step that was taken would be of no use.
+    fn passes_over(&self) -> bool {
+        let removes_itself = self.record.host_config.auto_remove;
+        !self.unwitnessed && !self.is_behind && is_passed_over(&self.record.state, removes_itself)
     }
 
     /// Writes the record after a step.
@@ -458,6 +475,9 @@ impl Owner {
         let done = crate::blocking(work).await;
         if let Err(error) = done {
             tracing::error!(container = id::short(&self.record.id), %error, "teardown is incomplete");
+        }
+        if self.passes_over() {
+            return;
         }
         if let Err(error) = self.save(false).await {
             tracing::error!(container = id::short(&self.record.id), %error, "cannot record the teardown");

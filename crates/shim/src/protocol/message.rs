@@ -302,9 +302,10 @@ impl Message for ToShim {
 impl Message for FromShim {
     fn descriptor_count(&self) -> usize {
         match self {
-            FromShim::Reply { reply: Reply::Created { descriptors, .. } | Reply::Netns { descriptors }, .. } => {
-                descriptors.len()
-            }
+            FromShim::Reply {
+                reply: Reply::Created { descriptors, .. } | Reply::Netns { descriptors },
+                ..
+            } => descriptors.len(),
             FromShim::Reply { reply: Reply::Status(status), .. } => status.descriptors.len(),
             _ => 0,
         }

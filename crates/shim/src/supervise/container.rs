@@ -92,6 +92,12 @@ impl Launch for Containers {
         Some(&self.made.as_ref()?.held)
     }
 
+    fn ending(&mut self) {
+        if let Some(made) = &mut self.made {
+            made.held.keep_open();
+        }
+    }
+
     fn remove(&mut self) -> Result<(), Error> {
         let Some(mut made) = self.made.take() else { return Ok(()) };
         absent_is_fine(fs::remove_file(&made.config), &made.config)?;

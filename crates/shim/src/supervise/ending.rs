@@ -85,6 +85,7 @@ impl Supervisor<'_> {
 
     fn container_ended(&mut self, how: How) -> linux::Result<()> {
         let mut exit = Self::exit_now(how);
+        self.launch.ending();
         // First: others may be about to remove the group.
         self.look_at_memory(matches!(how, How::Signalled(SIGKILL)));
         // What shares the host's pid namespace outlives its first process.
@@ -125,8 +126,7 @@ impl Supervisor<'_> {
             exit: exit.clone(),
             log: self.log_status.clone(),
         };
-        let (published, volatile) =
-            (exit_record::publish(&container.data_dir, &record), container.volatile);
+        let (published, volatile) = (exit_record::publish(&container.data_dir, &record), container.volatile);
         self.stop_listening();
         self.announce(Event::Exited { exit })?;
         let settle = |record: exit_record::Visible| if volatile { Ok(()) } else { record.settle() };

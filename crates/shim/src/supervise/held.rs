@@ -18,6 +18,8 @@ pub struct Held {
     /// The group of v2 above a scope of systemd's, and how many kills for lack of memory it had counted when the container
     /// was made: its number has those of the groups below in it, also of those that are gone.
     above: Option<(CgroupPath, u64)>,
+    /// The group while the container's end is worked off, which asks for it several times.
+    kept: Option<Cgroup>,
 }
 
 impl Held {
@@ -25,7 +27,7 @@ impl Held {
     pub(super) fn of(request: &Create) -> Result<Self, Error> {
         let systemd = request.cgroup.driver == CgroupDriver::Systemd;
         let place = Place::parse(systemd, &request.cgroup.path, &request.id)?;
-        Ok(Self { place, watch: None, above: None })
+        Ok(Self { place, watch: None, above: None, kept: None })
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -35,6 +37,22 @@ impl Held {
     /// The group; `None` when it is gone.
     pub(super) fn open(&self) -> Result<Option<Cgroup>, Error> {
         Ok(self.place.open(&Hierarchy::detect()?)?)
+    }
+
+    /// Opens the group once for all that the container's end asks of it. A scope of systemd's may go away meanwhile, and is
+    /// looked for each time.
+    pub(super) fn keep_open(&mut self) {
+        if matches!(self.place, Place::Tree(_)) {
+            // Whoever needs it tries again, and says why it cannot be had.
+            self.kept = self.open().ok().flatten();
+        }
+    }
+
+    fn with_group<T>(&self, work: impl FnOnce(&Cgroup) -> T) -> Result<Option<T>, Error> {
+        match &self.kept {
+            Some(group) => Ok(Some(work(group))),
+            None => Ok(self.open()?.as_ref().map(work)),
+        }
     }
 
     /// Begins to watch the memory of `group`. Not every kernel and not every host lets memory be watched: the end of the
@@ -60,7 +78,7 @@ impl Held {
             // What cannot be quietened is looked at again.
             let _ = watch.take();
         }
-        let own = self.open().ok().flatten().and_then(|group| group.oom_kill_count().ok());
+        let own = self.with_group(Cgroup::oom_kill_count).ok().flatten().and_then(Result::ok);
         match (own, &self.above) {
             (Some(count), _) => count,
             (None, Some((path, before))) if by_kill => {
@@ -73,13 +91,17 @@ impl Held {
 
     /// Kills every process of the container and waits for their end, within bounds.
     pub(super) fn kill_all(&self) -> Result<(), Error> {
-        Ok(self.open()?.map_or(Ok(()), |group| group.kill(KILL_LIMIT))?)
+        Ok(self.with_group(|group| group.kill(KILL_LIMIT))?.unwrap_or(Ok(()))?)
     }
 
     /// Removes the group, in which no process is left. A group that is gone counts as removed.
     pub(super) fn remove(&mut self) -> Result<(), Error> {
         self.watch = None;
-        Ok(self.place.remove_empty(self.open()?)?)
+        let group = match self.kept.take() {
+            Some(group) => Some(group),
+            None => self.open()?,
+        };
+        Ok(self.place.remove_empty(group)?)
     }
 }
 

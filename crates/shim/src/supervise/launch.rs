@@ -57,6 +57,9 @@ pub trait Launch {
     /// The control group of the container that was made.
     fn held(&self) -> Option<&Held>;
 
+    /// The container's first process has ended: what is asked from here on is asked for the last time.
+    fn ending(&mut self) {}
+
     /// Kills every process of the container and waits for their end, within bounds.
     fn kill_all(&mut self) -> Result<(), Error> {
         self.held().map_or(Ok(()), Held::kill_all)

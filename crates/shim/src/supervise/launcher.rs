@@ -46,6 +46,12 @@ impl Launch for Launcher {
         self.chosen.as_ref()?.held()
     }
 
+    fn ending(&mut self) {
+        if let Some(launch) = &mut self.chosen {
+            launch.ending();
+        }
+    }
+
     fn remove(&mut self) -> Result<(), Error> {
         self.chosen.as_mut().map_or(Ok(()), |launch| launch.remove())
     }

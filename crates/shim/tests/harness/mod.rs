@@ -105,6 +105,7 @@ impl Lab {
             },
             init: false,
             runtime: None,
+            volatile: false,
         };
         (self.dress)(self, &mut create);
         create
@@ -143,7 +144,7 @@ pub(crate) struct Shim {
     pub(crate) exec_dir: PathBuf,
     pub(crate) data_dir: PathBuf,
     pub(crate) child: Child,
-    client: Option<Client>,
+    pub(crate) client: Option<Client>,
 }
 
 impl Shim {
