@@ -48,6 +48,9 @@ struct LoadAttributes {
     log: u64,
     kernel_version: u32,
     program_flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    place: u32,
 }
 
 /// The part of `union bpf_attr` that attaches and detaches.
@@ -81,18 +84,7 @@ pub struct DeviceProgram(OwnedFd);
 impl DeviceProgram {
     /// Has the kernel verify and load a program (BPF_PROG_TYPE_CGROUP_DEVICE).
     pub fn load(instructions: &[Instruction]) -> Result<Self> {
-        let license = c"Apache-2.0";
-        let attributes = LoadAttributes {
-            program_type: CGROUP_DEVICE_PROGRAM,
-            instruction_count: u32::try_from(instructions.len()).unwrap_or(u32::MAX),
-            instructions: instructions.as_ptr() as u64,
-            license: license.as_ptr() as u64,
-            ..LoadAttributes::default()
-        };
-        let call = || format!("bpf(BPF_PROG_LOAD, CGROUP_DEVICE, {} instructions)", instructions.len());
-        let fd = bpf(PROG_LOAD, &attributes, call)?;
-        // SAFETY: the call succeeded, so the number is a new descriptor that nobody else owns.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        load(CGROUP_DEVICE_PROGRAM, CGROUP_DEVICE, "CGROUP_DEVICE", instructions).map(Self)
     }
 
     /// Attaches the program to a cgroup of v2, in the place of `replaced` when that is given.
@@ -137,19 +129,44 @@ impl DeviceProgram {
     }
 
     fn by_id(id: u32) -> Result<Self> {
-        let fd = bpf(PROG_GET_FD_BY_ID, &[id, 0, 0], || format!("bpf(BPF_PROG_GET_FD_BY_ID, {id})"))?;
-        // SAFETY: the call succeeded, so the number is a new descriptor that nobody else owns.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        make(PROG_GET_FD_BY_ID, &[id, 0, 0], || format!("bpf(BPF_PROG_GET_FD_BY_ID, {id})")).map(Self)
     }
 }
 
+/// Has the kernel verify and load a program of a type, which is for one place of attachment.
+pub(crate) fn load(
+    program_type: u32,
+    place: u32,
+    name: &str,
+    instructions: &[Instruction],
+) -> Result<OwnedFd> {
+    let license = c"Apache-2.0";
+    let attributes = LoadAttributes {
+        program_type,
+        instruction_count: u32::try_from(instructions.len()).unwrap_or(u32::MAX),
+        instructions: instructions.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        place,
+        ..LoadAttributes::default()
+    };
+    let call = || format!("bpf(BPF_PROG_LOAD, {name}, {} instructions)", instructions.len());
+    make(PROG_LOAD, &attributes, call)
+}
+
+/// Calls bpf(2) for something that makes a descriptor.
+pub(crate) fn make<T>(command: libc::c_long, attributes: &T, call: impl Fn() -> String) -> Result<OwnedFd> {
+    let fd = bpf(command, attributes, call)?;
+    // SAFETY: the call succeeded, so the number is a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// A descriptor's number as the kernel's structures hold it; an open descriptor is never negative.
-fn raw(fd: BorrowedFd<'_>) -> u32 {
+pub(crate) fn raw(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().unsigned_abs()
 }
 
 /// Calls bpf(2) with attributes that the kernel only reads.
-fn bpf<T>(command: libc::c_long, attributes: &T, call: impl Fn() -> String) -> Result<i32> {
+pub(crate) fn bpf<T>(command: libc::c_long, attributes: &T, call: impl Fn() -> String) -> Result<i32> {
     // SAFETY: `attributes` is a live, plain structure of the size given, the kernel does not write to it for the
     // commands used here, and the memory that it points to outlives the call.
     let result =

@@ -37,6 +37,7 @@ pub mod seccomp;
 pub mod session;
 pub mod signalfd;
 pub mod socket;
+pub mod socket_program;
 pub mod terminal;
 pub mod trace;
 pub mod watch;

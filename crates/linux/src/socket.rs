@@ -63,6 +63,11 @@ pub fn keep_alive(fd: impl AsFd, idle: Duration, interval: Duration) -> Result<(
     sockopt::set_tcp_keepintvl(&fd, interval).named(|| "setsockopt(TCP_KEEPINTVL)")
 }
 
+/// The congestion control of a TCP socket (TCP_CONGESTION), such as `cubic`.
+pub fn congestion_control(fd: impl AsFd) -> Result<String> {
+    rustix::net::sockopt::tcp_congestion(fd).named(|| "getsockopt(TCP_CONGESTION)")
+}
+
 /// How much of what was sent is still under way: for a unix socket what the peer has not read (in bytes of the kernel's own
 /// bookkeeping, so only 0 means something exact), for TCP what it has not acknowledged (SIOCOUTQ, see unix(7), tcp(7)).
 pub fn unread(fd: impl AsFd) -> Result<u32> {
