@@ -32,6 +32,8 @@ pub struct Config {
     pub publish_policy: PublishPolicy,
     /// Our tables of the packet filter are nobody else's, where the kernel can.
     pub firewall_lock: bool,
+    /// Streams that stay on this host are paced where the host's congestion control paces, as all others are.
+    pub pace_local: bool,
     /// Packets with this mark, in the bits of the mask, are let into containers.
     pub accepted_mark: Option<(u32, u32)>,
     /// Size of /dev/shm in bytes when a container does not say.
@@ -283,6 +285,7 @@ impl Default for Config {
             forward_for_others: false,
             publish_policy: PublishPolicy::default(),
             firewall_lock: true,
+            pace_local: false,
             accepted_mark: None,
             default_shm_size: 64 * 1024 * 1024,
             default_stop_timeout: 10,

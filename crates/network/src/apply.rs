@@ -10,6 +10,7 @@ use crate::netlink::{self, Connection};
 use crate::network::{Error, Result};
 use crate::plan::{LinkOp, NetOp};
 use crate::rtnetlink::{self, Link, NewLink};
+use crate::unpaced::UNPACED;
 
 /// Carries out a plan and stops at the first operation that fails.
 pub(crate) fn apply(route: &mut Connection, plan: &[NetOp], netns: Option<BorrowedFd<'_>>) -> Result<()> {
@@ -104,6 +105,9 @@ fn apply_link_op(route: &mut Connection, op: &LinkOp) -> Result<()> {
         LinkOp::AcceptLocalhost { interface } => rtnetlink::accept_localhost(index(route, interface)?),
         LinkOp::AddRoute { interface, destination, gateway } => {
             rtnetlink::add_route(index(route, interface)?, *destination, *gateway)
+        }
+        LinkOp::Unpace { interface, address } => {
+            rtnetlink::unpace_route(index(route, interface)?, *address, UNPACED)
         }
         LinkOp::Shape { interface, shape } if shape.is_none() => {
             let request = rtnetlink::unshape(index(route, interface)?);

@@ -23,6 +23,8 @@ pub struct Facts {
     pub bridge_filtering_ipv4: bool,
     /// The same for IPv6; then published ports cannot be reached at `[::1]`.
     pub bridge_filtering_ipv6: bool,
+    /// Whether new sockets of the host pace what they send ([`crate::Network::keep_pacing`]).
+    pub paced: bool,
     /// Filters of others that may drop what ours lets through.
     pub forward_drops: Vec<ForwardDrop>,
 }
@@ -39,6 +41,8 @@ pub struct EndpointFacts {
     pub ipv6: bool,
     /// Whether packets in frames that cross a bridge are given to the packet filter.
     pub bridge_filtering: bool,
+    /// Whether new sockets pace what they send, the container's as well.
+    pub paced: bool,
 }
 
 impl Facts {
@@ -81,6 +85,7 @@ impl EndpointFacts {
             leftover: endpoint.attachment.host_interface().is_some_and(|name| facts.link(name).is_some()),
             ipv6: facts.ipv6_forwarding.is_some(),
             bridge_filtering: facts.bridge_filtering_ipv4 || facts.bridge_filtering_ipv6,
+            paced: facts.paced,
         }
     }
 }

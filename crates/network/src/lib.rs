@@ -25,6 +25,7 @@ mod resolver;
 mod rtnetlink;
 mod shape;
 mod sysctl;
+mod unpaced;
 
 pub use address::{MacAddress, ParseError, Prefix};
 pub use conntrack::Connections;
@@ -41,3 +42,4 @@ pub use resolver::{RESOLVER_ADDRESS, ResolverSockets};
 pub use rtnetlink::{IpvlanFlag, IpvlanMode, Link, LinkChanges, LinkWatch, MacvlanMode};
 pub use shape::{InvalidShape, Shape, Shaping};
 pub use sysctl::{EndpointSysctl, InvalidSysctl, Sysctl};
+pub use unpaced::UnpacedPorts;

@@ -19,6 +19,7 @@ use crate::plan::{
 use crate::removal;
 use crate::rtnetlink::{self, Link, LinkWatch};
 use crate::sysctl;
+use crate::unpaced;
 
 const BRIDGE_FILTERING_IPV4: &str = "net/bridge/bridge-nf-call-iptables";
 const BRIDGE_FILTERING_IPV6: &str = "net/bridge/bridge-nf-call-ip6tables";
@@ -80,6 +81,7 @@ impl Error {
 pub struct Network {
     route: Connection,
     netfilter: Connection,
+    keeps_pacing: bool,
 }
 
 impl Network {
@@ -88,7 +90,18 @@ impl Network {
     /// # Errors
     /// When netlink is not available.
     pub fn open() -> Result<Self> {
-        Ok(Self { route: Connection::open(Family::Route)?, netfilter: Connection::open(Family::Netfilter)? })
+        let (route, netfilter) = (Connection::open(Family::Route)?, Connection::open(Family::Netfilter)?);
+        Ok(Self { route, netfilter, keeps_pacing: false })
+    }
+
+    /// Leaves the congestion control of streams that stay on this host alone, from now on.
+    pub fn keep_pacing(&mut self) {
+        self.keeps_pacing = true;
+    }
+
+    /// Whether new sockets pace what they send, and what stays on this host is not to be.
+    fn is_paced(&self) -> Result<bool> {
+        Ok(!self.keeps_pacing && unpaced::is_default()?)
     }
 
     /// The links of the host.
@@ -129,6 +142,7 @@ impl Network {
             ipv6_forwarding: sysctl::read("net/ipv6/conf/all/forwarding")?.map(is_on),
             bridge_filtering_ipv4: sysctl::read(BRIDGE_FILTERING_IPV4)?.is_some_and(is_on),
             bridge_filtering_ipv6: sysctl::read(BRIDGE_FILTERING_IPV6)?.is_some_and(is_on),
+            paced: self.is_paced()?,
             forward_drops,
         })
     }
@@ -148,7 +162,7 @@ impl Network {
         for path in [BRIDGE_FILTERING_IPV4, BRIDGE_FILTERING_IPV6] {
             bridge_filtering |= sysctl::read(path)?.is_some_and(|value| value != "0");
         }
-        Ok(EndpointFacts { parent, leftover, ipv6, bridge_filtering })
+        Ok(EndpointFacts { parent, leftover, ipv6, bridge_filtering, paced: self.is_paced()? })
     }
 
     /// Whether nf_tables of this kernel see the frames that cross bridges.
@@ -324,7 +338,9 @@ impl Network {
     /// # Errors
     /// A configuration that is not possible, or the operation that failed; then nothing of the endpoint remains.
     pub fn attach(&mut self, netns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<()> {
-        let facts = self.gather_endpoint_facts(endpoint)?;
+        let mut facts = self.gather_endpoint_facts(endpoint)?;
+        // A container may have been given another default.
+        facts.paced = facts.paced && linux::netns::run_in(netns, unpaced::is_default)??;
         let plan = plan_attach(endpoint, &facts)?;
         let created =
             plan.iter().position(|op| matches!(op, NetOp::CreateMacvlan { .. } | NetOp::CreateIpvlan { .. }));

@@ -279,6 +279,8 @@ fn endpoints() {
             leftover: on("leftover"),
             ipv6: on("host_ipv6"),
             bridge_filtering: on("bridge_filtering"),
+            // With `sysctls`, so that there are not twice as many: they have nothing to do with each other.
+            paced: on("sysctls"),
         };
         match plan_attach(&endpoint, &facts) {
             Ok(plan) => plan.iter().map(|op| format!("{op}\n")).collect(),

@@ -158,6 +158,7 @@ fn endpoint_facts() -> EndpointFacts {
         leftover: false,
         ipv6: true,
         bridge_filtering: false,
+        paced: false,
     }
 }
 
@@ -190,6 +191,35 @@ container: route 0.0.0.0/0 via 172.17.0.1 dev eth0
         "host: delete veth0123456\nhost: forget neighbour 172.17.0.2 on docker0\n"
     );
     assert_eq!(lines(&plan_release(&endpoint())), "host: forget neighbour 172.17.0.2 on docker0\n");
+}
+
+/// Only to what is on this host: not to what else hangs on a bridge of somebody else's, nor where it has no subnet.
+#[test]
+fn streams_that_stay_on_this_host_are_not_paced() {
+    let mut endpoint = endpoint();
+    endpoint.addresses = prefixes(&["172.17.0.2/16", "fd00::2/64", "172.18.0.1/32"]);
+    let unpaced = |endpoint: &Endpoint, facts: &EndpointFacts| {
+        let plan = lines(&plan_attach(endpoint, facts).unwrap());
+        let after = plan.lines().skip_while(|line| *line != "container: up eth0").skip(1);
+        after.filter(|line| line.contains("unpaced")).collect::<Vec<_>>().join("; ")
+    };
+    let paced = EndpointFacts { paced: true, ..endpoint_facts() };
+    let subnets = "container: unpaced 172.17.0.0/16 dev eth0; container: unpaced fd00::/64 dev eth0";
+    assert_eq!(unpaced(&endpoint, &paced), subnets);
+    assert_eq!(unpaced(&endpoint, &endpoint_facts()), "", "nothing is paced");
+    let foreign = network::Link { ours: false, ..link(3, "docker0", Some("bridge")) };
+    assert_eq!(unpaced(&endpoint, &EndpointFacts { parent: Some(foreign), ..paced.clone() }), "");
+    endpoint.attachment = Attachment::Macvlan { parent: name("eth1"), mode: MacvlanMode::Bridge };
+    let parent = Some(link(2, "eth1", None));
+    assert_eq!(unpaced(&endpoint, &EndpointFacts { parent, ..paced }), "");
+
+    let host = |config: &BridgeConfig, paced| {
+        let plan = lines(&plan_bridge(config, &Facts { paced, ..facts() }).unwrap());
+        plan.lines().skip_while(|line| *line != "host: up docker0").nth(1).map(str::to_owned)
+    };
+    let config = config(&["172.17.0.1/16"]);
+    assert_eq!(host(&config, true).unwrap(), "host: unpaced 172.17.0.0/16 dev docker0");
+    assert_ne!(host(&config, false).unwrap(), host(&config, true).unwrap());
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub(super) fn resolve(
         address_pools: network_part::address_pools(settings)?.unwrap_or(default.address_pools),
         network_options: network_part::network_options(settings)?,
         firewall_lock: settings.last("firewall-lock") != Some("false"),
+        pace_local: settings.is_on("pace-local"),
         accepted_mark: network_part::accepted_mark(settings)?,
         publish_policy: network_part::publish_policy(settings)?,
         forward_for_others: settings.is_on("ip-forward-no-drop"),

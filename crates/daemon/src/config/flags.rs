@@ -403,6 +403,14 @@ pub const FLAGS: &[Flag] = &[
         "Keep others from changing or flushing our packet filter, where the kernel can (default true)",
     ),
     flag(
+        "pace-local",
+        "",
+        "pace-local",
+        Switch,
+        Yes,
+        "Let the host's congestion control pace what stays on this host, too (BBR does)",
+    ),
+    flag(
         "publish-policy",
         "",
         "publish-policy",

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use api::endpoint::EndpointSettings;
-use network::{Connections, InterfaceName, Network, PortAllocator, Protocol, Ruleset, plan};
+use network::{Connections, InterfaceName, Network, PortAllocator, Protocol, Ruleset, UnpacedPorts, plan};
 
 use super::attachment::{Known, choose_gateways, name_interfaces};
 use super::record::NetworkRecord;
@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) ports: PortAllocator,
     /// What containers hold, by their identifiers.
     pub(super) held: BTreeMap<String, Vec<Attachment>>,
+    /// What is not paced of the host's own connections; nothing when all is to be.
+    unpaced: Option<UnpacedPorts>,
     /// What published ports have to obey.
     pub(super) policy: PublishPolicy,
     /// Told when there may be a bridge that a firewall of the host does not know.
@@ -35,6 +37,9 @@ impl State {
         let mut kernel = Network::open().map_err(failed)?;
         let mut rules = Ruleset::default();
         rules.accepted_mark = config.accepted_mark;
+        if config.pace_local {
+            kernel.keep_pacing();
+        }
         rules.hold = config.firewall_lock && kernel.keeps_tables().map_err(failed)?;
         Ok(Self {
             kernel,
@@ -42,6 +47,7 @@ impl State {
             networks: BTreeMap::new(),
             ports: PortAllocator::new(ephemeral),
             held: BTreeMap::new(),
+            unpaced: (!config.pace_local).then(UnpacedPorts::default),
             policy: config.publish_policy,
             bridges_changed: Arc::default(),
         })
@@ -98,6 +104,7 @@ impl State {
         let refused = self.refused_by_host(&self.rules.clone())?;
         self.rules.set_refused(refused);
         self.take_firewall()?;
+        self.unpace();
         for known in self.networks.values().filter(|known| known.has_interfaces()) {
             let Some(bridge) = known.bridge() else { continue };
             let made = self.kernel.ensure_bridge(&bridge).map_err(failed);
@@ -164,7 +171,16 @@ impl State {
         wanted.set_refused(self.refused_by_host(&wanted)?);
         self.kernel.change_firewall(&self.rules, &wanted).map_err(failed)?;
         self.rules = wanted;
+        self.unpace();
         Ok(())
+    }
+
+    /// Has the host's connections to published ports not be paced. Where the kernel cannot, they are as slow as without.
+    fn unpace(&mut self) {
+        let followed = self.unpaced.as_mut().map_or(Ok(()), |ports| ports.follow(&self.rules));
+        if let Err(error) = followed {
+            tracing::debug!(%error, "the host's connections to published ports are paced");
+        }
     }
 
     /// Makes the firewall what it should be; says what was not so.

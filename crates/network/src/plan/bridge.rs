@@ -48,6 +48,9 @@ pub fn plan_bridge(config: &BridgeConfig, facts: &Facts) -> Result<Vec<NetOp>, I
     if found.is_none_or(|link| !link.up) {
         plan.push(host(LinkOp::SetUp { interface: interface.clone() }));
     }
+    if facts.paced && !config.foreign {
+        plan.extend(super::unpace(interface, &config.addresses).into_iter().map(host));
+    }
     if config.forwarding && !facts.bridge_filtering_ipv6 && config.addresses.iter().any(Prefix::is_ipv6) {
         plan.push(host(LinkOp::AcceptLocalhost { interface: interface.clone() }));
     }

@@ -35,7 +35,7 @@ pub fn plan_attach(endpoint: &Endpoint, facts: &EndpointFacts) -> Result<Vec<Net
             vec![NetOp::CreateIpvlan { interface, parent, mode: *mode, flag: *flag, mtu }, named(endpoint)]
         }
     };
-    plan.extend(furnish(endpoint, facts.ipv6).into_iter().map(NetOp::Container));
+    plan.extend(furnish(endpoint, facts).into_iter().map(NetOp::Container));
     if endpoint.shaping != Shaping::default() {
         plan.extend(plan_shape(endpoint));
     }
@@ -84,7 +84,8 @@ fn attach_to_bridge(
 
 /// The container's side: `lo` up; the interface's parameters and addresses before it comes up, so that nothing is
 /// configured from outside and its neighbours are told its hardware address; routes after.
-fn furnish(endpoint: &Endpoint, ipv6: bool) -> Vec<LinkOp> {
+fn furnish(endpoint: &Endpoint, facts: &EndpointFacts) -> Vec<LinkOp> {
+    let ipv6 = facts.ipv6;
     let interface = &endpoint.interface;
     let mut plan = furnish_loopback();
     let mut set = |protocol, name, value| {
@@ -110,6 +111,7 @@ fn furnish(endpoint: &Endpoint, ipv6: bool) -> Vec<LinkOp> {
             .map(|&address| LinkOp::AddAddress { interface: interface.clone(), address }),
     );
     plan.push(LinkOp::SetUp { interface: interface.clone() });
+    plan.extend(unpaced(endpoint, facts));
     plan.extend(endpoint.routes.iter().map(|route| LinkOp::AddRoute {
         interface: interface.clone(),
         destination: route.destination,
@@ -117,6 +119,15 @@ fn furnish(endpoint: &Endpoint, ipv6: bool) -> Vec<LinkOp> {
     }));
     plan.extend(endpoint.gateways.iter().map(|&gateway| default_route(interface, gateway)));
     plan
+}
+
+/// What is on a bridge of ours is on this host: streams there are not paced.
+fn unpaced(endpoint: &Endpoint, facts: &EndpointFacts) -> Vec<LinkOp> {
+    let is_bridge = matches!(endpoint.attachment, Attachment::Bridge { .. });
+    if !facts.paced || !is_bridge || !facts.parent.as_ref().is_some_and(|bridge| bridge.ours) {
+        return Vec::new();
+    }
+    super::unpace(&endpoint.interface, &endpoint.addresses)
 }
 
 fn furnish_loopback() -> Vec<LinkOp> {

@@ -170,6 +170,13 @@ pub enum LinkOp {
         /// The next hop.
         gateway: Option<IpAddr>,
     },
+    /// Has the route to an address's subnet say that streams there are not paced.
+    Unpace {
+        /// The link.
+        interface: InterfaceName,
+        /// The link's own address, with the subnet's prefix length.
+        address: Prefix,
+    },
     /// Deletes a link; one that does not exist is no error.
     DeleteLink {
         /// The link.
@@ -206,6 +213,13 @@ pub enum Invalid {
         /// The address.
         address: Prefix,
     },
+}
+
+/// Has streams to the subnets of these addresses not be paced; an address by itself has none.
+fn unpace(interface: &InterfaceName, addresses: &[Prefix]) -> Vec<LinkOp> {
+    let has_subnet = |address: &&Prefix| **address != Prefix::host(address.address());
+    let subnets = addresses.iter().filter(has_subnet);
+    subnets.map(|&address| LinkOp::Unpace { interface: interface.clone(), address }).collect()
 }
 
 fn check_ipv6(addresses: &[Prefix], ipv6: bool) -> Result<(), Invalid> {
@@ -270,6 +284,9 @@ impl fmt::Display for LinkOp {
                 write!(f, "route {destination} dev {interface}")
             }
             Self::Shape { interface, shape } => write!(f, "{shape} on {interface}"),
+            Self::Unpace { interface, address } => {
+                write!(f, "unpaced {}/{} dev {interface}", address.first(), address.length())
+            }
             Self::DeleteLink { interface } => write!(f, "delete {interface}"),
         }
     }

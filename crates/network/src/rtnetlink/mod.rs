@@ -13,7 +13,9 @@ pub(crate) use link::{
     set_up,
 };
 pub(crate) use queue::{shape, unshape};
-pub(crate) use route::{accept_localhost, add_route, delete_neighbour, list_routes, parse_route};
+pub(crate) use route::{
+    accept_localhost, add_route, delete_neighbour, list_routes, parse_route, unpace_route,
+};
 pub use watch::{LinkChanges, LinkWatch};
 
 use crate::address::octets;

@@ -14,10 +14,14 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
+const RTA_METRICS: u16 = 8;
 const RTA_TABLE: u16 = 15;
+const RTAX_CC_ALGO: u16 = 16;
 const NDA_DST: u16 = 1;
 
 const RT_TABLE_MAIN: u8 = 254;
+const RTPROT_KERNEL: u8 = 2;
 const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_LINK: u8 = 253;
 const RT_TABLE_LOCAL: u8 = 255;
@@ -52,6 +56,32 @@ pub(crate) fn add_route(index: u32, destination: Prefix, gateway: Option<IpAddr>
         push_address(attributes, RTA_GATEWAY, gateway);
     }
     attributes.u32(RTA_OIF, index);
+    message
+}
+
+/// Replaces the route to a link's own subnet, which the kernel made, by the same one with a congestion control for the
+/// streams that take it.
+pub(crate) fn unpace_route(index: u32, address: Prefix, control: &str) -> Message {
+    /// The priority that the kernel gives such routes of IPv6; those of IPv4 have none.
+    const PRIORITY_IPV6: u32 = 256;
+    let ipv6 = address.is_ipv6();
+    let name = format!("RTM_NEWROUTE({} dev {index} congctl {control})", address.network());
+    let scope = if ipv6 { 0 } else { RT_SCOPE_LINK };
+    let family = family(address.address());
+    let header =
+        [family, address.length(), 0, 0, RT_TABLE_MAIN, RTPROT_KERNEL, scope, RTN_UNICAST, 0, 0, 0, 0];
+    let mut message = Message::new(RTM_NEWROUTE, flag::CREATE | flag::REPLACE, &header, name);
+    let attributes = message.attributes();
+    push_address(attributes, RTA_DST, address.first());
+    attributes.u32(RTA_OIF, index);
+    if ipv6 {
+        attributes.u32(RTA_PRIORITY, PRIORITY_IPV6);
+    } else {
+        push_address(attributes, RTA_PREFSRC, address.address());
+    }
+    attributes.nest(RTA_METRICS, |metrics| {
+        metrics.string(RTAX_CC_ALGO, control);
+    });
     message
 }
 
