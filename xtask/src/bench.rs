@@ -6,6 +6,7 @@ mod compose;
 mod containers;
 mod engines;
 mod floor;
+mod flows;
 mod hangs;
 mod idle;
 mod images;

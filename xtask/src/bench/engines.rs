@@ -50,11 +50,17 @@ const LINKS: [&str; 2] = ["/sys/devices/virtual/net", "/sys/class/net"];
 const SHOW: &str = r#"mount -t sysfs sysfs "$0" && for links; do mount --bind "$0/${links#/sys/}" "$links" || exit 1; done
     umount --lazy "$0" &&"#;
 
+/// Frames of IPv6 that cross bridges are not given to the packet filter, as on hosts whose kernel has that as a module:
+/// otherwise [::1] cannot be answered without a proxy.
+const PLAIN_BRIDGES: &str =
+    "plain=/proc/sys/net/bridge/bridge-nf-call-ip6tables; test ! -e $plain || echo 0 > $plain;";
+
 impl Network {
     /// Docker waits 20 ms for the state of every new link where it does not find it below /sys, as it would on any host:
     /// there `show` has to tell it of its own links. Only one network can be shown at a time.
     fn create(directory: &Path, show: bool) -> Result<Self> {
-        let script = format!("{} ip link set lo up && echo ready && exec cat", if show { SHOW } else { "" });
+        let show_links = if show { SHOW } else { "" };
+        let script = format!("{PLAIN_BRIDGES} {show_links} ip link set lo up && echo ready && exec cat");
         let place = directory.join("sys");
         std::fs::create_dir_all(&place).with_context(|| place.display().to_string())?;
         let mut holder = Command::new("unshare")
