@@ -68,6 +68,26 @@ pub fn congestion_control(fd: impl AsFd) -> Result<String> {
     rustix::net::sockopt::tcp_congestion(fd).named(|| "getsockopt(TCP_CONGESTION)")
 }
 
+/// The number by which the kernel knows the network namespace of a socket (SO_NETNS_COOKIE, Linux 5.14).
+pub fn namespace_cookie(fd: impl AsFd) -> Result<u64> {
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: both pointers are to live values, of which the second says how large the first is; neither is kept.
+    let done = unsafe {
+        libc::getsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if done < 0 {
+        return Err(Error::last("getsockopt(SO_NETNS_COOKIE)"));
+    }
+    Ok(cookie)
+}
+
 /// How much of what was sent is still under way: for a unix socket what the peer has not read (in bytes of the kernel's own
 /// bookkeeping, so only 0 means something exact), for TCP what it has not acknowledged (SIOCOUTQ, see unix(7), tcp(7)).
 pub fn unread(fd: impl AsFd) -> Result<u32> {

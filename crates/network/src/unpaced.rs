@@ -73,7 +73,10 @@ impl UnpacedPorts {
 impl Loaded {
     fn load() -> Result<Self, linux::Error> {
         let table = ByteTable::create(TABLE_LENGTH)?;
-        let program = SocketProgram::load(&program(table.load_into(1)))?;
+        let probe = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+            .map_err(|error| linux::Error::new("bind(127.0.0.1:0)", error.raw_os_error().unwrap_or(0)))?;
+        let namespace = linux::socket::namespace_cookie(&probe)?;
+        let program = SocketProgram::load(&program(namespace, table.load_into(1)))?;
         // Whether and where it is mounted does not matter: there is one tree of groups.
         let groups = FileSystem::open("cgroup2")?.mount(0)?;
         let link = program.attach(std::os::fd::AsFd::as_fd(&groups))?;
@@ -112,10 +115,13 @@ const JUMP_UNEQUAL_32: u8 = 0x56;
 const JUMP_UNEQUAL_REGISTER: u8 = 0x5d;
 const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
+const LOAD_CONSTANT: u8 = 0x18;
 
 const MAP_LOOKUP: i32 = 1;
 const SETSOCKOPT: i32 = 49;
 const GETSOCKOPT: i32 = 57;
+/// For such programs from Linux 5.15 on.
+const NAMESPACE_COOKIE: i32 = 122;
 
 /// Where `struct bpf_sock_ops` has its fields.
 const OPERATION: i16 = 0;
@@ -137,9 +143,9 @@ const TCP_CONGESTION: i32 = 13;
 /// Offsets that are replaced by those to the end.
 const TO_END: i16 = i16::MAX;
 
-/// The program: a connection from an address to itself, at a published port, whose congestion control paces, gets one
-/// that does not. `table` loads the bits of the ports into register 1.
-fn program(table: [Instruction; 2]) -> Vec<Instruction> {
+/// The program: a connection in the network namespace with this cookie from an address to itself, at a published port,
+/// whose congestion control paces, gets one that does not. `table` loads the bits of the ports into register 1.
+fn program(namespace: u64, table: [Instruction; 2]) -> Vec<Instruction> {
     let step = |code, to: u8, from: u8, offset, constant| Instruction {
         code,
         registers: to | from << 4,
@@ -151,6 +157,11 @@ fn program(table: [Instruction; 2]) -> Vec<Instruction> {
         step(MOVE, 6, 1, 0, 0),
         step(LOAD, 2, 6, OPERATION, 0),
         step(JUMP_UNEQUAL, 2, 0, TO_END, CONNECTS),
+        step(MOVE, 1, 6, 0, 0),
+        step(CALL, 0, 0, 0, NAMESPACE_COOKIE),
+        step(LOAD_CONSTANT, 2, 0, 0, namespace as u32 as i32),
+        step(0, 0, 0, 0, (namespace >> 32) as i32),
+        step(JUMP_UNEQUAL_REGISTER, 0, 2, TO_END, 0),
         step(LOAD, 2, 6, FAMILY, 0),
         step(JUMP_EQUAL, 2, 0, 5, IPV6),
         step(JUMP_UNEQUAL, 2, 0, TO_END, IPV4),
@@ -231,7 +242,7 @@ mod tests {
     #[test]
     fn every_jump_of_the_program_ends_within_it() {
         let none = Instruction { code: 0x18, registers: 1, offset: 0, constant: 0 };
-        let program = program([none, Instruction { code: 0, ..none }]);
+        let program = program(u64::MAX, [none, Instruction { code: 0, ..none }]);
         let jumps = program.iter().enumerate().filter(|(_, step)| matches!(step.code & 7, 5 | 6));
         for (place, step) in jumps.filter(|(_, step)| ![CALL, EXIT].contains(&step.code)) {
             let target = place + 1 + usize::try_from(step.offset).unwrap();

@@ -103,6 +103,13 @@ fn connections_of_the_host_to_its_published_ports_are_not_paced() {
     // From one address to another: it may be the port of somebody else.
     assert_eq!(control(format!("127.0.0.2:{published}")), "bbr");
 
+    // In another namespace it is somebody else's port.
+    let neighbour = Namespace::new();
+    let _listener = neighbour.within(|| TcpListener::bind(("127.0.0.1", published)).unwrap());
+    if paces(&neighbour) {
+        assert_eq!(control_to(&neighbour, &format!("127.0.0.1:{published}")), "bbr");
+    }
+
     host.within(|| ports.follow(&Ruleset::default())).unwrap();
     assert_eq!(control(format!("127.0.0.1:{published}")), "bbr", "it is not published any more");
     host.within(|| ports.follow(&ruleset)).unwrap();
