@@ -114,6 +114,14 @@ const CREATE: &[Case] = &[
         r#"{"HostConfig":{"CpusetCpus":"4000"}}"#,
         "Requested CPUs are not available",
     ),
+    // "Not found" would be the image to clients, which pull it.
+    case(
+        "the processes of nobody",
+        r#"{"HostConfig":{"PidMode":"container:no-such"}}"#,
+        "No such container: no-such",
+    ),
+    case("volumes of nobody", r#"{"HostConfig":{"VolumesFrom":["no-such"]}}"#, "No such container: no-such"),
+    case("a volume's name of one letter", r#"{"HostConfig":{"Binds":["x:/x"]}}"#, "volume name is too short"),
     case(
         "a capability that is none",
         r#"{"HostConfig":{"CapAdd":["FLY"]}}"#,
@@ -283,6 +291,7 @@ fn huge_user(scope: &Scope<'_>) -> Result<()> {
 
 fn unknown_network(scope: &Scope<'_>) -> Result<()> {
     let output = scope.run(&["--network", "no-such-network"], &["true"])?.expect_code(125)?;
+    same("the image is looked for", output.stderr.contains("Unable to find image"), false)?;
     says("stderr", &output.stderr, "network no-such-network not found")
 }
 

@@ -16,6 +16,7 @@ use super::resolve::{self, Donor, Facts, merge_image};
 use super::spec::{MountSource, MountSpec, RootSource};
 use super::state::{Ended, State};
 use crate::engine::Engine;
+use crate::error::Kind;
 use crate::image_use::{self, ImageForContainer};
 use crate::{Error, Result, id, time, volume};
 
@@ -87,13 +88,17 @@ fn make(
         config.network_disabled,
         &config.mac_address,
         networking,
-    )?;
+    )
+    .map_err(missing_beside_image)?;
     let links = links::resolve(engine, &host)?;
     let facts = facts(engine, &current, &container_id, &host, image.root.clone(), count)?;
     let mac = mac_address(&config.mac_address, &endpoints);
     let (spec, mut warnings) = resolve::resolve(&config, &host, &mac, &facts)?;
     super::logging::check_socket(&spec.log)?;
     warnings.extend(unasked);
+    if host.network_mode == "host" && host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
     warnings.extend(engine.networks.publish_warnings(&spec.network.ports));
     resolve::policy(&host)?;
     let name = reserve_name(engine, name, &container_id)?;
@@ -122,6 +127,12 @@ fn make(
         .inspect_err(|_| engine.containers.release(&name))
 }
 
+/// A network or container that a request names and that is not there makes the request a bad one: by "not found" clients
+/// understand the image, and pull it.
+fn missing_beside_image(error: Error) -> Error {
+    if error.kind == Kind::NotFound { Error::invalid(error.message) } else { error }
+}
+
 /// What a decision about a request depends on beside the request.
 pub(super) fn facts<'a>(
     engine: &'a Engine,
@@ -138,11 +149,11 @@ pub(super) fn facts<'a>(
         machine: engine.host.machine(),
         cgroup_driver: current.driver(&engine.host),
         capabilities: &engine.host.capabilities,
-        containers: donors(engine, host)?,
+        containers: donors(engine, host).map_err(missing_beside_image)?,
         root,
         existing_paths: existing_paths(host),
         mounted_images: mounted_images(engine, host)?,
-        lent_mounts: lent_mounts(engine, host)?,
+        lent_mounts: lent_mounts(engine, host).map_err(missing_beside_image)?,
         has_quotas: (!host.storage_opt.is_empty() || current.default_size_limit > 0)
             && engine.images.quotas().are_supported(),
         volume_names: (0..anonymous_volumes).map(|_| id::new_id()).collect::<Result<_>>()?,

@@ -55,6 +55,11 @@ pub(crate) fn refuse_name(name: &str) -> Result<()> {
     if id::is_valid_name(name) {
         return Ok(());
     }
+    if name.len() == 1 {
+        return Err(Error::invalid(
+            "volume name is too short, names should be at least two alphanumeric characters",
+        ));
+    }
     Err(Error::invalid(format!(
         "\"{}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
         name.escape_debug()

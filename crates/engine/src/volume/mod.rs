@@ -33,7 +33,7 @@ pub use list::{inspect, list};
 pub use remove::{prune, remove};
 
 pub(crate) use claim::{begin_filling, claim, give_up, is_reserved};
-pub(crate) use create::{ensure, record_of};
+pub(crate) use create::{ensure, record_of, refuse_name};
 pub(crate) use list::{is_used_beside, measured};
 pub(crate) use place::settle;
 pub(crate) use remove::{Why, erase};

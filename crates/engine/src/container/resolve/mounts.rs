@@ -159,9 +159,8 @@ pub(super) fn parse_bind(text: &str, names: &mut impl Iterator<Item = String>) -
         let anonymous = source.is_empty();
         let name = if anonymous { names.next().ok_or_else(invalid)? } else { source.to_owned() };
         if !anonymous && !crate::id::is_valid_name(&name) {
-            return Err(Error::invalid(format!(
-                "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
-            )));
+            let refused = crate::volume::refuse_name(&name).err().unwrap_or_else(invalid);
+            return Err(refused.context(format!("create {name}")));
         }
         plain(destination, MountSource::Volume { name, anonymous, copy: true, subpath: String::new() })
     };
@@ -380,7 +379,7 @@ fn parse_tmpfs(destination: &str, text: &str) -> Result<MountSpec> {
         match key {
             Some(key) if KEYS.contains(&key) => {}
             None if FLAGS.contains(&word) => writable = (writable || word == "rw") && word != "ro",
-            _ => return Err(Error::invalid(format!("invalid tmpfs option [\"{word}\"]"))),
+            _ => return Err(Error::invalid(format!("invalid tmpfs option {word:?}"))),
         }
         options.push(word.to_owned());
     }
