@@ -49,9 +49,7 @@ pub fn plan_process(process: &Process, manner: Manner, facts: &Facts) -> Result<
     let held = CapabilitySets { permitted: permitted | SYS_ADMIN, ..sets };
     ops.push(Op::Capabilities(if holds { held } else { sets }));
     ops.push(Op::Ambient(set(&wanted.ambient) & permitted & inheritable));
-    if let Some(mask) = user.umask {
-        ops.push(Op::Umask(mask));
-    }
+    ops.push(Op::Umask(user.umask.unwrap_or(USUAL_UMASK)));
     if !manner.init {
         ops.push(Op::FindProgram);
     }
@@ -76,6 +74,9 @@ pub fn plan_process(process: &Process, manner: Manner, facts: &Facts) -> Result<
     ops.push(Op::Execute { init: manner.init });
     Ok(ops)
 }
+
+/// What a program that says nothing keeps from others of the files it makes, as with runc: they may not write to them.
+const USUAL_UMASK: u32 = 0o022;
 
 /// CAP_SYS_ADMIN (capabilities(7)).
 const SYS_ADMIN: u64 = 1 << 21;
