@@ -170,6 +170,62 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     check(done, || format!("prlimit64(0, {resource}, {{{soft}, {hard}}})"))
 }
 
+/// Does `work` with another user and group for files (setfsuid(2)), and all capabilities that the calling thread has: what it
+/// makes is theirs, and it may do what it may do otherwise. The thread is itself again afterwards.
+///
+/// # Errors
+/// What keeps the thread from changing; then `work` was not done.
+pub fn with_file_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> Result<T> {
+    let before = capabilities()?;
+    let own = set_file_ids(uid, gid)?;
+    // The change took those away that are about files.
+    let done = set_capabilities(before).map(|()| work());
+    set_file_ids(own.0, own.1)?;
+    set_capabilities(before)?;
+    done
+}
+
+/// Sets user and group for files of the thread; those before.
+fn set_file_ids(uid: u32, gid: u32) -> Result<(u32, u32)> {
+    // SAFETY: plain numbers. The raw calls change this thread only, and answer with the number before; the group comes
+    // first, while the thread has every right.
+    let change = |call, id: u32| unsafe { libc::syscall(call, id) } as u32;
+    let group = change(libc::SYS_setfsgid, gid);
+    let user = change(libc::SYS_setfsuid, uid);
+    // A number that nobody has changes nothing, and answers with what it is now.
+    let is = (change(libc::SYS_setfsuid, u32::MAX), change(libc::SYS_setfsgid, u32::MAX));
+    if is == (uid, gid) {
+        Ok((user, group))
+    } else {
+        Err(Error::new(format!("setfsuid({uid}), setfsgid({gid})"), libc::EPERM))
+    }
+}
+
+/// Raises the hard limit of a process to `hard` at least, and changes nothing else.
+pub fn raise_hard_limit(pid: u32, resource: u32, hard: u64) -> Result<()> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure lives through the call; no new limits are given.
+    let asked = unsafe {
+        libc::syscall(libc::SYS_prlimit64, pid, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit)
+    };
+    check(asked, || format!("prlimit64({pid}, {resource}, NULL)"))?;
+    if limit.rlim_max >= hard {
+        return Ok(());
+    }
+    limit.rlim_max = hard;
+    // SAFETY: the structure lives through the call; no old limits are asked for.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid,
+            resource,
+            &raw const limit,
+            std::ptr::null::<libc::rlimit64>(),
+        )
+    };
+    check(done, || format!("prlimit64({pid}, {resource}, {{{}, {hard}}})", limit.rlim_cur))
+}
+
 /// Policy of [`set_scheduler`], in the kernel's numbers (sched_setattr(2)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields of struct sched_attr under their own names")]
