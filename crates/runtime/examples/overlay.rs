@@ -1,8 +1,8 @@
 //! Runs one container on an overlay root through the library, as the shim does: what the tests of overlay roots, of the
 //! fallback for older kernels and of our init run.
 //!
-//! `overlay DIRECTORY layers|options init|plain`: DIRECTORY holds `config.json`, the layers `1` and `2` (on top), `upper`
-//! and `work`.
+//! `overlay DIRECTORY layers|options|detached|attached init|plain`: DIRECTORY holds `config.json`, the layers `1` and `2` (on
+//! top), `upper` and `work`. The last two ways map the ids of the layers.
 
 use std::path::Path;
 
@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (procfs, hierarchy) = (Procfs::open()?, cgroup::Hierarchy::detect()?);
     let mut facts = Facts::gather(&procfs, &hierarchy)?;
     facts.overlay_appends &= how == "layers";
+    facts.overlay_takes_detached &= how == "detached";
     let created = runtime::create_with(
         Create {
             id: "overlay",
@@ -32,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 upper: directory.join("upper"),
                 work: directory.join("work"),
                 volatile: false,
+                mapped: how == "detached" || how == "attached",
             },
             stdio: Stdio::default(),
             cgroup: None,

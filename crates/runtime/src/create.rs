@@ -83,13 +83,13 @@ fn make(
         sources: if facts.mounts { open_sources(&plan, request.cgroup, &id_maps)? } else { Vec::new() },
         unopened: if facts.mounts { &[] } else { &plan.sources },
         cgroup: request.cgroup,
+        root_mount: root_mount(&plan, &id_maps)?,
         id_maps,
-        root_mount: root_mount(&plan)?,
         listener_metadata: crate::notify::metadata(request.spec),
         agents: agents(request.spec, filter.as_ref(), true)?,
         own_binary: if request.init { Some(exe::read_only()?) } else { None },
         gate: Some(request.gate),
-        stdio: duplicate(&request.stdio)?,
+        stdio: give(duplicate(&request.stdio)?, plan.stream_owner)?,
         plain_newlines: request.stdio.plain_newlines,
         hooks: request.spec.hooks.as_ref(),
         filter: filter.as_ref(),
@@ -209,6 +209,27 @@ pub(crate) fn duplicate(stdio: &crate::Stdio<'_>) -> Result<[Option<OwnedFd>; 3]
     Ok([copy(stdio.input)?, copy(stdio.output)?, copy(stdio.error)?])
 }
 
+/// Gives pipes to a user, so that a program in a user namespace can open its streams again through /proc/self/fd: there
+/// nobody else may.
+pub(crate) fn give(stdio: [Option<OwnedFd>; 3], owner: Option<u32>) -> Result<[Option<OwnedFd>; 3]> {
+    let Some(owner) = owner else { return Ok(stdio) };
+    for stream in stdio.iter().flatten() {
+        let stat = linux::file::stat(stream)?;
+        if stat.kind == linux::file::Kind::Fifo && stat.uid != owner {
+            linux::file::set_owner(stream, owner, stat.gid)?;
+        }
+    }
+    Ok(stdio)
+}
+
+/// Raises what the process may only lower.
+pub(crate) fn raise_limits(plan: &Plan, pid: u32) -> Result<()> {
+    for (name, number, hard) in &plan.raised {
+        credentials::raise_hard_limit(pid, *number, *hard).during(|| format!("process.rlimits: {name}"))?;
+    }
+    Ok(())
+}
+
 pub(crate) fn copy_of(fd: impl AsFd) -> Result<OwnedFd> {
     fd.as_fd().try_clone_to_owned().map_err(|error| {
         linux::Error::new("fcntl(F_DUPFD_CLOEXEC)", error.raw_os_error().unwrap_or_default()).into()
@@ -231,12 +252,16 @@ fn open_joins(plan: &Plan) -> Result<Vec<OwnedFd>> {
     plan.joins.iter().map(open).collect()
 }
 
-fn root_mount(plan: &Plan) -> Result<Option<OwnedFd>> {
+fn root_mount(plan: &Plan, id_maps: &[OwnedFd]) -> Result<Option<OwnedFd>> {
     let root =
         plan.ops.iter().find_map(|op| if let Op::AttachRoot(root, _) = op { Some(root) } else { None });
     match root {
         Some(RootMount::Overlay { lower, upper, work, volatile }) => {
             apply::overlay(lower, upper, work, *volatile).map(Some).during(|| "root file system")
+        }
+        Some(root @ RootMount::OverlayMapped { map, .. }) => {
+            let users = id_maps.get(*map).ok_or_else(|| Error::invalid("there is no such id map"))?;
+            apply::overlay_mapped(root, users).map(Some).during(|| "root file system")
         }
         Some(RootMount::Bind(..) | RootMount::OverlayByOptions { .. }) | None => Ok(None),
     }
@@ -370,6 +395,7 @@ fn host_side(
         let path = format!("{}/oom_score_adj", child.pid);
         procfs.write(&path, adjustment.to_string().as_bytes()).during(|| "oomScoreAdj")?;
     }
+    raise_limits(plan, child.pid)?;
     if !plan.net_devices.is_empty() {
         net_devices::move_in(&plan.net_devices, procfs, child.pid).during(|| "linux.netDevices")?;
     }

@@ -11,9 +11,9 @@ use linux::root::Root;
 
 use crate::apply::Inside;
 use crate::channel::{self, Channel};
-use crate::create::{agents, duplicate, end, entrance, filter, state, through_another};
+use crate::create::{agents, duplicate, end, entrance, filter, give, raise_limits, state, through_another};
 use crate::error::While;
-use crate::plan::{Manner, Op, Plan, bit, domain, list, plan_process};
+use crate::plan::{Manner, Op, Plan, bit, domain, hard_limits, list, plan_process, stream_owner};
 use crate::request::{Exec, Executed};
 use crate::{Error, Facts, Result};
 
@@ -44,7 +44,7 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
         procfs: Some(procfs.try_clone()?),
         listener_metadata: crate::notify::metadata(request.spec),
         agents: agents(request.spec, filter.as_ref(), false)?,
-        stdio: duplicate(&request.stdio)?,
+        stdio: give(duplicate(&request.stdio)?, plan.stream_owner)?,
         plain_newlines: request.stdio.plain_newlines,
         filter: filter.as_ref(),
         entrance: entrance(request.cgroup)?,
@@ -69,7 +69,8 @@ pub fn exec(mut request: Exec<'_>) -> Result<Executed> {
     };
     let here = here.take().ok_or_else(channel::unexpected)?;
     let adjustment = plan.oom_score_adj.filter(|_| facts.mounts);
-    match host_side(&procfs, &here, child.pid, adjustment, told) {
+    let raised = raise_limits(&plan, child.pid);
+    match raised.and_then(|()| host_side(&procfs, &here, child.pid, adjustment, told)) {
         Ok(console) => Ok(Executed { pid: child.pid, pidfd: child.pidfd, console }),
         Err(error) => {
             end(child)?;
@@ -169,7 +170,13 @@ fn plan_exec(request: &Exec<'_>, facts: &Facts) -> Result<Plan> {
         filter: request.spec.linux.as_ref().is_some_and(|linux| linux.seccomp.is_some()),
         ..Manner::default()
     };
-    plan.ops.extend(plan_process(process, manner, facts)?);
+    let ops = plan_process(process, manner, facts)?;
+    if namespaces(request) & namespace::USER != 0 && facts.mounts {
+        let linux = request.spec.linux.as_ref();
+        plan.raised = hard_limits(&ops);
+        plan.stream_owner = linux.and_then(|linux| stream_owner(process, linux));
+    }
+    plan.ops.extend(ops);
     Ok(plan)
 }
 

@@ -7,6 +7,9 @@ use linux::procfs::Procfs;
 pub struct Facts {
     /// Whether overlayfs takes its layers one by one (`lowerdir+`, Linux 6.7); otherwise mount(2) with options is used.
     pub overlay_appends: bool,
+    /// Whether overlayfs takes layers that are mounted nowhere (Linux 6.15); otherwise they are attached first, where
+    /// nobody sees it.
+    pub overlay_takes_detached: bool,
     /// Whether we may mount where we are. Who may not can do it only inside a user namespace of the container's.
     pub mounts: bool,
     /// Whether AppArmor is active.
@@ -27,13 +30,15 @@ impl Facts {
     /// Asks the kernel.
     pub fn gather(procfs: &Procfs, hierarchy: &cgroup::Hierarchy) -> linux::Result<Self> {
         let release = procfs.read("sys/kernel/osrelease", 256)?;
+        let release = version(&String::from_utf8_lossy(&release));
         let version_2 = hierarchy.version() == cgroup::Version::V2;
         let trees = hierarchy.trees().iter().filter(|tree| !version_2 && !tree.beside);
         let name = |tree: &cgroup::Tree| {
             tree.mount_point.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
         };
         Ok(Self {
-            overlay_appends: version(&String::from_utf8_lossy(&release)) >= (6, 7),
+            overlay_appends: release >= (6, 7),
+            overlay_takes_detached: release >= (6, 15),
             // A procfs of our own was mounted; or it was refused because not all of procfs is visible here.
             mounts: procfs.is_private() || linux::mount::FileSystem::open("tmpfs").is_ok(),
             apparmor: std::path::Path::new("/sys/kernel/security/apparmor").exists()

@@ -55,6 +55,9 @@ pub enum Rootfs {
         /// Whether the changes need not survive a loss of power: fsync(2) inside does nothing, and unmounting does not wait
         /// for everything that the file system of `upper` has to write.
         volatile: bool,
+        /// Whether what is on the disk has the ids of the container: those of all layers are mapped as its user
+        /// namespace has them (Linux 5.19).
+        mapped: bool,
     },
 }
 

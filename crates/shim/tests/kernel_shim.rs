@@ -175,6 +175,7 @@ fn layers_are_stacked_and_changes_stay_in_the_upper_one(lab: &Lab) {
         lower: vec![directory.join("top"), root(lab)],
         upper: directory.join("upper"),
         work: directory.join("work"),
+        mapped: false,
     };
     shim.make(create);
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
@@ -230,6 +231,7 @@ fn changes_that_need_not_survive_are_mounted_so(lab: &Lab) {
             lower: vec![root(lab)],
             upper: directory.join("upper"),
             work: directory.join("work"),
+            mapped: false,
         };
         shim.make(Create { root, volatile, ..create });
         shim.start();

@@ -1,9 +1,11 @@
 //! Does what a plan says, inside the new process. Decides nothing.
 
 mod devices;
+mod mapped;
 mod mounts;
 mod process;
 
+pub(crate) use mapped::overlay_mapped;
 pub(crate) use mounts::{change, new_file_system, overlay, target_in};
 
 use std::cell::Cell;

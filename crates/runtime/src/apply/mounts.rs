@@ -19,7 +19,7 @@ const MOUNT_TABLE: usize = 16 << 20;
 impl Inside<'_> {
     pub(super) fn attach_root(&mut self, root: &RootMount, apart: Propagation) -> Result<()> {
         let attached = match root {
-            RootMount::Bind(..) | RootMount::Overlay { .. } => {
+            RootMount::Bind(..) | RootMount::Overlay { .. } | RootMount::OverlayMapped { .. } => {
                 let detached = match (self.root_mount.take(), root) {
                     (Some(opened), _) => opened,
                     (None, RootMount::Bind(source, _)) => self.take_source(*source)?,

@@ -60,6 +60,10 @@ pub struct Plan {
     pub user_maps: Option<IdMaps>,
     /// The out-of-memory killer's adjustment.
     pub oom_score_adj: Option<i32>,
+    /// Hard limits that the process needs and may not raise itself, being no root of the host's: (name, number, limit).
+    pub raised: Vec<(String, u32, u64)>,
+    /// The user of the host, behind that of the program, whose the pipes of its streams are.
+    pub stream_owner: Option<u32>,
     /// Network interfaces of the host that are moved into the container: (name, name inside).
     pub net_devices: Vec<(String, String)>,
     /// Id maps of mounts.
@@ -143,8 +147,35 @@ pub fn plan_start(input: Input<'_>, facts: &Facts) -> Result<Plan> {
         waits: true,
         start_hooks: input.spec.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty()),
     };
-    plan.ops.extend(plan_process(process, manner, facts)?);
+    let ops = plan_process(process, manner, facts)?;
+    if in_user_namespace(&plan) && facts.mounts {
+        plan.raised = hard_limits(&ops);
+        plan.stream_owner = stream_owner(process, linux);
+    }
+    plan.ops.extend(ops);
     Ok(plan)
+}
+
+/// The hard limits among steps.
+pub(crate) fn hard_limits(ops: &[Op]) -> Vec<(String, u32, u64)> {
+    let hard = |op: &Op| match op {
+        Op::Limit(name, number, _, hard) => Some((name.clone(), *number, *hard)),
+        _ => None,
+    };
+    ops.iter().filter_map(hard).collect()
+}
+
+/// Whose the pipes of a program's streams are on the host; a terminal is the container's own.
+pub(crate) fn stream_owner(process: &oci::runtime::Process, linux: &Linux) -> Option<u32> {
+    host_id(&linux.uid_mappings, process.user.uid).filter(|_| !process.terminal)
+}
+
+/// What an id of a user namespace is on the host; `None` when it is nothing.
+fn host_id(maps: &[IdMapping], id: u32) -> Option<u32> {
+    maps.iter().find_map(|map| {
+        let offset = id.checked_sub(map.container_id).filter(|offset| *offset < map.size)?;
+        map.host_id.checked_add(offset)
+    })
 }
 
 fn refuse_unsupported(linux: &Linux, facts: &Facts) -> Result<()> {
@@ -385,6 +416,12 @@ impl fmt::Display for Plan {
         }
         if let Some(adjustment) = self.oom_score_adj {
             writeln!(f, "  oom_score_adj {adjustment}")?;
+        }
+        for (name, _, hard) in &self.raised {
+            writeln!(f, "  raise hard limit {name} to {hard}")?;
+        }
+        if let Some(uid) = self.stream_owner {
+            writeln!(f, "  pipes of the streams are user {uid}'s")?;
         }
         for (name, inside) in &self.net_devices {
             writeln!(f, "  move interface {name} in as {inside}")?;

@@ -47,7 +47,7 @@ pub(super) fn plan_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts:
         Some(Propagate { kind: Propagation::Shared, .. }) => Propagation::Private,
         _ => Propagation::Slave,
     };
-    let root = root_mount(plan, input, facts);
+    let root = root_mount(plan, input, facts)?;
     plan.ops.push(Op::AttachRoot(root, apart));
     plan_content(plan, input, linux, facts)?;
     plan.ops.push(if input.no_pivot { Op::MoveRoot } else { Op::PivotRoot });
@@ -72,7 +72,7 @@ fn plan_shared_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts: &Fa
     if matches!(input.rootfs, Rootfs::Overlay { .. }) {
         return Err(Error::invalid("an overlay root needs a mount namespace of the container's own"));
     }
-    let root = root_mount(plan, input, facts);
+    let root = root_mount(plan, input, facts)?;
     plan.ops.push(Op::AttachRoot(root, Propagation::Private));
     plan_content(plan, input, linux, facts)?;
     plan.ops.push(Op::ChangeRoot);
@@ -107,21 +107,43 @@ fn root_propagation(linux: &Linux) -> Result<Option<Propagate>> {
     }
 }
 
-fn root_mount(plan: &mut Plan, input: Input<'_>, facts: &Facts) -> RootMount {
-    match input.rootfs {
+fn root_mount(plan: &mut Plan, input: Input<'_>, facts: &Facts) -> Result<RootMount> {
+    let (lower, upper, work, volatile, mapped) = match input.rootfs {
         Rootfs::Path(path) => {
             let path = input.bundle.join(path);
-            RootMount::Bind(add_source(plan, Source::Path { path: path.clone(), recursive: true }), path)
+            let source = add_source(plan, Source::Path { path: path.clone(), recursive: true });
+            return Ok(RootMount::Bind(source, path));
         }
-        Rootfs::Overlay { lower, upper, work, volatile } => {
-            let (lower, upper, work, volatile) = (lower.clone(), upper.clone(), work.clone(), *volatile);
-            if facts.overlay_appends {
-                RootMount::Overlay { lower, upper, work, volatile }
-            } else {
-                RootMount::OverlayByOptions { lower, upper, work, volatile }
-            }
+        Rootfs::Overlay { lower, upper, work, volatile, mapped } => {
+            (lower.clone(), upper.clone(), work.clone(), *volatile, *mapped)
         }
+    };
+    if mapped {
+        let map = container_map(plan)
+            .ok_or_else(|| Error::invalid("the root is to be id-mapped, but there is no user namespace"))?;
+        let (map, attached) = (add_map(plan, map), !facts.overlay_takes_detached);
+        return Ok(RootMount::OverlayMapped { lower, upper, work, volatile, map, attached });
     }
+    Ok(match facts.overlay_appends {
+        true => RootMount::Overlay { lower, upper, work, volatile },
+        false => RootMount::OverlayByOptions { lower, upper, work, volatile },
+    })
+}
+
+/// The map of the container's own user namespace, or of the one that it joins.
+fn container_map(plan: &Plan) -> Option<MountMap> {
+    match &plan.user_maps {
+        Some(maps) => Some(MountMap::Own(maps.clone())),
+        None => super::joins(plan, linux::process::namespace::USER).then_some(MountMap::Joined),
+    }
+}
+
+/// The number of a map; there is one of each.
+fn add_map(plan: &mut Plan, map: MountMap) -> usize {
+    plan.id_maps.iter().position(|known| *known == map).unwrap_or_else(|| {
+        plan.id_maps.push(map);
+        plan.id_maps.len() - 1
+    })
 }
 
 fn add_source(plan: &mut Plan, source: Source) -> usize {
@@ -166,10 +188,7 @@ fn plan_bind(
     if id_map.is_some() && !facts.mounts {
         return Err(Error::invalid("id-mapped mounts are not supported for rootless containers"));
     }
-    let id_map = id_map.map(|(map, below)| {
-        plan.id_maps.push(map);
-        (plan.id_maps.len() - 1, below)
-    });
+    let id_map = id_map.map(|(map, below)| (add_map(plan, map), below));
     // Mounts made on the host later are seen, mounts made here stay here; unless they are to be shared.
     let shared = options.propagation.iter().any(|asked| asked.kind == Propagation::Shared);
     let path = input.bundle.join(&asked.source);
@@ -233,10 +252,8 @@ fn mount_map(plan: &Plan, asked: &Asked, options: &Options) -> Result<Option<(Mo
         return Ok(Some((MountMap::Own(maps), options.id_map.unwrap_or(false))));
     }
     let Some(below) = options.id_map else { return Ok(None) };
-    let joined = super::joins(plan, linux::process::namespace::USER);
-    match &plan.user_maps {
-        Some(maps) => Ok(Some((MountMap::Own(maps.clone()), below))),
-        None if joined => Ok(Some((MountMap::Joined, below))),
+    match container_map(plan) {
+        Some(map) => Ok(Some((map, below))),
         None => Err(Error::invalid(format!(
             "mount {:?} is to be id-mapped, but neither it nor the container has id mappings",
             asked.destination
@@ -288,6 +305,16 @@ fn plan_cgroup(plan: &mut Plan, target: PathBuf, options: &Options, input: Input
     let mount = |what, target, attributes| {
         Op::Mount(Box::new(Mount { what, target, attributes, propagation: Vec::new(), copy_up: false }))
     };
+    let kind = linux::process::namespace::CGROUP;
+    let has_groups = plan.new & kind != 0 || super::joins(plan, kind);
+    if facts.cgroup_v2 && facts.mounts && super::in_user_namespace(plan) && !has_groups {
+        // The groups of the host belong to its users: they can be shown, not mounted anew.
+        let source = Source::Path { path: "/sys/fs/cgroup".into(), recursive: false };
+        let source = add_source(plan, source);
+        let what = What::Bind { source: BindSource::Opened(source), id_map: None };
+        plan.ops.push(mount(what, target, attributes));
+        return;
+    }
     if facts.cgroup_v2 {
         plan.ops.push(mount(What::New(new("cgroup2", Vec::new())), target, attributes));
         return;

@@ -197,6 +197,21 @@ pub enum RootMount {
         /// Whether the changes need not survive a loss of power.
         volatile: bool,
     },
+    /// The same with the ids of all layers mapped, by the number of the map ([`super::Plan::id_maps`]).
+    OverlayMapped {
+        /// The layers, the top one first.
+        lower: Vec<PathBuf>,
+        /// Where changes go.
+        upper: PathBuf,
+        /// Overlayfs' own directory.
+        work: PathBuf,
+        /// Whether the changes need not survive a loss of power.
+        volatile: bool,
+        /// The map.
+        map: usize,
+        /// Whether layers have to be attached for overlayfs to take them: by a process that has a mount namespace to itself.
+        attached: bool,
+    },
     /// The same by the options of mount(2), in the container's mount namespace, for kernels before 6.7.
     OverlayByOptions {
         /// The layers, the top one first.
@@ -385,8 +400,16 @@ impl fmt::Display for RootMount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (lower, upper, volatile, how) = match self {
             Self::Bind(source, at) => return write!(f, "bind of source {source} onto {}", at.display()),
-            Self::Overlay { lower, upper, volatile, .. } => (lower, upper, volatile, "layer by layer"),
-            Self::OverlayByOptions { lower, upper, volatile, .. } => (lower, upper, volatile, "by options"),
+            Self::Overlay { lower, upper, volatile, .. } => {
+                (lower, upper, volatile, "layer by layer".to_owned())
+            }
+            Self::OverlayMapped { lower, upper, volatile, map, attached, .. } => {
+                let how = if *attached { "attached apart" } else { "detached" };
+                (lower, upper, volatile, format!("of {how} layers, ids by map {map}"))
+            }
+            Self::OverlayByOptions { lower, upper, volatile, .. } => {
+                (lower, upper, volatile, "by options".to_owned())
+            }
         };
         let volatile = if *volatile { "volatile " } else { "" };
         let layers: Vec<String> = lower.iter().map(|layer| layer.display().to_string()).collect();

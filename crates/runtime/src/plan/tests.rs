@@ -10,6 +10,7 @@ use crate::request::Rootfs;
 fn facts() -> Facts {
     Facts {
         overlay_appends: true,
+        overlay_takes_detached: true,
         mounts: true,
         apparmor: false,
         selinux: false,
@@ -65,7 +66,13 @@ fn input<'a>(spec: &'a Spec, rootfs: &'a Rootfs) -> Input<'a> {
 
 fn plan(spec: &Spec, facts: &Facts, change: impl Fn(&mut Input<'_>)) -> Result<Plan> {
     let lower = vec!["/l/2".into(), "/l/1".into()];
-    let rootfs = Rootfs::Overlay { lower, upper: "/s/upper".into(), work: "/s/work".into(), volatile: false };
+    let rootfs = Rootfs::Overlay {
+        lower,
+        upper: "/s/upper".into(),
+        work: "/s/work".into(),
+        volatile: false,
+        mapped: false,
+    };
     let mut input = input(spec, &rootfs);
     change(&mut input);
     plan_start(input, facts)
@@ -104,6 +111,41 @@ fn in_a_user_namespace_devices_are_bound() {
     spec.process.as_mut().unwrap().terminal = true;
     spec.process.as_mut().unwrap().no_new_privileges = true;
     check(&plan(&spec, &facts(), |_| {}).unwrap(), include_str!("golden/userns.txt"));
+}
+
+#[test]
+fn what_has_the_containers_ids_on_the_disk_is_mapped_once() {
+    let mut spec = docker();
+    let linux = spec.linux.as_mut().unwrap();
+    linux.namespaces.push(oci::runtime::Namespace { kind: NamespaceKind::User, path: None });
+    let maps = vec![IdMapping { container_id: 0, host_id: 100_000, size: 65_536 }];
+    (linux.uid_mappings, linux.gid_mappings) = (maps.clone(), maps.clone());
+    let hosts = spec.mounts.last_mut().unwrap();
+    (hosts.uid_mappings, hosts.gid_mappings) = (maps.clone(), maps);
+    let process = spec.process.as_mut().unwrap();
+    process.user.uid = 33;
+    let kind = "RLIMIT_NOFILE".to_owned();
+    process.rlimits = vec![oci::runtime::Rlimit { kind, soft: 10, hard: 1_048_576 }];
+    let root = Rootfs::Overlay {
+        lower: vec!["/l/2".into(), "/l/1".into()],
+        upper: "/s/upper".into(),
+        work: "/s/work".into(),
+        volatile: true,
+        mapped: true,
+    };
+    let made = plan_start(input(&spec, &root), &facts()).unwrap();
+    check(&made, include_str!("golden/mapped.txt"));
+    let older = Facts { overlay_takes_detached: false, ..facts() };
+    let older = plan_start(input(&spec, &root), &older).unwrap().to_string();
+    let change = ("of detached layers", "of attached apart layers");
+    assert_eq!(older, made.to_string().replace(change.0, change.1));
+    let linux = spec.linux.as_mut().unwrap();
+    linux.namespaces.retain(|namespace| namespace.kind != NamespaceKind::Cgroup);
+    let shared = plan_start(input(&spec, &root), &facts()).unwrap().to_string();
+    let line = "mount /sys/fs/cgroup: bind of source 0 +ro +nosuid +nodev +noexec";
+    assert!(shared.contains("source 0: /sys/fs/cgroup\n") && shared.contains(line), "{shared}");
+    let refused = plan_start(input(&docker(), &root), &facts()).unwrap_err();
+    assert!(refused.message().contains("there is no user namespace"), "{refused}");
 }
 
 #[test]

@@ -137,6 +137,9 @@ pub enum Root {
         upper: PathBuf,
         /// Overlayfs' own work directory, on the same file system as `upper`.
         work: PathBuf,
+        /// Whether what is on the disk has the ids of the container, which its user namespace maps.
+        #[serde(default)]
+        mapped: bool,
     },
 }
 

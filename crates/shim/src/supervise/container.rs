@@ -148,9 +148,9 @@ fn make(
 fn rootfs(request: &Create) -> Rootfs {
     match &request.root {
         Root::Path { path } => Rootfs::Path(path.clone()),
-        Root::Overlay { lower, upper, work } => {
+        Root::Overlay { lower, upper, work, mapped } => {
             let (lower, upper, work) = (lower.clone(), upper.clone(), work.clone());
-            Rootfs::Overlay { lower, upper, work, volatile: request.volatile }
+            Rootfs::Overlay { lower, upper, work, volatile: request.volatile, mapped: *mapped }
         }
     }
 }

@@ -116,7 +116,7 @@ impl Bundle {
     }
 
     fn mount_root(&mut self, root: &Root) -> Result<(), Error> {
-        let Root::Overlay { lower, upper, work } = root else { return Ok(()) };
+        let Root::Overlay { lower, upper, work, .. } = root else { return Ok(()) };
         let lower: Vec<&Path> = lower.iter().map(PathBuf::as_path).collect();
         let mounted = linux::overlay::detached(&lower, Some((upper, work)))?;
         self.attach(mounted, self.dir.join("rootfs"))
