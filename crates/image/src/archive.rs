@@ -10,6 +10,7 @@ use linux::file::{Kind, Stat};
 
 use crate::limits::Limits;
 use crate::tar::Reader;
+use crate::translate::Translation;
 use crate::tree::{Style, TreeWriter};
 use crate::unpack::{Place, clean, or_dot, split, unpack_into_tree};
 use crate::{Error, Result};
@@ -197,12 +198,19 @@ pub fn go_mode(stat: &Stat) -> u32 {
 ///
 /// # Errors
 /// `NotFound` when there is nothing at the path.
-pub fn read(root: &OwnedFd, path: &str, tell: impl FnOnce(PathStat), sink: &mut dyn Write) -> Result<()> {
+pub fn read(
+    root: &OwnedFd,
+    path: &str,
+    ids: &Translation,
+    tell: impl FnOnce(PathStat),
+    sink: &mut dyn Write,
+) -> Result<()> {
     let located = locate(root, path)?;
     tell(describe(root, &located)?);
     let last = split(&located.path).1;
     let name: &[u8] = if located.contents { b"." } else { last };
     let mut tree = TreeWriter::new(sink, Style::Plain);
+    tree.translate(ids);
     if located.stat.kind == Kind::Dir {
         // The root has no name: its entry is `/`, and those below it begin with one.
         let open = tree.write_dir(&located.parent, &located.name, name)?;
@@ -240,6 +248,7 @@ pub fn write(
     path: &str,
     source: impl Read + Send,
     options: WriteOptions,
+    ids: &Translation,
     limits: &Limits,
 ) -> Result<()> {
     let directory = extraction_point(root, path)?;
@@ -249,6 +258,7 @@ pub fn write(
         owner: options.owner,
         keep_kinds: options.no_overwrite_dir_non_dir,
         with_root: options.with_root,
+        ids: ids.clone(),
     };
     let handle = linux::resolve::dir(root, b".")?;
     let name = "the archive";

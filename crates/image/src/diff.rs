@@ -9,6 +9,7 @@ use linux::file::Kind;
 
 use crate::error::stream;
 use crate::images::Images;
+use crate::translate::Translation;
 use crate::tree::{Style, TreeWriter};
 use crate::unpack::{OPAQUE_XATTR, join};
 use crate::{Error, Result, scaffold};
@@ -94,7 +95,7 @@ impl Images {
     /// # Errors
     /// `NotFound` when it has no snapshot.
     pub fn export(&self, id: &str, sink: &mut dyn Write) -> Result<()> {
-        write_tree(&self.view(id)?, sink)
+        write_tree(&self.view(id)?, &Translation::default(), sink)
     }
 
     /// A read-only view of a container's tree, whether it runs or not, without what is mounted in it. Nobody else sees
@@ -132,8 +133,9 @@ impl Images {
 ///
 /// # Errors
 /// When the tree cannot be read or the sink fails.
-pub fn write_tree(root: &OwnedFd, sink: &mut dyn Write) -> Result<()> {
+pub fn write_tree(root: &OwnedFd, ids: &Translation, sink: &mut dyn Write) -> Result<()> {
     let mut tree = TreeWriter::new(sink, Style::Plain);
+    tree.translate(ids);
     tree.write_entries(linux::resolve::readable_dir(root, b".")?, b"")?;
     tree.finish().map(drop)
 }

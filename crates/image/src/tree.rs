@@ -12,6 +12,7 @@ use linux::file::{Kind, Stat};
 
 use crate::error::stream;
 use crate::tar::{EntryKind, Header, Segment, Sparse, Writer};
+use crate::translate::Translation;
 use crate::unpack::{OPAQUE_XATTR, join};
 use crate::{Error, Result};
 
@@ -32,6 +33,7 @@ const WRITING: &str = "write the archive";
 pub(crate) struct TreeWriter<W> {
     tar: Writer<W>,
     style: Style,
+    ids: Translation,
     /// Inodes with several names that were written, by file system and number.
     linked: HashMap<(u64, u64), Vec<u8>>,
     left_out: HashSet<Vec<u8>>,
@@ -46,7 +48,13 @@ struct Level {
 
 impl<W: Write> TreeWriter<W> {
     pub(crate) fn new(sink: W, style: Style) -> Self {
-        Self { tar: Writer::new(sink), style, linked: HashMap::new(), left_out: HashSet::new() }
+        let ids = Translation::default();
+        Self { tar: Writer::new(sink), style, ids, linked: HashMap::new(), left_out: HashSet::new() }
+    }
+
+    /// The tree has other ids than the archive.
+    pub(crate) fn translate(&mut self, ids: &Translation) {
+        self.ids = ids.clone();
     }
 
     /// Paths that are not to be written, with everything below them.
@@ -205,7 +213,8 @@ impl<W: Write> TreeWriter<W> {
         size: u64,
         xattrs: &[(Vec<u8>, Vec<u8>)],
     ) -> Result<()> {
-        let (mode, uid, gid, modified) = (stat.mode, stat.uid, stat.gid, stat.modified);
+        let (mode, modified) = (stat.mode, stat.modified);
+        let (uid, gid) = self.ids.to_archive((stat.uid, stat.gid));
         let header = Header { path, kind, mode, uid, gid, modified, size, xattrs };
         self.tar.begin(&header).map_err(stream(WRITING))
     }
@@ -225,6 +234,7 @@ impl<W: Write> TreeWriter<W> {
                 continue;
             }
             if let Some(value) = linux::xattr::get(&file, &name)? {
+                let value = self.ids.attribute_to_archive(&name, value);
                 kept.push((name, value));
             }
         }

@@ -149,8 +149,15 @@ fn a_commit_of_several_generations_stacks() {
 }
 
 fn copy_in(root: &OwnedFd, path: &str, tar: &[u8], options: archive::WriteOptions) -> Result<(), String> {
-    archive::write(root, path, tar, options, &Limits { keep_free: 0, ..Limits::default() })
-        .map_err(|e| e.to_string())
+    archive::write(
+        root,
+        path,
+        tar,
+        options,
+        &image::Translation::default(),
+        &Limits { keep_free: 0, ..Limits::default() },
+    )
+    .map_err(|e| e.to_string())
 }
 
 #[test]
@@ -192,7 +199,8 @@ fn files_are_copied_in_and_out() {
     let names = |path: &str| {
         let mut tar = Vec::new();
         let mut told = None;
-        archive::read(&root, path, |stat| told = Some(stat), &mut tar).unwrap();
+        archive::read(&root, path, &image::Translation::default(), |stat| told = Some(stat), &mut tar)
+            .unwrap();
         assert_eq!(told, Some(archive::stat(&root, path).unwrap()));
         let file = scratch.path.join("out.tar");
         std::fs::write(&file, &tar).unwrap();
@@ -277,7 +285,7 @@ fn a_container_that_swaps_links_cannot_lead_a_copy_out_of_its_root() {
             // Whether one attempt succeeds or is refused depends on the race; where it writes does not.
             drop(copy_in(&root, "/", &tar, archive::WriteOptions::default()));
             let mut out = Vec::new();
-            if archive::read(&root, "/dir/", drop, &mut out).is_ok() {
+            if archive::read(&root, "/dir/", &image::Translation::default(), drop, &mut out).is_ok() {
                 assert!(!file_content(&out, b"secret"), "a file outside was read");
             }
         }

@@ -218,7 +218,8 @@ impl Extractor<'_> {
     fn make_symlink(&mut self, entry: &Entry, target: &[u8], dir: &OwnedFd, name: &[u8]) -> Result<()> {
         self.replacing(dir, name, || linux::at::symlink(target, dir, name))?;
         if !self.owns_new_files(entry) {
-            linux::at::set_owner(dir, name, self.owner(entry).0, self.owner(entry).1)?;
+            let (uid, gid) = self.owner(entry)?;
+            linux::at::set_owner(dir, name, uid, gid)?;
         }
         linux::at::set_times(dir, name, entry.modified, entry.modified)?;
         self.account(0)
@@ -226,7 +227,8 @@ impl Extractor<'_> {
 
     fn make_node(&mut self, entry: &Entry, node: Node, dir: &OwnedFd, name: &[u8]) -> Result<()> {
         self.replacing(dir, name, || linux::at::make_node(dir, name, node, 0o600))?;
-        linux::at::set_owner(dir, name, self.owner(entry).0, self.owner(entry).1)?;
+        let (uid, gid) = self.owner(entry)?;
+        linux::at::set_owner(dir, name, uid, gid)?;
         linux::at::set_mode(dir, name, entry.mode)?;
         linux::at::set_times(dir, name, entry.modified, entry.modified)?;
         self.account(0)
@@ -268,13 +270,14 @@ impl Extractor<'_> {
         }
     }
 
-    fn owner(&self, entry: &Entry) -> (u32, u32) {
-        self.place.owner.unwrap_or((entry.uid, entry.gid))
+    fn owner(&self, entry: &Entry) -> Result<(u32, u32)> {
+        self.place.ids.to_tree(self.place.owner.unwrap_or((entry.uid, entry.gid)))
     }
 
     /// Owner, mode and attributes; in this order, because a new owner clears set-user-ID and capabilities.
     fn set_attributes(&self, file: impl std::os::fd::AsFd, entry: &Entry) -> Result<()> {
-        linux::file::set_owner(&file, self.owner(entry).0, self.owner(entry).1)?;
+        let (uid, gid) = self.owner(entry)?;
+        linux::file::set_owner(&file, uid, gid)?;
         linux::file::set_mode(&file, entry.mode)?;
         self.set_xattrs(&file, entry)
     }
@@ -303,7 +306,8 @@ impl Extractor<'_> {
             if policy == Policy::Refused {
                 continue;
             }
-            match linux::xattr::set(&file, name, value) {
+            let value = self.place.ids.attribute_to_tree(name, value)?;
+            match linux::xattr::set(&file, name, &value) {
                 Ok(()) => {}
                 Err(error) if policy == Policy::Optional && is_unsupported(&error) => {}
                 Err(error) => {

@@ -26,6 +26,7 @@ use linux::file::Time;
 
 use crate::limits::Limits;
 use crate::tar::Reader;
+use crate::translate::Translation;
 use crate::{Error, Result};
 use made::Made;
 
@@ -95,6 +96,8 @@ pub(crate) struct Place {
     pub(crate) keep_kinds: bool,
     /// The archive's own root describes the directory.
     pub(crate) with_root: bool,
+    /// The tree has other ids than the archive.
+    pub(crate) ids: Translation,
 }
 
 /// Unpacks an archive into a tree: paths, links and `..` stay inside `root`.

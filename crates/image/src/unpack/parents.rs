@@ -127,7 +127,7 @@ impl Extractor<'_> {
     /// Makes a directory that the layer does not list.
     fn make_implied(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Result<()> {
         linux::at::make_dir(dir, name, 0o755)?;
-        let (uid, gid) = self.place.owner.unwrap_or_default();
+        let (uid, gid) = self.place.ids.to_tree(self.place.owner.unwrap_or_default())?;
         linux::at::set_owner(dir, name, uid, gid)?;
         linux::at::set_mode(dir, name, 0o755)?;
         self.account(super::DISK_BLOCK)?;
