@@ -89,6 +89,11 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
             "a record cannot be read; it is kept as it is"
         );
     }
+    let program = Program::own()?;
+    let users = config.remap.as_ref();
+    let users = users
+        .map(|remap| crate::userns::probe(&program, remap, &host.kernel_release, &config.data_root))
+        .transpose()?;
     let networks = Networks::open(&config, &records, &containers)?;
     let volumes = Volumes::new(&config.data_root.join("volumes"), volumes);
     let parts = Parts {
@@ -104,7 +109,8 @@ fn gather(config: Config) -> Result<(Parts, Vec<crate::container::record::Record
         log_watches: crate::forward::Watches::default(),
         file_work: crate::file_work::FileWork::default(),
         events: Events::default(),
-        program: Program::own()?,
+        program,
+        users,
         current: std::sync::RwLock::new(std::sync::Arc::new(config.clone())),
         config,
     };

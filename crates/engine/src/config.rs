@@ -94,6 +94,8 @@ pub struct Config {
     pub runtimes: BTreeMap<String, OciRuntime>,
     /// The runtime of containers that do not say: a name of these, or one of ours.
     pub default_runtime: String,
+    /// Who the users of containers are on the host (`--userns-remap`); `None`: who they are in the container.
+    pub remap: Option<crate::userns::Remap>,
     /// What the operator should know: lines of the system information.
     pub warnings: Vec<String>,
 }
@@ -316,6 +318,7 @@ impl Default for Config {
             live_restore: true,
             runtimes: BTreeMap::new(),
             default_runtime: OWN_RUNTIMES[0].to_owned(),
+            remap: None,
             warnings: Vec::new(),
         }
     }

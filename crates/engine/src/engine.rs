@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::boot::Program;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub events: Events,
     /// Our own binary.
     pub program: Program,
+    /// A user namespace with the maps of the configuration, to map files by.
+    pub(crate) users: Option<OwnedFd>,
 }
 
 impl Engine {

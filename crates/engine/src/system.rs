@@ -83,6 +83,9 @@ fn security_options(engine: &Engine) -> Vec<String> {
     if engine.host.cgroup_v2() {
         options.push("name=cgroupns".to_owned());
     }
+    if engine.config.remap.is_some() {
+        options.push("name=userns".to_owned());
+    }
     if engine.config.no_new_privileges {
         options.push("name=no-new-privileges".to_owned());
     }

@@ -73,9 +73,17 @@ pub(super) fn resolve(
             default.max_concurrent_downloads,
         )?,
         max_concurrent_uploads: positive(settings, "max-concurrent-uploads", default.max_concurrent_uploads)?,
+        remap: remap(settings, read)?,
         max_download_attempts: positive(settings, "max-download-attempts", default.max_download_attempts)?,
         ..engine::Config::default()
     })
+}
+
+/// Whose subordinate ids the users of containers are.
+fn remap(settings: &Settings, read: Read<'_>) -> Result<Option<engine::userns::Remap>, ConfigError> {
+    let word = settings.last("userns-remap").filter(|word| !word.is_empty());
+    let found = word.map(|word| engine::userns::resolve(word, read));
+    found.transpose().map_err(|error| ConfigError::Invalid(error.message))
 }
 
 /// Labels have a name and a value; of two with one name Docker refuses to choose.

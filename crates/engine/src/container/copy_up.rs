@@ -8,7 +8,6 @@ use std::path::Path;
 use linux::at::{self, Node};
 use linux::file::{Kind, Stat};
 
-use super::launch;
 use super::merged::{Found, Merge, Merged, find, list};
 use super::record::Record;
 use crate::engine::Engine;
@@ -24,9 +23,8 @@ fn failed(error: linux::Error) -> Error {
 /// The directory at `destination` in the container's root; `None` when there is none.
 pub(crate) fn content(engine: &Engine, record: &Record, destination: &Path) -> Result<Option<Merge>> {
     let snapshot = crate::image_use::snapshot(engine, record)?;
-    let root =
-        shim::protocol::Root::Overlay { lower: snapshot.lower, upper: snapshot.upper, work: snapshot.work };
-    Merged::new(launch::layers(&root)).directory(destination)
+    let layers = std::iter::once(snapshot.upper).chain(snapshot.lower).collect();
+    Merged::new(layers).directory(destination)
 }
 
 /// Copies a directory of a container's root into the empty directory `volume`, with owners, modes, times and extended

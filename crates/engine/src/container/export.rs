@@ -22,8 +22,8 @@ pub async fn export(engine: &Engine, reference: &str, mut sink: impl Write + Sen
     }
     let (owned, seen) = (engine.clone(), view.clone());
     let written = engine.file_work.run(id, move || {
-        let root = super::files::root(&owned, &seen)?;
-        image::write_tree(&root, &mut sink).map_err(image_use::error)?;
+        let (root, ids) = super::files::root(&owned, &seen)?;
+        image::write_tree(&root, &ids, &mut sink).map_err(image_use::error)?;
         sink.flush().map_err(|error| Error::system(format!("send the archive: {error}")))
     });
     written.await.map_err(|error| error.context(format!("Error exporting container {reference}")))?;

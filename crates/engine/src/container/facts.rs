@@ -1,6 +1,6 @@
 //! Gathers what a start depends on: numbers of users and devices, places of volumes, processes to join.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,11 @@ use super::launch::Places;
 use super::merged::Merged;
 use super::plan::{FoundDevice, StartFacts};
 use super::record::Record;
-use super::spec::{ContainerSpec, DeviceSpec, MountSource, Share};
+use super::spec::{ContainerSpec, DeviceSpec, MountSource, MountSpec, RootSource, Share};
 use super::user;
 use crate::cdi::{self, Catalog, Edits, Node};
 use crate::engine::Engine;
+use crate::userns::{self, Remap, Users};
 use crate::{Error, Result};
 use runtime::seccomp::Architecture;
 
@@ -24,14 +25,16 @@ const OWN_DEVICE_DIRS: &[&str] = &["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-m
 const MAX_DEVICE_DEPTH: usize = 8;
 const MAX_DEVICES: usize = 16_384;
 
-/// Makes directories for binds whose source may be made.
-pub(crate) fn ensure_bind_sources(spec: &ContainerSpec) -> Result<()> {
+/// Makes directories for binds whose source may be made. They belong to root, or to whom the container's root is on the host.
+pub(crate) fn ensure_bind_sources(engine: &Engine, record: &Record) -> Result<()> {
+    let spec = &record.spec;
+    let owner = userns::of(engine, record).and_then(Remap::root);
     for mount in &spec.mounts {
         let MountSource::Bind { path, create } = &mount.source else { continue };
         match fs::metadata(path) {
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && *create => {
-                fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| {
+                make_dirs(Path::new(path), owner).map_err(|error| {
                     Error::system(format!(
                         "error while creating mount source path '{path}': mkdir {path}: {error}"
                     ))
@@ -47,6 +50,23 @@ pub(crate) fn ensure_bind_sources(spec: &ContainerSpec) -> Result<()> {
     Ok(())
 }
 
+/// Makes a directory and those above it that are missing; all of them belong to `owner`.
+fn make_dirs(path: &Path, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    for path in missing.into_iter().rev() {
+        match fs::DirBuilder::new().mode(0o755).create(path) {
+            Ok(()) => {}
+            // Somebody else makes it now: it is theirs.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error),
+        }
+        if let Some((user, group)) = owner {
+            std::os::unix::fs::chown(path, Some(user), Some(group))?;
+        }
+    }
+    Ok(())
+}
+
 /// Gathers for a start; `layers` are those of the container's root, topmost first, its own included.
 pub(crate) fn gather(engine: &Engine, record: &Record, layers: &[PathBuf]) -> Result<StartFacts> {
     let spec = &record.spec;
@@ -54,6 +74,7 @@ pub(crate) fn gather(engine: &Engine, record: &Record, layers: &[PathBuf]) -> Re
     let merged = Merged::new(layers.to_vec());
     let who = user::resolve(&spec.process.user, &spec.process.groups, |path| merged.open(path))?;
     let host = &engine.host;
+    let donors = donors(engine, spec)?;
     Ok(StartFacts {
         apparmor: apparmor(engine, record)?,
         cgroup_path: super::group::path(record),
@@ -61,13 +82,15 @@ pub(crate) fn gather(engine: &Engine, record: &Record, layers: &[PathBuf]) -> Re
         volume_paths: record.volume_paths.clone(),
         held: BTreeMap::new(),
         owners: BTreeMap::new(),
+        mapped_volumes: mapped_volumes(engine, &spec.mounts),
+        users: users(engine, record, &donors)?,
         user: who.user,
         home: who.home,
         linked: super::links::environment(engine, record, true)?,
         edits: named_devices(engine, record)?,
         devices: if spec.privileged { all_devices()? } else { asked_devices(&spec.devices)? },
         block_devices: block_devices(spec)?,
-        donors: donors(engine, spec)?,
+        donors,
         architecture: Architecture::NATIVE,
         kernel: kernel_version(&host.kernel_release),
         has_seccomp: host.has_seccomp,
@@ -102,6 +125,8 @@ pub(crate) fn gather_exec(engine: &Engine, record: &Record, pid: i32, text: &str
         volume_paths: BTreeMap::new(),
         held: BTreeMap::new(),
         owners: BTreeMap::new(),
+        mapped_volumes: BTreeSet::new(),
+        users: Users::Host,
         user: who.user,
         home: who.home,
         linked: super::links::environment(engine, record, false)?,
@@ -136,6 +161,53 @@ fn donors(engine: &Engine, spec: &ContainerSpec) -> Result<BTreeMap<String, i32>
         }
     }
     Ok(pids)
+}
+
+/// In whose user namespace the container is to be.
+fn users(engine: &Engine, record: &Record, donors: &BTreeMap<String, i32>) -> Result<Users> {
+    let Some(remap) = userns::of(engine, record) else { return Ok(Users::Host) };
+    userns::refuse_conflicts(&record.host_config)?;
+    if engine.current().runtime(&record.host_config.runtime)?.is_some() {
+        return Err(Error::invalid(format!(
+            "the runtime {} is not given user namespaces: run the container with --userns=host",
+            record.host_config.runtime
+        )));
+    }
+    if let RootSource::Directory(path) = &record.spec.root.source {
+        return Err(Error::invalid(format!(
+            "the directory {path} cannot be the root of a container with a user namespace: its root would own files of \
+             the host; add an overlay, or run the container with --userns=host"
+        )));
+    }
+    // To share another namespace, the user namespace that owns it has to be shared too.
+    let mut found: Option<(u64, Users)> = None;
+    for (id, pid) in donors {
+        let (inode, theirs) = userns::of_process(*pid)?;
+        let short = crate::id::short(id);
+        let Some(remap) = theirs else {
+            return Err(Error::conflict(format!(
+                "container {short} is in the user namespace of the host: to share a namespace with it, run this one with --userns=host"
+            )));
+        };
+        match &found {
+            Some((other, _)) if *other != inode => {
+                return Err(Error::conflict(format!(
+                    "container {short} has another user namespace than the other containers whose namespaces are to be shared"
+                )));
+            }
+            _ => found = Some((inode, Users::Of { pid: *pid, remap })),
+        }
+    }
+    Ok(found.map_or_else(|| Users::Own(remap.clone()), |(_, users)| users))
+}
+
+/// Volumes whose files have the ids of containers: those that are directories of ours, with nothing mounted over them.
+pub(crate) fn mapped_volumes(engine: &Engine, mounts: &[MountSpec]) -> BTreeSet<String> {
+    let names = mounts.iter().filter_map(MountSpec::volume);
+    let is_plain = |name: &&str| {
+        engine.volumes.find(name).is_some_and(|record| record.driver == "local" && record.options.is_empty())
+    };
+    names.filter(is_plain).map(str::to_owned).collect()
 }
 
 /// What the devices need that the container asks for by name.

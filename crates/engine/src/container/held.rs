@@ -15,6 +15,7 @@ use super::plan::StartFacts;
 use super::record::Record;
 use super::spec::{MountSource, MountSpec, Share};
 use crate::engine::Engine;
+use crate::userns::{self, Users};
 use crate::{Error, Result};
 
 /// `statfs` type of tmpfs.
@@ -37,7 +38,7 @@ impl Held {
     /// Opens what a start needs, and notes in `facts` by which path the shim finds it.
     pub(crate) fn gather(engine: &Engine, record: &Record, facts: &mut StartFacts) -> Result<Held> {
         let mut held = Held::default();
-        let opened = held.open(engine, &record.spec.mounts, &facts.volume_paths)?;
+        let opened = held.open(engine, &record.spec.mounts, &facts.volume_paths, &facts.users)?;
         (facts.held, facts.owners) = (opened.paths, opened.owners);
         if let Share::Container(id) = &record.spec.namespaces.ipc {
             let memory = shared_memory(id, facts.donors.get(id).copied())?;
@@ -52,6 +53,7 @@ impl Held {
         engine: &Engine,
         mounts: &[MountSpec],
         volume_paths: &BTreeMap<String, String>,
+        users: &Users,
     ) -> Result<Opened> {
         let mut opened = Opened::default();
         for mount in mounts {
@@ -60,7 +62,7 @@ impl Held {
                 MountSource::Volume { name, subpath, .. } if !subpath.is_empty() => {
                     Some(part(volume(name), subpath)?)
                 }
-                MountSource::Image { name, id, subpath } => Some(self.image(engine, name, id, subpath)?),
+                MountSource::Image { name, id, subpath } => Some(image(engine, name, id, subpath, users)?),
                 // What is looked at is what is mounted.
                 MountSource::Bind { path, .. } if mount.id_map.is_some() => Some(whole(Path::new(path))?),
                 MountSource::Volume { name, .. } if mount.id_map.is_some() => Some(whole(volume(name))?),
@@ -82,20 +84,23 @@ impl Held {
         self.0.push(descriptor);
         path
     }
+}
 
-    /// The files of an image, or a part of them, mounted nowhere.
-    fn image(&self, engine: &Engine, name: &str, id: &str, subpath: &str) -> Result<OwnedFd> {
-        let failed = |error: linux::Error| Error::system(format!("mount the image {name}: {error}"));
-        let runnable = engine.images.runnable(id, None).map_err(crate::image_use::error)?;
-        let layers = engine.images.lower_dirs(&runnable, &Silent).map_err(crate::image_use::error)?;
-        let paths: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
-        let whole = match paths.as_slice() {
-            [] => return Err(Error::invalid(format!("the image {name} has no files to mount"))),
-            [one] => linux::mount::clone_path(one, false).map_err(failed)?,
-            several => linux::overlay::detached(several, None).map_err(failed)?,
-        };
-        if subpath.is_empty() { Ok(whole) } else { part_of_mount(engine, name, &whole, subpath) }
-    }
+/// The files of an image, or a part of them, mounted nowhere; in a user namespace with the ids that they have on the disk.
+fn image(engine: &Engine, name: &str, id: &str, subpath: &str, users: &Users) -> Result<OwnedFd> {
+    let failed = |error: linux::Error| Error::system(format!("mount the image {name}: {error}"));
+    let runnable = engine.images.runnable(id, None).map_err(crate::image_use::error)?;
+    let layers = engine.images.lower_dirs(&runnable, &Silent).map_err(crate::image_use::error)?;
+    let paths: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
+    let users = userns::namespace(engine, users)?;
+    let whole = match (paths.as_slice(), &users) {
+        ([], _) => return Err(Error::invalid(format!("the image {name} has no files to mount"))),
+        ([one], None) => linux::mount::clone_path(one, false).map_err(failed)?,
+        ([one], Some(users)) => userns::shown(one, users).map_err(failed)?,
+        (several, None) => linux::overlay::detached(several, None).map_err(failed)?,
+        (several, Some(users)) => userns::overlay(engine, several, users).map_err(failed)?,
+    };
+    if subpath.is_empty() { Ok(whole) } else { part_of_mount(engine, name, &whole, subpath) }
 }
 
 /// A file or directory of a mount that is attached nowhere, as a mount of its own, looked up inside it. Before Linux 6.15

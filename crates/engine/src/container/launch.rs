@@ -20,6 +20,7 @@ use super::state::{Input, Nanos};
 use super::view::Live;
 use crate::engine::Engine;
 use crate::shim_link::{Asked, Attach, Link, Notice};
+use crate::userns::Users;
 use crate::{Error, Result, time};
 
 /// A launch that succeeded.
@@ -179,13 +180,16 @@ async fn prepare(
     let (engine, record, attachments) = (engine.clone(), record.clone(), attachments.to_vec());
     let prepared = crate::blocking(move || {
         let places = Places::of(&engine, &record.id);
-        facts::ensure_bind_sources(&record.spec)?;
+        facts::ensure_bind_sources(&engine, &record)?;
         forget_exit(&places.data_dir)?;
         super::net_files::write(&engine, &record, &attachments)?;
-        let root = root(&engine, &record)?;
+        let mut root = root(&engine, &record)?;
         let mut facts = facts::gather(&engine, &record, &layers(&root))?;
         facts.volume_paths = crate::volume::acquire_all(&engine, &record.id, &record.spec.mounts)?;
         let held = Held::gather(&engine, &record, &mut facts)?;
+        if let protocol::Root::Overlay { mapped, .. } = &mut root {
+            *mapped = facts.users != Users::Host;
+        }
         let plan = plan_spec(&record.spec, &facts)?;
         tracing::debug!(container = crate::id::short(&record.id), plan = %serde_json::to_string(&plan).unwrap_or_default());
         Ok((create_request(&engine, &record, &places, root, plan, facts.cgroup_path)?, held))
@@ -264,7 +268,7 @@ pub(crate) fn root(engine: &Engine, record: &Record) -> Result<protocol::Root> {
         RootSource::Overlay(path) => vec![PathBuf::from(path)],
         _ => snapshot.lower,
     };
-    Ok(protocol::Root::Overlay { lower, upper: snapshot.upper, work: snapshot.work })
+    Ok(protocol::Root::Overlay { lower, upper: snapshot.upper, work: snapshot.work, mapped: false })
 }
 
 /// Removes the mark of an earlier volatile mount, with which overlayfs refuses the layer, whole or not (the kernel's

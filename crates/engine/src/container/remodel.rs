@@ -30,6 +30,7 @@ use super::state::{Process, State};
 use super::view::Live;
 use super::{create, facts, resolve};
 use crate::engine::Engine;
+use crate::userns::{self, Remap, Users};
 use crate::{Error, Result, volume};
 
 /// What is to be changed: body member `Berth` of an update.
@@ -256,7 +257,7 @@ fn apply(
     future.volume_paths.extend(coming.volume_paths.clone());
     volumes?;
     let Some(live) = live else { return Ok(()) };
-    facts::ensure_bind_sources(&coming.spec)?;
+    facts::ensure_bind_sources(engine, &coming)?;
     let known = record.volume_paths.clone();
     let moved = remount(engine, future, live, difference);
     let gone: Vec<&str> = match moved {
@@ -312,22 +313,47 @@ fn put_back(namespace: &OwnedFd, gone: &[Detached], error: Error) -> Error {
 /// The mounts that come, attached nowhere; with the descriptors that name their sources.
 pub(super) fn ready(engine: &Engine, future: &Record, mounts: &[MountSpec]) -> Result<(Vec<Detached>, Held)> {
     let volume_paths = volume::acquire_all(engine, &future.id, mounts)?;
+    let users = living_users(future)?;
+    let remap = users.remap();
+    let mapped_volumes = facts::mapped_volumes(engine, mounts);
     let mut held = Held::default();
-    let opened = held.open(engine, mounts, &volume_paths)?;
+    let opened = held.open(engine, mounts, &volume_paths, &users)?;
     let user = if mounts.iter().any(|mount| mount.id_map.is_some()) { user(engine, future)? } else { (0, 0) };
-    let sources = Sources { volume_paths: &volume_paths, held: &opened.paths, owners: &opened.owners, user };
+    let sources = Sources {
+        volume_paths: &volume_paths,
+        held: &opened.paths,
+        owners: &opened.owners,
+        user,
+        remap,
+        mapped_volumes: &mapped_volumes,
+    };
     let failed = |error: runtime::Error| match error.kind() {
         runtime::Kind::Invalid => Error::invalid(error.to_string()),
         _ => Error::system(error.to_string()),
     };
     let ready = mounts.iter().map(|mount| {
-        let planned = plan_mount(mount, &sources)?;
+        let mut planned = plan_mount(mount, &sources)?;
+        if planned.kind == "tmpfs"
+            && let Some((user, group)) = remap.and_then(Remap::root)
+        {
+            // It is made outside of the container's user namespace; what the request says comes later, and counts.
+            planned.options.splice(0..0, [format!("uid={user}"), format!("gid={group}")]);
+        }
         let maps = (&planned.uid_mappings, &planned.gid_mappings);
-        let users = mount.id_map.as_ref().map(|_| id_map::open(&engine.program.path, maps.0, maps.1));
+        let is_mapped = !maps.0.is_empty();
+        let users = is_mapped.then(|| id_map::open(&engine.program.path, maps.0, maps.1));
         let users = users.transpose().map_err(failed)?;
         live::ready(&planned, users.as_ref().map(AsFd::as_fd)).map_err(failed)
     });
     Ok((ready.collect::<Result<_>>()?, held))
+}
+
+/// In whose user namespace a container that runs is.
+fn living_users(record: &Record) -> Result<Users> {
+    let gone = || Error::conflict(format!("container {} has just ended", record.name));
+    let pid = record.state.running().ok_or_else(gone)?.process.pid;
+    let (_, remap) = userns::of_process(pid)?;
+    Ok(remap.map_or(Users::Host, |remap| Users::Of { pid, remap }))
 }
 
 /// The user and group of a container that runs.

@@ -61,7 +61,8 @@ pub async fn import(
         let incoming = Incoming::new(&engine.volumes)?;
         let directory = incoming.open()?;
         let how = image::archive::WriteOptions { with_root: true, ..Default::default() };
-        image::archive::write(&directory, "/", source, how, &image::Limits::default())
+        let same = image::Translation::default();
+        image::archive::write(&directory, "/", source, how, &same, &image::Limits::default())
             .map_err(crate::image_use::error)
             .map_err(|error| error.context(format!("import {name}")))?;
         engine.volumes.uses.with(&name, |used| {

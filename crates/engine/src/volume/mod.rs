@@ -105,7 +105,7 @@ impl Volumes {
         self.lock().values().cloned().collect()
     }
 
-    fn find(&self, name: &str) -> Option<VolumeRecord> {
+    pub(crate) fn find(&self, name: &str) -> Option<VolumeRecord> {
         self.lock().get(name).cloned()
     }
 

@@ -1,7 +1,7 @@
 //! What is mounted over a container's root and belongs to its files: volumes, binds, and the files that the engine
 //! writes. Memory, devices and kernel file systems are the running program's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::super::record::Record;
@@ -22,10 +22,18 @@ pub(super) struct Bind {
     pub(super) is_own: bool,
     /// With what is mounted below the source.
     pub(super) recursive: bool,
+    /// The source has the ids of containers.
+    pub(super) has_container_ids: bool,
 }
 
 /// All of them, those on top of others last. `volume_paths` is where volumes are, `data_dir` is the container's.
-pub(super) fn plan(record: &Record, volume_paths: &BTreeMap<String, String>, data_dir: &Path) -> Vec<Bind> {
+/// `mapped` are the volumes whose files have the ids of containers.
+pub(super) fn plan(
+    record: &Record,
+    volume_paths: &BTreeMap<String, String>,
+    data_dir: &Path,
+    mapped: &BTreeSet<String>,
+) -> Vec<Bind> {
     let spec = &record.spec;
     let own_dir = match &spec.namespaces.network {
         Share::Container(id) => data_dir.with_file_name(id),
@@ -38,6 +46,7 @@ pub(super) fn plan(record: &Record, volume_paths: &BTreeMap<String, String>, dat
         writable: !spec.root.readonly,
         is_own: true,
         recursive: false,
+        has_container_ids: true,
     });
     let asked = spec.mounts.iter().filter_map(|mount| {
         let (source, subpath) = match &mount.source {
@@ -48,7 +57,10 @@ pub(super) fn plan(record: &Record, volume_paths: &BTreeMap<String, String>, dat
             MountSource::Tmpfs { .. } | MountSource::Image { .. } => return None,
         };
         let (destination, writable) = (mount.destination.clone(), mount.writable);
-        Some(Bind { source, subpath, destination, writable, is_own: false, recursive: mount.recursive })
+        let has_container_ids =
+            mount.id_map.is_none() && mount.volume().is_some_and(|name| mapped.contains(name));
+        let recursive = mount.recursive;
+        Some(Bind { source, subpath, destination, writable, is_own: false, recursive, has_container_ids })
     });
     let asked: Vec<Bind> = asked.collect();
     let mut binds: Vec<Bind> = own.into();

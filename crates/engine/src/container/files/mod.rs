@@ -20,6 +20,7 @@ use super::registry::Handle;
 use super::user;
 use super::view::View;
 use crate::engine::Engine;
+use crate::userns::Remap;
 use crate::{Error, Result};
 
 /// An error of the archive code; what is missing is told with the container's name, as Docker does.
@@ -67,7 +68,7 @@ pub async fn get(
             events.events.publish("container", "archive-path", &handle.id, attributes);
             tell(shown(stat));
         };
-        archive::read(&place.root, &path, tell, &mut sink).map_err(failed)?;
+        archive::read(&place.root, &path, &place.ids, tell, &mut sink).map_err(failed)?;
         sink.flush().map_err(|error| Error::system(format!("send the archive: {error}")))
     })
     .await
@@ -105,7 +106,7 @@ pub async fn put(
                 let no_overwrite_dir_non_dir = options.no_overwrite_dir_non_dir;
                 let owner = if options.copy_uid_gid { owner(&view, &place.root)? } else { None };
                 let options = WriteOptions { no_overwrite_dir_non_dir, owner, with_root: false };
-                archive::write(&place.root, &path, source, options, &image::Limits::default())
+                archive::write(&place.root, &path, source, options, &place.ids, &image::Limits::default())
                     .map_err(&failed)
             };
             let done = place::within(&owned, &view, Access::Write, work);
@@ -134,9 +135,10 @@ fn owner(view: &View, root: &OwnedFd) -> Result<Option<(u32, u32)>> {
     Ok(Some((found.uid, found.gid)))
 }
 
-/// The container's root without what is mounted on it, for looking.
-pub(crate) fn root(engine: &Engine, view: &View) -> Result<OwnedFd> {
-    place::root(engine, view, Access::Read)
+/// The container's root without what is mounted on it, for looking; and which ids of it are others in the container.
+pub(crate) fn root(engine: &Engine, view: &View) -> Result<(OwnedFd, image::Translation)> {
+    let (root, users) = place::root(engine, view, Access::Read)?;
+    Ok((root, users.remap().map(Remap::translation).unwrap_or_default()))
 }
 
 /// Works on the container's files without changing them. Directories on which its volumes belong are made first, where

@@ -14,6 +14,7 @@
 //! Nothing is mounted by name below the root: a container that moves directories meanwhile can only move what is its
 //! own. No program or library of the container is run or loaded.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,7 @@ use super::super::spec::RootSource;
 use super::super::view::View;
 use super::binds::{self, Bind};
 use crate::engine::Engine;
+use crate::userns::{self, Remap, Users};
 use crate::{Error, Result};
 
 /// What a request does with files.
@@ -46,6 +48,8 @@ pub(super) struct Place<'a> {
     attached: PathBuf,
     binds: &'a [Bind],
     readonly: bool,
+    /// Which ids of the files are others in the container.
+    pub(super) ids: image::Translation,
 }
 
 fn failed(error: linux::Error) -> Error {
@@ -60,16 +64,20 @@ pub(super) fn within<T: Send>(
     work: impl FnOnce(&Place<'_>) -> Result<T> + Send,
 ) -> Result<T> {
     // A client may bring files before the first start, as Compose does with secrets: sources of binds are made for it too.
-    facts::ensure_bind_sources(&view.record.spec)?;
+    facts::ensure_bind_sources(engine, &view.record)?;
+    let mapped = facts::mapped_volumes(engine, &view.record.spec.mounts);
     let volumes = crate::volume::lend(engine, view.record.volume_paths.keys())?;
     let data_dir = Places::of(engine, &view.record.id).data_dir;
-    let binds = present(binds::plan(&view.record, &volumes.paths(), &data_dir));
-    let root = root(engine, view, access)?;
+    let binds = present(binds::plan(&view.record, &volumes.paths(), &data_dir, &mapped));
+    let (root, users) = root(engine, view, access)?;
+    let namespace = userns::namespace(engine, &users)?;
+    let ids = users.remap().map(Remap::translation).unwrap_or_default();
     let readonly = view.record.spec.root.readonly;
     let attached = &engine.config.data_root;
     linux::mntns::run_in_copy(|| {
         // Sources first: the root is attached over directories in which some of them are.
-        let sources = binds.iter().map(clone_source).collect::<Result<Vec<_>>>()?;
+        let sources = binds.iter().map(|bind| clone_source(bind, namespace.as_ref()));
+        let sources = sources.collect::<Result<Vec<_>>>()?;
         let base = Root::open(attached).map_err(failed)?;
         mount::attach(&root, &base).map_err(failed)?;
         let root = linux::resolve::readable_dir(&root, b".").map_err(failed)?;
@@ -81,7 +89,14 @@ pub(super) fn within<T: Send>(
             let read_only = Change { set: attribute::READ_ONLY, ..Change::default() };
             mount::change(&root, false, &read_only).map_err(failed)?;
         }
-        work(&Place { root, attached: attached.clone(), binds: &binds, readonly })
+        let place = Place { root, attached: attached.clone(), binds: &binds, readonly, ids };
+        // What is made in a container's files is made by somebody whom it knows.
+        match users.remap().and_then(Remap::root) {
+            Some((user, group)) if access == Access::Write => {
+                linux::credentials::with_file_ids(user, group, || work(&place)).map_err(failed)?
+            }
+            _ => work(&place),
+        }
     })
     .map_err(failed)?
 }
@@ -89,8 +104,8 @@ pub(super) fn within<T: Send>(
 /// Whether everything that is mounted over the root of a container that does not run has a place there.
 pub(super) fn has_mount_points(engine: &Engine, view: &View) -> Result<bool> {
     let data_dir = Places::of(engine, &view.record.id).data_dir;
-    let binds = present(binds::plan(&view.record, &view.record.volume_paths, &data_dir));
-    let root = Root::from(root(engine, view, Access::Read)?);
+    let binds = present(binds::plan(&view.record, &view.record.volume_paths, &data_dir, &BTreeSet::new()));
+    let root = Root::from(root(engine, view, Access::Read)?.0);
     // What lies in another bind is not looked for in the root.
     let covered = |bind: &Bind| {
         let path = Path::new(&bind.destination);
@@ -112,20 +127,22 @@ fn present(mut binds: Vec<Bind>) -> Vec<Bind> {
     binds
 }
 
-/// The root without anything on it, mounted nowhere.
-pub(super) fn root(engine: &Engine, view: &View, access: Access) -> Result<OwnedFd> {
+/// The root without anything on it, mounted nowhere; and in whose user namespace it is: that of a container which runs, and
+/// the host's otherwise, for the disk has the ids of the container.
+pub(super) fn root(engine: &Engine, view: &View, access: Access) -> Result<(OwnedFd, Users)> {
     let record = &view.record;
     if let RootSource::Directory(path) = &record.spec.root.source {
-        return mount::clone_path(Path::new(path), false).map_err(failed);
+        let root = mount::clone_path(Path::new(path), false).map_err(failed)?;
+        return Ok((root, Users::Host));
     }
-    if let Some(mount) = living_root(view)? {
-        return Ok(mount);
+    if let Some(living) = living_root(view)? {
+        return Ok(living);
     }
-    let shim::protocol::Root::Overlay { lower, upper, work } = launch::root(engine, record)? else {
+    let shim::protocol::Root::Overlay { lower, upper, work, .. } = launch::root(engine, record)? else {
         return Err(Error::system("the root of the container is no overlay"));
     };
     let mut layers: Vec<&Path> = lower.iter().map(PathBuf::as_path).collect();
-    match access {
+    let root = match access {
         // An image without layers: there is nothing to stack.
         _ if layers.is_empty() => mount::clone_path(&upper, false).map_err(failed),
         Access::Write => linux::overlay::detached(&layers, Some((&upper, &work))).map_err(failed),
@@ -133,11 +150,12 @@ pub(super) fn root(engine: &Engine, view: &View, access: Access) -> Result<Owned
             layers.insert(0, &upper);
             linux::overlay::detached(&layers, None).map_err(failed)
         }
-    }
+    };
+    Ok((root?, Users::Host))
 }
 
 /// The root mount of a container that runs; `None` when it does not, or has just ended.
-fn living_root(view: &View) -> Result<Option<OwnedFd>> {
+fn living_root(view: &View) -> Result<Option<(OwnedFd, Users)>> {
     let (Some(live), Some(running)) = (&view.live, view.state().running()) else { return Ok(None) };
     let Ok(pid) = u32::try_from(running.process.pid) else { return Ok(None) };
     let namespace = match linux::mntns::of_process(pid) {
@@ -145,15 +163,18 @@ fn living_root(view: &View) -> Result<Option<OwnedFd>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
+    let (_, remap) = userns::of_process(running.process.pid)?;
     // Alive after the namespace was opened: then the number meant the container's process, and nobody else's.
     if !live.pidfd.send(0).map_err(failed)? {
         return Ok(None);
     }
-    linux::mntns::clone_from(&namespace, Path::new("/")).map(Some).map_err(failed)
+    let users = remap.map_or(Users::Host, |remap| Users::Of { pid: running.process.pid, remap });
+    let root = linux::mntns::clone_from(&namespace, Path::new("/")).map_err(failed)?;
+    Ok(Some((root, users)))
 }
 
 /// A detached copy of a bind's source, private and read-only as the container has it.
-fn clone_source(bind: &Bind) -> Result<OwnedFd> {
+fn clone_source(bind: &Bind, users: Option<&OwnedFd>) -> Result<OwnedFd> {
     let told = |error: linux::Error| {
         Error::system(format!("mount {} at {}: {error}", bind.source.display(), bind.destination))
     };
@@ -166,6 +187,10 @@ fn clone_source(bind: &Bind) -> Result<OwnedFd> {
     let set = if bind.writable { 0 } else { attribute::READ_ONLY };
     let change = Change { set, propagation: Some(Propagation::Private), ..Change::default() };
     mount::change(&source, true, &change).map_err(told)?;
+    if let Some(users) = users.filter(|_| bind.has_container_ids) {
+        let change = Change { id_map: Some(users.as_fd()), ..Change::default() };
+        mount::change(&source, false, &change).map_err(told)?;
+    }
     Ok(source)
 }
 

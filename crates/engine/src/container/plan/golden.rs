@@ -11,6 +11,7 @@ use runtime::seccomp::Architecture;
 use super::{StartFacts, plan_spec};
 use crate::container::resolve::{self, Facts, Machine};
 use crate::container::spec::RootSource;
+use crate::userns::{Range, Remap, Users};
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const CAPABILITIES: &[&str] = &[
@@ -26,6 +27,11 @@ const CAPABILITIES: &[&str] = &[
 
 /// Prints the plan of a request, or why it is refused.
 fn plan(request: &str) -> String {
+    plan_as(request, Users::Host)
+}
+
+/// The same in a user namespace.
+fn plan_as(request: &str, users: Users) -> String {
     let request: CreateRequest = api::json::from_slice(request.as_bytes()).expect("a request");
     let host = request.host_config.unwrap_or_default();
     let config = crate::Config::default();
@@ -57,6 +63,8 @@ fn plan(request: &str) -> String {
             .into(),
         held: BTreeMap::new(),
         owners: BTreeMap::new(),
+        mapped_volumes: ["v1", "data"].map(str::to_owned).into(),
+        users,
         user: User { uid: 1000, gid: 1000, additional_gids: vec![1000], ..User::default() },
         home: "/home/me".to_owned(),
         linked: Vec::new(),
@@ -77,7 +85,10 @@ fn plan(request: &str) -> String {
     for port in &spec.network.ports {
         let _ = writeln!(text, "publish {port:?}");
     }
-    let mut planned: Spec = plan_spec(&spec, &start).expect("a plan");
+    let mut planned: Spec = match plan_spec(&spec, &start) {
+        Ok(planned) => planned,
+        Err(error) => return format!("refused: {error}\n"),
+    };
     // The filter has tests of its own; here it counts whether there is one.
     if let Some(linux) = &mut planned.linux
         && let Some(seccomp) = &mut linux.seccomp
@@ -92,13 +103,16 @@ fn plan(request: &str) -> String {
 
 /// Compares a plan with the reviewed one; `BLESS=1` writes it.
 fn check(name: &str, request: &str) {
+    check_text(name, &plan(request));
+}
+
+fn check_text(name: &str, printed: &str) {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("src/container/plan/golden")
         .join(name)
         .with_extension("txt");
-    let printed = plan(request);
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&file, &printed).expect("write the plan");
+        std::fs::write(&file, printed).expect("write the plan");
     }
     let reviewed = std::fs::read_to_string(&file).expect("a reviewed plan; run with BLESS=1 to write it");
     assert_eq!(printed, reviewed, "{name}: review the difference, then run with BLESS=1");
@@ -126,6 +140,22 @@ fn a_container_with_everything() {
             "Annotations":{"k":"v"},"ConsoleSize":[24,80],
             "PortBindings":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"8080"}]},"PublishAllPorts":true}}"#,
     );
+}
+
+#[test]
+fn a_container_whose_users_are_others_on_the_host() {
+    let request = r#"{"Image":"busybox","Cmd":["sh"],"HostConfig":{"Binds":["/srv:/srv","data:/d",
+        "/srv:/m:idmap=uids=7-0-1"]}}"#;
+    let ranges = |host, count| vec![Range { container: 0, host, count }];
+    let remap = Remap { users: ranges(100_000, 65_536), groups: ranges(200_000, 65_536) };
+    let own = plan_as(request, Users::Own(remap.clone()));
+    check_text("userns", &own);
+    let joined = plan_as(request, Users::Of { pid: 77, remap: remap.clone() });
+    let path = "\"type\": \"user\",\n        \"path\": \"/proc/77/ns/user\"";
+    assert_eq!(joined, own.replace("\"type\": \"user\"", path));
+    let few = plan_as(request, Users::Own(Remap { users: ranges(100_000, 999), ..remap }));
+    let words = "user 1000 of the container is nobody on the host: --userns-remap gives it 999 ids";
+    assert_eq!(few, format!("refused: {words}\n"));
 }
 
 #[test]

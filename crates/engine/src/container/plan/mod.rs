@@ -7,7 +7,7 @@ mod mounts;
 pub(crate) use limits::plan_limits as limits;
 pub(crate) use mounts::{Sources, plan_mount};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use oci::runtime::{
@@ -20,6 +20,7 @@ use runtime::seccomp::Architecture;
 
 use super::spec::{ContainerSpec, ProcessSpec, Seccomp, Share};
 use crate::cdi::Edits;
+use crate::userns::{self, Remap, Users};
 use crate::{Error, Result};
 
 /// What a start depends on beside the container itself.
@@ -37,6 +38,10 @@ pub(crate) struct StartFacts {
     pub(crate) held: BTreeMap<String, String>,
     /// Owners of the sources of mounts whose ids are mapped, by destination.
     pub(crate) owners: BTreeMap<String, (u32, u32)>,
+    /// Volumes whose files have the ids of containers.
+    pub(crate) mapped_volumes: BTreeSet<String>,
+    /// In whose user namespace it is.
+    pub(crate) users: Users,
     /// User and group numbers of the program.
     pub(crate) user: User,
     /// Its home directory.
@@ -76,6 +81,9 @@ const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 pub(crate) fn plan_spec(spec: &ContainerSpec, facts: &StartFacts) -> Result<Spec> {
     let namespaces = namespaces(spec, facts)?;
     let own_network = spec.namespaces.network == Share::Private;
+    let remap = facts.users.remap();
+    let (uid_mappings, gid_mappings) = remap.map(Remap::mappings).unwrap_or_default();
+    remap.map_or(Ok(()), |remap| check_user(remap, &facts.user))?;
     let mut document = Spec {
         oci_version: VERSION.to_owned(),
         process: Some(process(&spec.process, Some(&spec.hostname), facts)?),
@@ -89,7 +97,9 @@ pub(crate) fn plan_spec(spec: &ContainerSpec, facts: &StartFacts) -> Result<Spec
         mounts: mounts::plan_mounts(spec, facts)?,
         hooks: None,
         linux: Some(Linux {
-            sysctl: sysctls(spec, own_network),
+            uid_mappings,
+            gid_mappings,
+            sysctl: sysctls(spec, own_network, remap),
             resources: Some(limits::plan_resources(spec, facts)),
             cgroups_path: facts.cgroup_path.clone(),
             rootfs_propagation: mounts::root_propagation(spec).to_owned(),
@@ -163,6 +173,13 @@ fn environment(given: &ProcessSpec, hostname: Option<&str>, facts: &StartFacts) 
 
 fn namespaces(spec: &ContainerSpec, facts: &StartFacts) -> Result<Vec<Namespace>> {
     let mut list = vec![Namespace { kind: NamespaceKind::Mount, path: None }];
+    match &facts.users {
+        Users::Host => {}
+        Users::Own(_) => list.push(Namespace { kind: NamespaceKind::User, path: None }),
+        Users::Of { pid, .. } => {
+            list.push(Namespace { kind: NamespaceKind::User, path: Some(format!("/proc/{pid}/ns/user")) });
+        }
+    }
     let mut add = |kind: NamespaceKind, share: &Share, file: &str| -> Result<()> {
         match share {
             Share::Host => {}
@@ -190,11 +207,30 @@ fn namespaces(spec: &ContainerSpec, facts: &StartFacts) -> Result<Vec<Namespace>
     Ok(list)
 }
 
-fn sysctls(spec: &ContainerSpec, own_network: bool) -> BTreeMap<String, String> {
+/// Everybody as whom the program runs must be somebody on the host.
+fn check_user(remap: &Remap, user: &User) -> Result<()> {
+    let nobody = |what: &str, id: u32, ranges: &[userns::Range]| match userns::to_host(ranges, id) {
+        Some(_) => Ok(()),
+        None => Err(Error::invalid(format!(
+            "{what} {id} of the container is nobody on the host: --userns-remap gives it {} ids",
+            ranges.iter().map(|range| u64::from(range.count)).sum::<u64>()
+        ))),
+    };
+    nobody("user", user.uid, &remap.users)?;
+    std::iter::once(&user.gid)
+        .chain(&user.additional_gids)
+        .try_for_each(|id| nobody("group", *id, &remap.groups))
+}
+
+fn sysctls(spec: &ContainerSpec, own_network: bool, remap: Option<&Remap>) -> BTreeMap<String, String> {
     let mut sysctls = BTreeMap::new();
     if own_network {
         // Ping without CAP_NET_RAW, and low ports for everyone: the network is the container's own.
-        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        let last = remap.and_then(|remap| remap.groups.first()).map_or(i32::MAX.unsigned_abs(), |first| {
+            // Only groups that there are may be named.
+            first.count.saturating_sub(1).min(i32::MAX.unsigned_abs())
+        });
+        sysctls.insert("net.ipv4.ping_group_range".to_owned(), format!("0 {last}"));
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
     }
     sysctls.extend(spec.sysctls.clone());

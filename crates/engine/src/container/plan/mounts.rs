@@ -1,11 +1,12 @@
 //! Mounts of a start: Docker's default ones, the engine's own files, then what was asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci::runtime::{IdMapping, Mount};
 
 use super::super::spec::{ContainerSpec, IdMap, IdRange, MountSource, MountSpec, Share};
 use super::StartFacts;
+use crate::userns::{Range, Remap, Users};
 use crate::{Error, Result};
 
 fn mount(kind: &str, destination: &str, options: &[&str]) -> Mount {
@@ -53,8 +54,11 @@ fn default_mounts(spec: &ContainerSpec, facts: &StartFacts) -> Result<Vec<Mount>
         mount("sysfs", "/sys", &["nosuid", "noexec", "nodev", ro]),
         mount("cgroup", "/sys/fs/cgroup", &[ro, "nosuid", "noexec", "nodev"]),
     ];
-    // It shows the queues of the IPC namespace in which it is mounted, whoever's that is.
-    mounts.push(mount("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]));
+    // It shows the queues of the IPC namespace in which it is mounted, whoever's that is; those of the host are not shown to
+    // who is nobody there.
+    if facts.users == Users::Host || spec.namespaces.ipc != Share::Host {
+        mounts.push(mount("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]));
+    }
     const SHM: &[&str] = &["rbind", "nosuid", "noexec", "nodev"];
     match &spec.namespaces.ipc {
         Share::Host => mounts.push(bind("/dev/shm", "/dev/shm", SHM)),
@@ -83,7 +87,10 @@ fn own_files(spec: &ContainerSpec, facts: &StartFacts) -> Vec<Mount> {
     };
     ["resolv.conf", "hostname", "hosts"]
         .map(|name| {
-            bind(&dir.join(name).display().to_string(), &format!("/etc/{name}"), &["rbind", "rprivate"])
+            let source = dir.join(name).display().to_string();
+            let mut file = bind(&source, &format!("/etc/{name}"), &["rbind", "rprivate"]);
+            show_as_written(&mut file, facts.users.remap());
+            file
         })
         .into()
 }
@@ -98,12 +105,23 @@ pub(crate) struct Sources<'a> {
     pub(crate) owners: &'a BTreeMap<String, (u32, u32)>,
     /// The container's user and group.
     pub(crate) user: (u32, u32),
+    /// Who the container's users are on the host, where they are others.
+    pub(crate) remap: Option<&'a Remap>,
+    /// Volumes whose files have the ids of containers.
+    pub(crate) mapped_volumes: &'a BTreeSet<String>,
 }
 
 impl<'a> Sources<'a> {
     fn of(facts: &'a StartFacts) -> Self {
         let user = (facts.user.uid, facts.user.gid);
-        Self { volume_paths: &facts.volume_paths, held: &facts.held, owners: &facts.owners, user }
+        Self {
+            volume_paths: &facts.volume_paths,
+            held: &facts.held,
+            owners: &facts.owners,
+            user,
+            remap: facts.users.remap(),
+            mapped_volumes: &facts.mapped_volumes,
+        }
     }
 }
 
@@ -112,9 +130,41 @@ pub(crate) fn plan_mount(mount: &MountSpec, facts: &Sources<'_>) -> Result<Mount
     let mut planned = plan_source(mount, facts)?;
     if let Some(map) = &mount.id_map {
         (planned.uid_mappings, planned.gid_mappings) = id_mappings(map, mount, facts)?;
+        if let Some(remap) = facts.remap {
+            planned.uid_mappings = through(&planned.uid_mappings, &remap.users);
+            planned.gid_mappings = through(&planned.gid_mappings, &remap.groups);
+        }
         planned.options.push(if mount.recursive { "ridmap" } else { "idmap" }.to_owned());
+    } else if mount.volume().is_some_and(|name| facts.mapped_volumes.contains(name)) {
+        show_as_written(&mut planned, facts.remap);
     }
     Ok(planned)
+}
+
+/// Has a mount of files that have the container's ids show them to the container as these.
+fn show_as_written(mount: &mut Mount, remap: Option<&Remap>) {
+    let Some(remap) = remap else { return };
+    (mount.uid_mappings, mount.gid_mappings) = remap.mappings();
+    mount.options.push("idmap".to_owned());
+}
+
+/// A map to ids of the container, carried on to what these are on the host.
+fn through(map: &[IdMapping], users: &[Range]) -> Vec<IdMapping> {
+    let mut lines = Vec::new();
+    for line in map {
+        for range in users {
+            let first = line.host_id.max(range.container);
+            let end = line.host_id.saturating_add(line.size).min(range.container.saturating_add(range.count));
+            if first < end {
+                lines.push(IdMapping {
+                    container_id: line.container_id + (first - line.host_id),
+                    host_id: range.host + (first - range.container),
+                    size: end - first,
+                });
+            }
+        }
+    }
+    lines
 }
 
 /// The lines of both maps: what is on the disk, what is seen.

@@ -133,6 +133,9 @@ fn refuse_unsupported(host: &HostConfig, facts: &Facts<'_>) -> Result<()> {
     if !host.userns_mode.is_empty() && host.userns_mode != "host" {
         return Err(Error::invalid(format!("invalid user namespace mode: {}", host.userns_mode)));
     }
+    if facts.config.remap.is_some() && host.userns_mode.is_empty() {
+        crate::userns::refuse_conflicts(host)?;
+    }
     Ok(())
 }
 
