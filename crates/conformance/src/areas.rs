@@ -57,6 +57,7 @@ mod supply;
 mod terminals;
 mod updates;
 mod uplinks;
+mod userns;
 mod volume_content;
 mod volumes;
 mod weak_spots;
@@ -140,7 +141,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         areas.extend([forgeries::checks as fn() -> Vec<Check>, policies::checks]);
         areas.extend([ours::checks as fn() -> Vec<Check>, health::ours]);
         areas.extend([mending::checks as fn() -> Vec<Check>, gateways::checks]);
-        areas.extend([uplinks::checks as fn() -> Vec<Check>, links::ours]);
+        areas.extend([uplinks::checks as fn() -> Vec<Check>, links::ours, userns::checks]);
         areas.extend([pools::checks as fn() -> Vec<Check>, host_firewalls::checks]);
         areas.push(doors::checks);
         areas.push(collectors::ours);
