@@ -106,7 +106,7 @@ const ROWS: &[Row] = &[
     (
         "VolumesFrom: unknown",
         r#"{"HostConfig":{"VolumesFrom":["nobody"]}}"#,
-        404,
+        400,
         "No such container: nobody",
     ),
     (
@@ -166,13 +166,13 @@ const ROWS: &[Row] = &[
     (
         "PidMode: an unknown container",
         r#"{"HostConfig":{"PidMode":"container:nobody"}}"#,
-        404,
+        400,
         "No such container: nobody",
     ),
     (
         "IpcMode: an unknown container",
         r#"{"HostConfig":{"IpcMode":"container:nobody"}}"#,
-        404,
+        400,
         "No such container: nobody",
     ),
     ("Tmpfs: the root", r#"{"HostConfig":{"Tmpfs":{"/":""}}}"#, 400, "destination can't be '/'"),

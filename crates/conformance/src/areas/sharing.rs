@@ -87,7 +87,7 @@ fn create(scope: &Scope<'_>, host: &Value) -> Result<(u16, String)> {
 
 fn bad_lenders(scope: &Scope<'_>) -> Result<()> {
     let (status, words) = create(scope, &json!({ "VolumesFrom": ["no-such-container"] }))?;
-    same("unknown", status, 404)?;
+    same("unknown", status, 400)?;
     says("words", &words, "No such container: no-such-container")?;
     let lender = scope.start("lender", &[], &["sleep", "300"])?;
     for mode in ["upside-down", "rshared", "nocopy"] {
