@@ -2,9 +2,10 @@
 //! bytes both ways. hyper hands a connection over only after 101, so the head of such a request gets the header here,
 //! and the head of its answer becomes the old one.
 //!
-//! What is looked at is where a head may begin: the first bytes of a connection, and the first after the end of each answer
-//! (see [`Turn`]), for clients with pooled connections (Node's, Java's) use this form on one that has been used before.
-//! Everything else passes unseen.
+//! What is looked at is where a head may begin: the first bytes of a connection, and whatever is read between the end of an
+//! answer and the next request (see [`Turn`]), for clients with pooled connections (Node's, Java's) use this form on one that
+//! has been used before. That may be the rest of a body that was answered early, before the head. Everything else passes
+//! unseen.
 
 use std::io;
 use std::pin::Pin;
@@ -23,7 +24,7 @@ const UPGRADE: &[u8] = b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
 /// What the client expects instead of 101.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
 
-/// Whose turn it is to speak: set when an answer has been given whole, so that what comes next begins a request.
+/// Whose turn it is to speak: the client's from when an answer has been given whole until its next request is there.
 #[derive(Clone, Debug, Default)]
 pub struct Turn(Arc<AtomicBool>);
 
@@ -38,8 +39,13 @@ impl Turn {
         Answer { body, turn: None }
     }
 
-    fn take(&self) -> bool {
-        self.0.load(Ordering::Acquire) && self.0.swap(false, Ordering::AcqRel)
+    /// A request has come.
+    pub fn end(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    fn is_the_clients(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -130,6 +136,11 @@ pub(super) enum Verdict {
     Legacy(usize),
 }
 
+/// Where a head may begin in what has been read: at once, or after the rest of a body that nobody wanted.
+fn find(bytes: &[u8]) -> Option<usize> {
+    (0..bytes.len()).find(|at| bytes[*at] == b'P' && judge(&bytes[*at..]) != Verdict::Other)
+}
+
 pub(super) fn judge(bytes: &[u8]) -> Verdict {
     let is_post = bytes.iter().zip(b"POST /").all(|(found, wanted)| found == wanted);
     if !is_post || bytes.len() > MAX_HEAD {
@@ -160,13 +171,15 @@ impl<C: AsyncRead + Unpin> AsyncRead for LegacyHijack<C> {
                 Input::Open => {
                     let before = buf.filled().len();
                     ready!(Pin::new(&mut this.connection).poll_read(cx, buf))?;
-                    let begins = buf.filled().len() > before && this.turn.take();
-                    if !begins || judge(&buf.filled()[before..]) == Verdict::Other {
+                    let piece = &buf.filled()[before..];
+                    let Some(at) = this.turn.is_the_clients().then(|| find(piece)).flatten() else {
+                        return Poll::Ready(Ok(()));
+                    };
+                    this.input = Input::Head { head: piece[at..].to_vec(), is_new: true };
+                    buf.set_filled(before + at);
+                    if at > 0 {
                         return Poll::Ready(Ok(()));
                     }
-                    let head = buf.filled()[before..].to_vec();
-                    buf.set_filled(before);
-                    this.input = Input::Head { head, is_new: true };
                 }
                 Input::Ready(bytes, sent) => {
                     let part = &bytes[*sent..];
@@ -287,5 +300,16 @@ mod tests {
         check("POST /exec/a/start HTTP/1.1\r\nuPgrade: tcp\r\n\r\n", Verdict::Other);
         check("POST /containers/a/start HTTP/1.1\r\n\r\n", Verdict::Other);
         check("POST /exec/a/start HTTP/1.0\r\n\r\n", Verdict::Other);
+    }
+
+    #[test]
+    fn a_head_may_come_after_the_rest_of_a_body() {
+        let check =
+            |read: &str, expected: Option<usize>| assert_eq!(find(read.as_bytes()), expected, "{read:?}");
+        check("nullPOST /containers/a/attach HTTP/1.1\r\n\r\n", Some(4));
+        check("POST /a/POST /containers/a/attach HTTP/1.1\r\n\r\n", Some(8));
+        check("nullPO", Some(4));
+        check("", None);
+        check("PATCH, PUT and POST / HTTP/1.1\r\n", None);
     }
 }

@@ -176,6 +176,7 @@ where
     let turn = Turn::default();
     let taken = turn.clone();
     let service = service_fn(move |request| {
+        taken.end();
         let answer = dispatcher.clone().answer(request, client.clone());
         let turn = taken.clone();
         async move {
