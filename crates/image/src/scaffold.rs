@@ -11,6 +11,8 @@ use crate::unpack::{join, split};
 
 /// Empty files that are mounted over, and the mark by which programs know that they are in a container.
 const FILES: &[&[u8]] = &[b".dockerenv", b"dev/console", b"etc/hostname", b"etc/hosts", b"etc/resolv.conf"];
+/// Links that are made where there is nothing, and what they say.
+const LINKS: &[(&[u8], &[u8])] = &[(b"etc/mtab", b"/proc/mounts")];
 /// Directories that are mounted over, or in which one of the files is; what is inside another one comes first.
 const DIRECTORIES: &[&[u8]] =
     &[b"dev/mqueue", b"dev/pts", b"dev/shm", b"sys/fs/cgroup", b"sys/fs", b"dev", b"etc", b"proc", b"sys"];
@@ -21,6 +23,13 @@ pub(crate) fn find(upper: &OwnedFd, lower: Option<&OwnedFd>) -> Result<HashSet<V
     for path in FILES {
         let Some((_, stat)) = look(upper, path)? else { continue };
         if stat.kind == Kind::File && stat.size == 0 && before(lower, path)?.is_none() {
+            found.insert(path.to_vec());
+        }
+    }
+    for (path, target) in LINKS {
+        let Some((parent, stat)) = look(upper, path)? else { continue };
+        let is_ours = stat.kind == Kind::Symlink && linux::at::read_link(&parent, split(path).1)? == *target;
+        if is_ours && before(lower, path)?.is_none() {
             found.insert(path.to_vec());
         }
     }

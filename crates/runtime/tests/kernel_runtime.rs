@@ -96,6 +96,7 @@ fn users_groups_and_capabilities_are_exactly_those_asked_for() {
             json!({ "uid": 1000, "gid": 1001, "umask": 63, "additionalGids": [5, 6] });
     };
     check(user, "id -u; id -g; id -G; umask", "1000\n1001\n1001 5 6\n0077");
+    check(|_: &mut Value| {}, "umask", "0022");
     check(
         user,
         "grep -E 'CapEff|CapInh|CapAmb' /proc/self/status",

@@ -84,6 +84,10 @@ fn plan_shared_root(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts: &Fa
 
 /// From the attached root to the moment before it is entered.
 fn plan_content(plan: &mut Plan, input: Input<'_>, linux: &Linux, facts: &Facts) -> Result<()> {
+    if matches!(input.rootfs, Rootfs::Overlay { .. }) {
+        // As in every container of Docker, for programs older than /proc/mounts; below what is mounted on /etc.
+        plan.ops.push(Op::Link("/etc/mtab".into(), "/proc/mounts", false));
+    }
     for mount in &input.spec.mounts {
         plan_mount(plan, input, mount, linux, facts)?;
     }
