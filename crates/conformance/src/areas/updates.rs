@@ -17,6 +17,7 @@ const IN_FORCE: &str = "both() { cat $1 2>/dev/null || cat $2; }; cd /sys/fs/cgr
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         Check::new(AREA, "every limit of a running container is changed, in force and shown", running),
+        Check::new(AREA, "rates of single devices are set, left and cleared while the program runs", rates),
         Check::new(AREA, "limits of a stopped container hold from its next start on", stopped),
         Check::new(AREA, "what cannot be is refused and changes nothing", refused),
         Check::new(AREA, "the restart policy is changed while the program runs", policy),
@@ -64,6 +65,40 @@ fn running(scope: &Scope<'_>) -> Result<()> {
     scope.api_json("POST", &format!("/containers/{name}/update"), &none)?.expect(200)?;
     let printed = scope.ok(&["exec", &name, "sh", "-c", IN_FORCE])?;
     same("without a limit", printed.lines().nth(2), Some("max"))
+}
+
+/// What is left out or `null` stays, an empty list clears; versions before 1.55 do not know of it.
+fn rates(scope: &Scope<'_>) -> Result<()> {
+    let device = super::fields::block_device()?;
+    let name = scope.start("rates", &[], &["sleep", "300"])?;
+    let in_force = |number: u32| {
+        let script = format!(
+            "cat /sys/fs/cgroup/blkio/blkio.throttle.*_device /sys/fs/cgroup/io.max 2>/dev/null | grep -c '[ =]{number}'"
+        );
+        let output = scope.docker(&["exec", &name, "sh", "-c", &script])?;
+        Ok::<_, anyhow::Error>(output.stdout.trim() != "0")
+    };
+    let list = |rate: u32| json!([{ "Path": device, "Rate": rate }]);
+    for (version, request, expected) in [
+        ("/v1.54", json!({ "BlkioDeviceReadBps": list(1_048_577) }), [false, false]),
+        (
+            "",
+            json!({ "BlkioDeviceReadBps": list(1_048_577), "BlkioDeviceWriteIOps": list(1239) }),
+            [true, true],
+        ),
+        ("", json!({ "BlkioDeviceReadBps": null, "PidsLimit": 70 }), [true, true]),
+        ("", json!({ "BlkioDeviceReadBps": [] }), [false, true]),
+        ("", json!({ "BlkioDeviceWriteIOps": [] }), [false, false]),
+    ] {
+        let path = format!("{version}/containers/{name}/update");
+        scope.api_json("POST", &path, &request)?.expect(200)?;
+        same(&request.to_string(), [in_force(1_048_577)?, in_force(1239)?], expected)?;
+        if version.is_empty() && scope.engine.is_old() {
+            return scope.since_new_engines("rates of single devices cannot be updated");
+        }
+    }
+    let shown = scope.inspect(&name)?["HostConfig"].take();
+    same("shown", (&shown["BlkioDeviceReadBps"], &shown["BlkioDeviceWriteIOps"]), (&json!([]), &json!([])))
 }
 
 fn stopped(scope: &Scope<'_>) -> Result<()> {

@@ -6,11 +6,14 @@ use api::host_config::Resources;
 use super::record::Record;
 use super::remodel::{Changes, remodel};
 use super::resolve;
+use super::spec::Limits;
 use crate::engine::Engine;
 use crate::{Error, Result};
 
 /// What control groups take for "no limit".
 const UNLIMITED: i64 = -1;
+/// What they take for "no rate" of a device.
+const NO_RATE: u64 = 0;
 
 /// Updates a container. Zero and `null` leave a limit as it is.
 pub async fn update(
@@ -40,6 +43,7 @@ pub async fn update(
     if request.resources.pids_limit.is_some_and(|limit| limit <= 0) {
         updated.spec.limits.pids = Some(UNLIMITED);
     }
+    lift(&view.record.spec.limits, &mut updated.spec.limits);
     if view.state().running().is_some() {
         let owned = engine.clone();
         crate::blocking(move || apply(&owned, &updated)).await?;
@@ -54,7 +58,21 @@ pub async fn update(
         .await?;
     remodel(engine, &handle, changes).await?;
     engine.events.publish("container", "update", &handle.id, view.record.attributes());
-    Ok(Updated { warnings: Some(warnings) })
+    Ok(Updated { warnings: Some(warnings).filter(|warnings| !warnings.is_empty()) })
+}
+
+/// Takes away the rates of devices that are named no more: the kernel keeps them until it is told that there are none.
+fn lift(before: &Limits, after: &mut Limits) {
+    for (before, after) in [
+        (&before.blkio_read_bps, &mut after.blkio_read_bps),
+        (&before.blkio_write_bps, &mut after.blkio_write_bps),
+        (&before.blkio_read_iops, &mut after.blkio_read_iops),
+        (&before.blkio_write_iops, &mut after.blkio_write_iops),
+    ] {
+        let gone = |(path, _): &&(String, u64)| !after.iter().any(|(other, _)| other == path);
+        let gone: Vec<_> = before.iter().filter(gone).map(|(path, _)| (path.clone(), NO_RATE)).collect();
+        after.extend(gone);
+    }
 }
 
 /// Refuses more memory than memory and swap together were before, when the request says nothing of both.
