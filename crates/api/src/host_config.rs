@@ -137,6 +137,9 @@ pub struct HostConfig {
     /// Run an init as process 1; `null` for the daemon's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<bool>,
+    /// The bits of modes that new files do not get, for every program of the container; `null` for the runtime's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
 }
 
 embeds!(HostConfig { resources });

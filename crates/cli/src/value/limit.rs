@@ -56,6 +56,20 @@ pub(crate) fn check_uint64(text: &str) -> Result<(), String> {
     parse_uint(text, 64).map(drop)
 }
 
+/// Bits of modes (`--umask`): octal, with or without zeros before it.
+pub(crate) fn umask(text: &str) -> Result<u32, String> {
+    let failed = |why: &str| format!("strconv.ParseUint: parsing {text:?}: {why}");
+    if text.is_empty() || !text.bytes().all(|byte| (b'0'..=b'7').contains(&byte)) {
+        return Err(failed("invalid syntax"));
+    }
+    u32::from_str_radix(text, 8).map_err(|_| failed("value out of range"))
+}
+
+/// For the table of flags.
+pub(crate) fn check_umask(text: &str) -> Result<(), String> {
+    umask(text).map(drop)
+}
+
 /// `name=soft[:hard]` → `{Name, Hard, Soft}`.
 pub(crate) fn ulimit(text: &str) -> Result<Value, String> {
     let (name, limits) = text.split_once('=').ok_or_else(|| format!("invalid ulimit argument: {text}"))?;

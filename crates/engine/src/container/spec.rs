@@ -84,6 +84,9 @@ pub struct ProcessSpec {
     pub oom_score_adj: i32,
     /// Limits by process: `RLIMIT_…`.
     pub rlimits: Vec<Rlimit>,
+    /// The bits of modes that new files do not get; none is the runtime's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
 }
 
 /// A resource limit.

@@ -289,6 +289,9 @@ fn isolation(
     put("IpcMode", typed.text("ipc").into());
     put("Cgroup", "".into());
     put("OomScoreAdj", typed.int("oom-score-adj").into());
+    if typed.given("umask") {
+        put("Umask", limit::umask(typed.text("umask")).map_err(Failure::text)?.into());
+    }
     put("PidMode", typed.text("pid").into());
     put("Privileged", typed.switch("privileged").into());
     put("ReadonlyRootfs", typed.switch("read-only").into());

@@ -15,6 +15,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     Flag::text("domainname", "Container NIS domain name"),
     Flag::text("user", "Username or UID (format: <name|uid>[:<group|gid>])").short('u'),
     Flag::list("group-add", "Add additional groups to join"),
+    Flag::of("octal", "umask", limit::check_umask, "Bits of modes that new files do not get (octal)"),
     Flag::text("workdir", "Working directory inside the container").short('w'),
     Flag::text("entrypoint", "Overwrite the default ENTRYPOINT of the image"),
     Flag::list("env", "Set environment variables").short('e').checked(env::check_variable),

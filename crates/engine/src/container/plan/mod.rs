@@ -124,7 +124,7 @@ pub(crate) fn process(given: &ProcessSpec, hostname: Option<&str>, facts: &Start
         terminal: given.tty,
         console_size: (given.tty && console != [0, 0])
             .then_some(ConsoleSize { height: console[0], width: console[1] }),
-        user: facts.user.clone(),
+        user: User { umask: given.umask, ..facts.user.clone() },
         args: given.args.clone(),
         env: environment(given, hostname, facts),
         cwd: given.cwd.clone(),

@@ -115,6 +115,7 @@ pub(super) fn resolve(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> 
         apparmor: security::apparmor(host)?,
         oom_score_adj: oom_score_adj(host.oom_score_adj)?,
         rlimits: rlimits(host)?,
+        umask: host.umask,
     })
 }
 
