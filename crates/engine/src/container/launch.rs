@@ -113,7 +113,8 @@ pub(crate) async fn launch(
 /// Takes an address and host ports, and makes that known durably before anything is done with them.
 async fn reserve(engine: &Engine, handle: &Handle, record: &Record) -> Result<Vec<Attachment>> {
     let (owned, copy) = (engine.clone(), record.clone());
-    let attachments = crate::blocking(move || owned.networks.reserve(&copy)).await?;
+    let reserved = crate::blocking(move || owned.networks.reserve(&copy)).await;
+    let attachments = reserved.map_err(in_networking)?;
     let kept = attachments.clone();
     let saved = handle
         .change(move |record| {
@@ -125,6 +126,11 @@ async fn reserve(engine: &Engine, handle: &Handle, record: &Record) -> Result<Ve
         engine.networks.free(&record.id);
     }
     saved.map(|()| attachments)
+}
+
+/// Says in Docker's words what part of a start has failed.
+fn in_networking(error: Error) -> Error {
+    Error { message: format!("failed to set up container networking: {}", error.message), ..error }
 }
 
 async fn run(
@@ -360,7 +366,7 @@ async fn furnish(
         engine.networks.furnish(&record, &attachments, netns.as_fd())?;
         super::links::let_pass(&engine, &record, &attachments)
     };
-    crate::blocking(work).await
+    crate::blocking(work).await.map_err(in_networking)
 }
 
 /// The answer to a creation.
