@@ -90,7 +90,7 @@ pub struct CopyRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct PruneReport {
-    /// Names; `null` when there are none.
+    /// Names; an empty list when there are none.
     pub volumes_deleted: Option<Vec<String>>,
     /// Bytes.
     pub space_reclaimed: u64,

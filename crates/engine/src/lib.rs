@@ -27,6 +27,7 @@ mod shim_link;
 mod shim_process;
 pub mod system;
 mod time;
+pub mod told;
 pub mod userns;
 pub mod volume;
 

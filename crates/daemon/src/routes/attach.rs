@@ -46,6 +46,8 @@ async fn open(call: &Request, streams: Streams, framed: bool) -> Result<Opening,
     let Streams { stdout, stderr, .. } = streams;
     let engine = call.state.engine.clone();
     let name = call.param("name").to_string();
+    // Also whoever wants nothing of it is told when there is no such container.
+    engine.containers.find(&name)?;
     let mut past = None;
     let mut past_tty = None;
     if call.query.flag("logs") && (stdout || stderr) {

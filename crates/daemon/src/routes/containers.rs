@@ -23,7 +23,7 @@ pub(super) fn add(router: &mut Router<State>) {
     archive::add(router);
     router.add(Method::GET, "/containers/json", list);
     router.add(Method::POST, "/containers/create", create);
-    router.add(Method::POST, "/containers/prune", prune);
+    router.add_since(25, Method::POST, "/containers/prune", prune);
     router.add(Method::POST, "/commit", commit);
     router.add(Method::GET, "/containers/{name*}/json", inspect);
     router.add(Method::GET, "/containers/{name*}/top", top);
@@ -66,7 +66,8 @@ async fn create(mut call: Request) -> Outcome {
         return Err(Failure::invalid("config cannot be empty in order to create a container"));
     }
     let mut request: CreateRequest = decode(&document)?;
-    let warnings = shape::create::create(call.version, &mut request)?;
+    shape::v1_41::refuse(call.version, &decode(&document)?)?;
+    let warnings = shape::create::create(call.version, &mut request, call.state.engine.host.cgroup_v2())?;
     let platform = if call.is_at_least(41) { call.query.get("platform") } else { "" };
     let extension = decode::<Extended>(&document)?.berth;
     let name = Some(call.query.get("name")).filter(|name| !name.is_empty());
@@ -129,12 +130,17 @@ async fn no_checkpoints(_: Request) -> Outcome {
 }
 
 async fn prune(call: Request) -> Outcome {
-    reply::ok(&container::prune::prune(&call.state.engine, &call.query.filters()?).await?)
+    let (engine, filters) = (call.state.engine.clone(), call.query.filters()?);
+    super::prune::answer(&call, |told| async move { container::prune::prune(&engine, &filters, &told).await })
+        .await
 }
 
 async fn inspect(call: Request) -> Outcome {
-    let inspect =
+    let mut inspect =
         container::inspect::inspect(&call.state.engine, call.param("name"), call.query.flag("size")).await?;
+    if let Some(config) = inspect.config.as_mut().filter(|_| call.is_at_least(52)) {
+        config.mac_address.clear();
+    }
     shaped(&call, shape::Answer::ContainerInspect, &inspect)
 }
 

@@ -13,7 +13,7 @@ use engine::event::Event;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Request;
-use crate::server::body::{Body, BodySender};
+use crate::server::body::Body;
 use crate::server::failure::Failure;
 use crate::server::router::Outcome;
 use crate::server::serve::stopped;
@@ -33,14 +33,17 @@ pub(super) async fn events(call: Request) -> Outcome {
     let wanted = wanted(&call)?;
     let content_type = wanted.content_type;
     let (kept, mut receiver) = call.state.engine.events.subscribe();
+    if wanted.is_over() {
+        // Nothing can come any more: no task, no waiting for a clock that counts milliseconds.
+        let lines: Vec<u8> = wanted.past(&kept).flatten().collect();
+        return Ok(reply::stream(content_type, Body::Full(lines.into())));
+    }
     let (sender, body) = Body::channel();
     let mut stop = call.state.stop.clone();
     tokio::spawn(async move {
         let work = async {
-            if wanted.since.is_some() || wanted.until.is_some() {
-                for event in kept.iter().filter(|event| wanted.is_in_time(event)) {
-                    wanted.send(event, &sender).await?;
-                }
+            for line in wanted.past(&kept) {
+                sender.send(Ok(line)).await.ok()?;
             }
             let deadline = wanted.deadline();
             loop {
@@ -49,7 +52,11 @@ pub(super) async fn events(call: Request) -> Outcome {
                     () = deadline_passed(deadline) => return Some(()),
                 };
                 match received {
-                    Ok(event) => wanted.send(&event, &sender).await?,
+                    Ok(event) => {
+                        if let Some(line) = wanted.line(&event) {
+                            sender.send(Ok(line)).await.ok()?;
+                        }
+                    }
                     Err(RecvError::Lagged(missed)) => {
                         tracing::warn!(missed, "a client reads events more slowly than they come");
                     }
@@ -92,15 +99,25 @@ impl Wanted {
         self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at <= until)
     }
 
-    /// Sends an event if it is wanted; `None` when the client has gone.
-    async fn send(&self, event: &Arc<Event>, sender: &BodySender) -> Option<()> {
+    /// Whether the moment until which to listen has passed.
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until < now())
+    }
+
+    /// What happened before and is wanted.
+    fn past(&self, kept: &[Arc<Event>]) -> impl Iterator<Item = Bytes> {
+        let asked = self.since.is_some() || self.until.is_some();
+        kept.iter().filter(move |event| asked && self.is_in_time(event)).filter_map(|event| self.line(event))
+    }
+
+    /// An event for the client, if it wants it.
+    fn line(&self, event: &Event) -> Option<Bytes> {
         let message = message(event);
         let is_hidden = self.version < ApiVersion::v1(46) && shape::v1_46::hides_event(&message);
         if is_hidden || !message.matches(&self.filters) {
-            return Some(());
+            return None;
         }
-        let line = self.encode(&message)?;
-        sender.send(Ok(line)).await.ok()
+        self.encode(&message)
     }
 
     fn encode(&self, message: &Message) -> Option<Bytes> {
@@ -116,13 +133,16 @@ impl Wanted {
 
     /// How long to listen; `None` for ever.
     fn deadline(&self) -> Option<tokio::time::Instant> {
-        let until = self.until?;
-        let since_1970 =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let left = until - since_1970.as_nanos() as i128;
+        let left = self.until? - now();
         let left = Duration::from_nanos(u64::try_from(left.max(0)).unwrap_or(u64::MAX));
         tokio::time::Instant::now().checked_add(left)
     }
+}
+
+/// Nanoseconds since 1970.
+fn now() -> i128 {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since_1970.unwrap_or_default().as_nanos() as i128
 }
 
 async fn deadline_passed(deadline: Option<tokio::time::Instant>) {

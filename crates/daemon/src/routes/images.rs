@@ -19,11 +19,11 @@ pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::GET, "/images/get", save);
     router.add(Method::POST, "/images/load", load);
     router.add(Method::POST, "/images/create", create);
-    router.add(Method::POST, "/images/prune", prune);
+    router.add_since(25, Method::POST, "/images/prune", prune);
     router.add(Method::GET, "/images/{name*}/get", save);
     router.add(Method::GET, "/images/{name*}/json", inspect);
     router.add(Method::GET, "/images/{name*}/history", history);
-    router.add(Method::GET, "/images/{name*}/attestations", attestations);
+    router.add_since(55, Method::GET, "/images/{name*}/attestations", attestations);
     router.add(Method::POST, "/images/{name*}/tag", tag);
     router.add(Method::DELETE, "/images/{name*}", remove);
 }
@@ -64,7 +64,8 @@ async fn history(call: Request) -> Outcome {
 }
 
 async fn prune(call: Request) -> Outcome {
-    reply::ok(&images::prune(&call.state.engine, &call.query.filters()?).await?)
+    let (engine, filters) = (call.state.engine.clone(), call.query.filters()?);
+    super::prune::answer(&call, |told| async move { images::prune(&engine, &filters, &told).await }).await
 }
 
 /// One image by path, or several by query.
@@ -166,9 +167,6 @@ async fn remove(call: Request) -> Outcome {
 
 /// What is attested of an image.
 async fn attestations(call: Request) -> Outcome {
-    if !call.is_at_least(55) {
-        return Err(Failure::page_not_found());
-    }
     let given = call.query.all("platform");
     if given.len() > 1 {
         return Err(Failure::invalid("specifying multiple platforms is not supported"));

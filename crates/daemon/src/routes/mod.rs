@@ -3,12 +3,14 @@
 mod archive;
 mod attach;
 mod containers;
+mod debug;
 mod events;
 mod exec;
 mod images;
 mod logs;
 mod networks;
 mod platform;
+mod prune;
 mod registry;
 mod reserved;
 mod stats;
@@ -74,6 +76,7 @@ fn changed(outcome: engine::Outcome) -> Reply {
 pub(crate) fn table() -> Router<State> {
     let mut router = Router::new();
     system::add(&mut router);
+    debug::add(&mut router);
     // Before the containers: a container's name takes every segment it can get.
     reserved::add(&mut router);
     containers::add(&mut router);

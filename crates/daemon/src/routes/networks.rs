@@ -4,7 +4,7 @@ use api::network::{ConnectRequest, CreateRequest, DisconnectRequest};
 use engine::network::{connect, create, list, remove};
 use http::{Method, StatusCode};
 
-use super::system::shaped;
+use super::system::{shaped, shaped_list};
 use super::{Request, State, no_content};
 use crate::server::failure::Failure;
 use crate::server::reply;
@@ -14,7 +14,7 @@ use crate::shape;
 pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::GET, "/networks", all);
     router.add(Method::POST, "/networks/create", make);
-    router.add(Method::POST, "/networks/prune", prune);
+    router.add_since(25, Method::POST, "/networks/prune", prune);
     router.add(Method::POST, "/networks/{id*}/connect", join);
     router.add(Method::POST, "/networks/{id*}/disconnect", leave);
     router.add(Method::POST, "/networks/{id*}/shape", shape_endpoint);
@@ -23,7 +23,14 @@ pub(super) fn add(router: &mut Router<State>) {
 }
 
 async fn all(call: Request) -> Outcome {
-    reply::ok(&list::list(&call.state.engine, &call.query.filters()?).await?)
+    let filters = call.query.filters()?;
+    if call.is_at_least(28) {
+        let rows = list::list(&call.state.engine, &filters).await?;
+        return shaped_list(&call, shape::Answer::NetworkSummary, &rows);
+    }
+    // Before 1.28 a list told as much of each network as inspecting it does.
+    let whole = list::inspect_all(&call.state.engine, &filters).await?;
+    shaped_list(&call, shape::Answer::NetworkInspect, &whole)
 }
 
 async fn inspect(call: Request) -> Outcome {
@@ -52,7 +59,8 @@ async fn make(mut call: Request) -> Outcome {
 }
 
 async fn prune(call: Request) -> Outcome {
-    reply::ok(&remove::prune(&call.state.engine, &call.query.filters()?).await?)
+    let (engine, filters) = (call.state.engine.clone(), call.query.filters()?);
+    super::prune::answer(&call, |told| async move { remove::prune(&engine, &filters, &told).await }).await
 }
 
 async fn join(mut call: Request) -> Outcome {

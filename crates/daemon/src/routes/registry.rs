@@ -16,7 +16,7 @@ pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::POST, "/auth", login);
     router.add(Method::GET, "/images/search", search);
     router.add(Method::POST, "/images/{name*}/push", push);
-    router.add(Method::GET, "/distribution/{name*}/json", distribution);
+    router.add_since(30, Method::GET, "/distribution/{name*}/json", distribution);
 }
 
 /// The credentials of a request. What cannot be read counts as none, as with Docker's daemon.

@@ -66,20 +66,30 @@ const LATER: &[(Method, &str, &str)] = &[
 
 pub(super) fn add(router: &mut Router<State>) {
     for (method, pattern) in SWARM {
-        router.add(method.clone(), pattern, |_: Request| async {
+        router.add_since(since(pattern), method.clone(), pattern, |_: Request| async {
             Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, NOT_A_MANAGER))
         });
     }
     for (method, pattern, what) in LATER {
-        router.add(
-            method.clone(),
-            pattern,
-            move |_: Request| async move { Err(Failure::not_implemented(what)) },
-        );
+        router.add_since(since(pattern), method.clone(), pattern, move |_: Request| async move {
+            Err(Failure::not_implemented(what))
+        });
     }
     router.add(Method::GET, "/plugins", |_: Request| async { reply::ok(&json!([])) });
     router.add(Method::GET, "/plugins/{name*}/json", no_plugin);
     router.add(Method::DELETE, "/plugins/{name*}", no_plugin);
+}
+
+/// The minor version that brought a path.
+fn since(pattern: &str) -> u32 {
+    match pattern.split('/').nth(1) {
+        Some("secrets") => 25,
+        Some("configs") => 30,
+        Some("volumes") => 42,
+        _ if pattern == "/build/prune" => 31,
+        _ if pattern.ends_with("/upgrade") => 26,
+        _ => 24,
+    }
 }
 
 async fn no_plugin(call: Request) -> Outcome {

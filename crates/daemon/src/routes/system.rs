@@ -72,18 +72,9 @@ fn to_value(newest: &impl serde::Serialize) -> Result<Value, Failure> {
 
 async fn disk_usage(call: Request) -> Outcome {
     let wanted = wanted_usage(&call)?;
-    // Since 1.52 the lists of old are left out for a client that asks for details, and so knows the new parts.
-    let is_new = call.is_at_least(52) && call.query.flag("verbose");
     let usage = engine::system::disk_usage(&call.state.engine, wanted).await?;
     let mut value = to_value(&usage)?;
-    if let Value::Object(fields) = &mut value
-        && call.is_at_least(52)
-        && !is_new
-    {
-        let lists = shape::v1_52::legacy_disk_usage(fields);
-        fields.extend(lists);
-    }
-    shape::answer(shape::Answer::DiskUsage, call.version, &mut value);
+    shape::disk_usage(call.version, call.query.flag("verbose"), &mut value);
     reply::ok(&value)
 }
 

@@ -15,7 +15,7 @@ use crate::shape;
 pub(super) fn add(router: &mut Router<State>) {
     router.add(Method::GET, "/volumes", list);
     router.add(Method::POST, "/volumes/create", create);
-    router.add(Method::POST, "/volumes/prune", prune);
+    router.add_since(25, Method::POST, "/volumes/prune", prune);
     router.add(Method::GET, "/berth/volumes/{name*}/export", export);
     router.add(Method::POST, "/berth/volumes/{name*}/import", import);
     router.add(Method::POST, "/berth/volumes/{name*}/clone", clone);
@@ -39,7 +39,9 @@ async fn prune(call: Request) -> Outcome {
     if !call.is_at_least(42) {
         shape::v1_42::prune_volumes(&mut filters);
     }
-    reply::ok(&engine::volume::prune(&call.state.engine, &filters).await?)
+    let engine = call.state.engine.clone();
+    super::prune::answer(&call, |told| async move { engine::volume::prune(&engine, &filters, &told).await })
+        .await
 }
 
 async fn inspect(call: Request) -> Outcome {

@@ -45,9 +45,38 @@ where
     }
 }
 
+/// How messages are written.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    content_type: &'static str,
+    line_end: &'static [u8],
+}
+
+/// As Docker's progress has always been.
+const PROGRESS: Form = Form { content_type: api::media_type::JSON, line_end: b"\r\n" };
+/// As newer streams are.
+const LINES: Form = Form { content_type: api::media_type::JSON_LINES, line_end: b"\n" };
+
 /// Answers with the progress messages that `work` sends, each ended by CRLF. A failure after the first of them is
 /// the last message.
 pub async fn progress<W, R>(work: W) -> Outcome
+where
+    W: FnOnce(mpsc::Sender<Message>) -> R,
+    R: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    messages(PROGRESS, work).await
+}
+
+/// The same as JSON lines.
+pub async fn json_lines<W, R>(work: W) -> Outcome
+where
+    W: FnOnce(mpsc::Sender<Message>) -> R,
+    R: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    messages(LINES, work).await
+}
+
+async fn messages<W, R>(form: Form, work: W) -> Outcome
 where
     W: FnOnce(mpsc::Sender<Message>) -> R,
     R: Future<Output = Result<(), Failure>> + Send + 'static,
@@ -56,13 +85,11 @@ where
     let task = tokio::spawn(work(sender));
     let Some(first) = receiver.recv().await else {
         return match task.await {
-            Ok(result) => {
-                result.map(|()| reply::with_body(StatusCode::OK, api::media_type::JSON, Body::Empty))
-            }
+            Ok(result) => result.map(|()| reply::with_body(StatusCode::OK, form.content_type, Body::Empty)),
             Err(error) => Err(Failure::internal(error)),
         };
     };
-    Ok(told(Some(first), receiver, task))
+    Ok(told(form, Some(first), receiver, task))
 }
 
 /// The same, begun at once: every failure is told in the stream, as `docker load` and docker-py expect it.
@@ -72,10 +99,11 @@ where
     R: Future<Output = Result<(), Failure>> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(DEPTH);
-    told(None, receiver, tokio::spawn(work(sender)))
+    told(PROGRESS, None, receiver, tokio::spawn(work(sender)))
 }
 
 fn told(
+    form: Form,
     first: Option<Message>,
     mut receiver: mpsc::Receiver<Message>,
     task: JoinHandle<Result<(), Failure>>,
@@ -87,7 +115,7 @@ fn told(
             None => receiver.recv().await,
         };
         while let Some(message) = next {
-            if lines.send(encode(&message)).await.is_err() {
+            if lines.send(encode(form, &message)).await.is_err() {
                 return;
             }
             next = receiver.recv().await;
@@ -98,14 +126,14 @@ fn told(
             Err(error) => error.to_string(),
         };
         // A client that has left needs no last message.
-        let _ = lines.send(encode(&Message::error(0, &failure))).await;
+        let _ = lines.send(encode(form, &Message::error(0, &failure))).await;
     });
-    reply::stream(api::media_type::JSON, body)
+    reply::stream(form.content_type, body)
 }
 
-fn encode(message: &Message) -> std::io::Result<Bytes> {
+fn encode(form: Form, message: &Message) -> std::io::Result<Bytes> {
     let mut line = serde_json::to_vec(message)?;
-    line.extend_from_slice(b"\r\n");
+    line.extend_from_slice(form.line_end);
     Ok(line.into())
 }
 

@@ -41,6 +41,8 @@ pub struct Call<S> {
     pub presence: Presence,
     /// The body; taken by whoever reads it.
     pub body: RequestBody,
+    /// Somebody decides about the answer before it is given, and can only do so when it is no stream.
+    pub is_reviewed: bool,
     /// The connection itself, once the answer is 101.
     pub upgrade: OnUpgrade,
 }

@@ -146,6 +146,7 @@ impl<S: Clone + Send + 'static> Dispatcher<S> {
             headers: parts.headers,
             presence: client.presence,
             body,
+            is_reviewed: asked.is_some(),
             upgrade,
         };
         let work = handler(call);

@@ -45,6 +45,27 @@ impl<S: Send + 'static> Router<S> {
         self.routes.push(Route { name, method, pattern: Pattern::new(pattern), handler });
     }
 
+    /// Adds a route that came with `1.minor`. Older versions are refused with 400, as in Docker: 404 would tell a client that
+    /// what the path names is not there.
+    pub fn add_since<F, R>(&mut self, minor: u32, method: Method, pattern: &'static str, handler: F)
+    where
+        F: Fn(Call<S>) -> R + Send + Sync + 'static,
+        R: Future<Output = Outcome> + Send + 'static,
+    {
+        let path = pattern.replace("*}", ":.*}");
+        let refusal = Failure::invalid(format!("{method} {path} requires minimum API version 1.{minor}"));
+        self.add(method, pattern, move |call: Call<S>| {
+            let work = call.is_at_least(minor).then(|| handler(call));
+            let refusal = refusal.clone();
+            async move {
+                match work {
+                    Some(work) => work.await,
+                    None => Err(refusal),
+                }
+            }
+        });
+    }
+
     /// The route for a request, as [`Router::list`] names it, its handler, and the values of its pattern's names.
     pub fn find(&self, method: &Method, segments: &[String]) -> Option<(&str, &Handler<S>, Params)> {
         self.routes.iter().filter(|route| route.method == *method).find_map(|route| {

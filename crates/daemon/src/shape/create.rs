@@ -5,19 +5,26 @@ use api::endpoint::EndpointSettings;
 use api::mount::{Mount, kind};
 use api::version::ApiVersion;
 
-use super::{v1_40, v1_42, v1_43, v1_44, v1_45, v1_48, v1_52, v1_55};
+use super::{v1_40, v1_41, v1_42, v1_43, v1_44, v1_45, v1_48, v1_52, v1_55, v1_56};
 use crate::server::failure::Failure;
 
 /// What an endpoint is told about kernel parameters of its interface.
 const ENDPOINT_SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
-/// Rewrites a request. Gives warnings for people.
-pub fn create(version: ApiVersion, request: &mut CreateRequest) -> Result<Vec<String>, Failure> {
+/// Rewrites a request, for a machine whose control groups are one hierarchy or several. Gives warnings for people.
+pub fn create(
+    version: ApiVersion,
+    request: &mut CreateRequest,
+    unified_cgroups: bool,
+) -> Result<Vec<String>, Failure> {
     let before = |minor: u32| version < ApiVersion::v1(minor);
     name_default_network(request);
     let mut warnings = Vec::new();
     if before(40) {
         v1_40::create(request);
+    }
+    if before(41) {
+        v1_41::create(request, unified_cgroups);
     }
     if before(42) {
         v1_42::create(request);
@@ -43,6 +50,9 @@ pub fn create(version: ApiVersion, request: &mut CreateRequest) -> Result<Vec<St
     } else {
         // Newer versions do not know it, and so do not read it.
         request.config.mac_address.clear();
+    }
+    if before(56) {
+        v1_56::create(request);
     }
     warnings.extend(move_interface_sysctls(version, request)?);
     warnings.extend(fill_empty_port_bindings(version, request));

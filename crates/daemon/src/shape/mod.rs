@@ -6,6 +6,7 @@
 
 pub mod v1_25;
 pub mod v1_40;
+pub mod v1_41;
 pub mod v1_42;
 pub mod v1_43;
 pub mod v1_44;
@@ -20,8 +21,11 @@ pub mod v1_52;
 pub mod v1_53;
 pub mod v1_54;
 pub mod v1_55;
+pub mod v1_56;
 
 pub mod create;
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +34,7 @@ use serde_json::{Map, Value};
 
 use Answer::{
     Auth, ContainerInspect, ContainerSummary, DiskUsage, Event, ImageInspect, ImageSummary, Info,
-    NetworkInspect,
+    NetworkInspect, NetworkSummary,
 };
 
 /// An answer whose shape has changed.
@@ -46,6 +50,8 @@ pub enum Answer {
     ImageSummary,
     /// `GET /networks/{id}`.
     NetworkInspect,
+    /// One row of `GET /networks`.
+    NetworkSummary,
     /// `GET /info`.
     Info,
     /// `GET /system/df`.
@@ -61,11 +67,13 @@ type Change = fn(&mut Map<String, Value>);
 
 /// The steps, newest first: which version brought the change, and what it was before.
 const STEPS: &[(u32, Answer, Change)] = &[
+    (56, ContainerInspect, v1_56::container_inspect),
     (53, ImageInspect, v1_53::image_inspect),
     (52, ContainerInspect, v1_52::container_inspect),
     (52, ContainerSummary, v1_52::container_summary),
     (52, ImageInspect, v1_52::image_inspect),
     (52, NetworkInspect, v1_52::network_inspect),
+    (52, NetworkSummary, v1_52::network_summary),
     (52, DiskUsage, v1_52::disk_usage),
     (52, Event, v1_52::event),
     (52, Auth, v1_52::auth),
@@ -77,6 +85,8 @@ const STEPS: &[(u32, Answer, Change)] = &[
     (48, ContainerSummary, v1_48::container_summary),
     (48, ImageInspect, v1_48::image_inspect),
     (48, ImageSummary, v1_48::image_summary),
+    (48, DiskUsage, v1_48::disk_usage),
+    (47, DiskUsage, v1_47::disk_usage),
     (47, Info, v1_47::info),
     (46, ContainerSummary, v1_46::container_summary),
     (45, ContainerInspect, v1_45::container_inspect),
@@ -98,9 +108,31 @@ pub fn answer(kind: Answer, version: ApiVersion, value: &mut Value) {
     }
 }
 
+/// Gives `GET /system/df` the shape of a version. Since 1.52 the lists of old stand beside the new parts, but for a client
+/// that asks for details, and so knows the new parts.
+pub fn disk_usage(version: ApiVersion, verbose: bool, value: &mut Value) {
+    if let Value::Object(fields) = value
+        && version >= ApiVersion::v1(52)
+        && !verbose
+    {
+        let lists = v1_52::legacy_disk_usage(fields);
+        fields.extend(lists);
+    }
+    answer(Answer::DiskUsage, version, value);
+}
+
 /// The object at a key, if it is one.
 fn object<'a>(fields: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
     fields.get_mut(key).and_then(Value::as_object_mut)
+}
+
+/// The objects of the list at a key, if it is one.
+fn rows<'a>(
+    fields: &'a mut Map<String, Value>,
+    key: &str,
+) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+    let list = fields.get_mut(key).and_then(Value::as_array_mut);
+    list.into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
 /// Adds fields that are not there yet, or `null`.

@@ -84,6 +84,7 @@ fn container_inspect() {
         Answer::ContainerInspect,
         &inspect,
         r#"1.51 - /Storage
+1.51 + /Config/OnBuild null
 1.51 + /NetworkSettings/Bridge ""
 1.51 + /NetworkSettings/HairpinMode false
 1.51 + /NetworkSettings/LinkLocalIPv6Address ""
@@ -260,9 +261,9 @@ fn events() {
 /// Prints what a version makes of a request, as differences to what the newest makes of an empty one, and warnings.
 fn check_create(minor: u32, request: Value, expected: &str) {
     let mut newest = CreateRequest::default();
-    create::create(MAX, &mut newest).unwrap();
+    create::create(MAX, &mut newest, true).unwrap();
     let mut request: CreateRequest = api::json::from_value(&request).unwrap();
-    let printed = match create::create(ApiVersion::v1(minor), &mut request) {
+    let printed = match create::create(ApiVersion::v1(minor), &mut request, true) {
         Ok(warnings) => {
             let value = |request: &CreateRequest| serde_json::to_value(request).unwrap();
             let mut lines = Vec::new();

@@ -22,10 +22,7 @@ pub fn image_summary(fields: &mut Map<String, Value>) {
 
 /// Brings back the virtual size of each image.
 pub fn disk_usage(fields: &mut Map<String, Value>) {
-    let images = fields.get_mut("Images").and_then(Value::as_array_mut);
-    for image in images.into_iter().flatten().filter_map(Value::as_object_mut) {
-        add_virtual_size(image);
-    }
+    super::rows(fields, "Images").for_each(add_virtual_size);
 }
 
 fn add_virtual_size(fields: &mut Map<String, Value>) {

@@ -9,7 +9,7 @@ use super::create::{endpoint_of_network_mode, is_bridge_or_user_defined};
 use super::{add_missing, object, text};
 use crate::server::failure::Failure;
 
-/// Brings back the default bridge's addresses and the graph driver.
+/// Brings back the default bridge's addresses, the graph driver, and triggers that there are none of.
 pub fn container_inspect(fields: &mut Map<String, Value>) {
     if let Some(settings) = object(fields, "NetworkSettings") {
         add_bridge_addresses(settings);
@@ -19,6 +19,9 @@ pub fn container_inspect(fields: &mut Map<String, Value>) {
         && let Some(name) = storage.pointer("/RootFS/Snapshot/Name")
     {
         fields.insert("GraphDriver".into(), json!({"Data": null, "Name": name}));
+    }
+    if let Some(config) = object(fields, "Config") {
+        add_missing(config, json!({"OnBuild": null}));
     }
 }
 
@@ -84,9 +87,15 @@ pub fn event(fields: &mut Map<String, Value>) {
     }
 }
 
-/// Only lists.
+/// Only lists, of rows as they were.
 pub fn disk_usage(fields: &mut Map<String, Value>) {
     *fields = legacy_disk_usage(fields);
+    super::rows(fields, "Containers").for_each(container_summary);
+}
+
+/// Brings back the containers, which only inspecting a network told.
+pub fn network_summary(fields: &mut Map<String, Value>) {
+    fields.insert("Containers".into(), json!({}));
 }
 
 /// The lists of old, from the new parts. 1.52 and newer print both unless asked for details.

@@ -324,6 +324,10 @@ fn defaults(config: &crate::Config, cgroup_v2: bool, mut host: HostConfig) -> Re
     add_ulimits(&mut host, &config.default_ulimits);
     host.resources.pids_limit = host.resources.pids_limit.filter(|limit| *limit > 0);
     host.resources.memory_swappiness = host.resources.memory_swappiness.filter(|value| *value != -1);
+    if !cgroup_v2 {
+        // What only the older hierarchies have is said there, as in Docker.
+        host.resources.oom_kill_disable.get_or_insert_default();
+    }
     host.log_config.config.get_or_insert_default();
     resolve::security::name_hidden_paths(&mut host);
     resolve::security::name_label(&mut host);

@@ -104,6 +104,13 @@ fn shown_config(record: &Record) -> api::config::Config {
         config.hostname.clone_from(&record.spec.hostname);
         config.domainname.clone_from(&record.spec.domainname);
     }
+    // What was asked for in the container's main network; only versions before 1.52 show it.
+    let mode = &record.host_config.network_mode;
+    let is_main =
+        |(name, endpoint): &(&String, &EndpointSettings)| *name == mode || endpoint.network_id == *mode;
+    if let Some((_, endpoint)) = record.endpoints.iter().find(is_main) {
+        config.mac_address.clone_from(&endpoint.mac_address);
+    }
     config
 }
 

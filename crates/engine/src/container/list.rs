@@ -1,7 +1,10 @@
 //! The list of containers: filters, order, and the words of the status column.
 
+use std::collections::BTreeMap;
+
 use api::container::{ContainerState, HealthSummary};
 use api::container_list::{Summary, SummaryHostConfig, SummaryNetworkSettings};
+use api::endpoint::EndpointSettings;
 use api::filters::Filters;
 
 use super::inspect::{mount_points, network_endpoints, port_summaries};
@@ -175,6 +178,17 @@ impl<'a> Criteria<'a> {
     }
 }
 
+/// Endpoints as a list shows them: without the names in their networks, and without what drivers were told.
+fn endpoints(view: &View) -> BTreeMap<String, EndpointSettings> {
+    let brief = |(network, endpoint)| {
+        (
+            network,
+            EndpointSettings { aliases: None, dns_names: None, links: None, driver_opts: None, ..endpoint },
+        )
+    };
+    network_endpoints(view).into_iter().map(brief).collect()
+}
+
 fn annotation_matches(wanted: &str, annotations: &std::collections::BTreeMap<String, String>) -> bool {
     match wanted.split_once('=') {
         Some((key, value)) => annotations.get(key).is_some_and(|found| found == value),
@@ -229,7 +243,7 @@ fn summary(engine: &Engine, view: &View, now: Nanos) -> Summary {
             annotations: record.host_config.annotations.clone(),
         },
         health: Some(health(view)),
-        network_settings: Some(SummaryNetworkSettings { networks: network_endpoints(view) }),
+        network_settings: Some(SummaryNetworkSettings { networks: endpoints(view) }),
         mounts: mount_points(engine, view),
         ..Summary::default()
     }

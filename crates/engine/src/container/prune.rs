@@ -11,6 +11,7 @@ use super::registry::Handle;
 use super::state::State;
 use super::view::View;
 use crate::engine::Engine;
+use crate::told::Told;
 use crate::{Error, Result, time};
 
 /// How many containers are removed at the same time.
@@ -31,7 +32,7 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<i64>> {
 }
 
 /// Removes every container that does not run and matches the filters `label`, `label!` and `until`.
-pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
+pub async fn prune(engine: &Engine, filters: &Filters, told: &Told) -> Result<PruneReport> {
     filters.validate(&["label", "label!", "until"]).map_err(|error| Error::invalid(error.to_string()))?;
     let until = until(filters)?;
     let mut report = PruneReport::default();
@@ -50,6 +51,7 @@ pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
         let done = done.map_err(|error| Error::system(format!("prune containers: {error}")))?;
         if let Some((id, size)) = done? {
             report.space_reclaimed += u64::try_from(size).unwrap_or(0);
+            told.deleted(&id);
             report.containers_deleted.get_or_insert_default().push(id);
         }
     }

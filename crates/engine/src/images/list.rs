@@ -10,6 +10,7 @@ use image::NoUsers;
 use super::inspect::{api_descriptor, manifest_summary};
 use crate::engine::Engine;
 use crate::image_use::{Containers, error};
+use crate::told::Told;
 use crate::{Error, Result};
 
 /// What a list may ask for.
@@ -49,7 +50,7 @@ fn parse(filters: &Filters, known: &[&str]) -> Result<image::Filters> {
 }
 
 fn shown(found: image::Summary, manifests: bool) -> Summary {
-    let containers = if manifests { signed(found.containers.len() as u64) } else { -1 };
+    let containers = signed(found.containers.len() as u64);
     let list: Vec<ManifestSummary> = if manifests {
         found.manifests.iter().map(|one| manifest_summary(one, &found.containers)).collect()
     } else {
@@ -89,7 +90,7 @@ pub(crate) fn count(engine: &Engine) -> Result<i64> {
 }
 
 /// Removes images that no container uses: those without a name, or with `dangling=false` all of them.
-pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
+pub async fn prune(engine: &Engine, filters: &Filters, told: &Told) -> Result<PruneReport> {
     let parsed = parse(filters, &["dangling", "label", "label!", "until"])?;
     let unused_too = parsed.dangling == Some(false);
     let owned = engine.clone();
@@ -98,6 +99,12 @@ pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
         crate::blocking(move || owned.images.prune(unused_too, &filters, &Containers(&owned)).map_err(error))
             .await?;
     let items: Vec<DeleteItem> = super::names::items(engine, "", pruned.removed);
+    for item in &items {
+        match (item.untagged.as_str(), item.deleted.as_str()) {
+            ("", id) => told.deleted(id),
+            (name, _) => told.untagged(name),
+        }
+    }
     let reclaimed = BTreeMap::from([("reclaimed".to_owned(), pruned.bytes.to_string())]);
     engine.events.publish("image", "prune", "", reclaimed);
     Ok(PruneReport {

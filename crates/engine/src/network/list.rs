@@ -42,6 +42,19 @@ fn shown(record: &NetworkRecord) -> Network {
 
 /// Networks by filter.
 pub async fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Network>> {
+    Ok(wanted(engine, filters)?.iter().map(|record| shown(record)).collect())
+}
+
+/// Networks by filter, each with the containers that run in it.
+pub async fn inspect_all(engine: &Engine, filters: &Filters) -> Result<Vec<Inspect>> {
+    let mut all = Vec::new();
+    for record in wanted(engine, filters)? {
+        all.push(whole(engine, record).await?);
+    }
+    Ok(all)
+}
+
+fn wanted(engine: &Engine, filters: &Filters) -> Result<Vec<Arc<NetworkRecord>>> {
     let bad = |error: api::filters::FilterError| Error::invalid(error.to_string());
     filters.validate(&["dangling", "driver", "id", "label", "name", "scope", "type"]).map_err(bad)?;
     let dangling = filters.bool_value("dangling").map_err(bad)?;
@@ -66,7 +79,7 @@ pub async fn list(engine: &Engine, filters: &Filters) -> Result<Vec<Network>> {
             && filters.labels_match("label", &record.labels)
             && dangling.is_none_or(|wanted| (!record.is_predefined() && !used.contains(&record.id)) == wanted)
     };
-    Ok(engine.networks.all().iter().filter(|record| accept(record)).map(|record| shown(record)).collect())
+    Ok(engine.networks.all().into_iter().filter(accept).collect())
 }
 
 /// Identifiers of the networks of a running container.
@@ -79,7 +92,10 @@ fn networks_of(view: &View) -> Vec<String> {
 
 /// One network with the containers that run in it.
 pub async fn inspect(engine: &Engine, reference: &str) -> Result<Inspect> {
-    let record = engine.networks.find(reference)?;
+    whole(engine, engine.networks.find(reference)?).await
+}
+
+async fn whole(engine: &Engine, record: Arc<NetworkRecord>) -> Result<Inspect> {
     let mut containers = BTreeMap::new();
     for handle in engine.containers.all() {
         let view = handle.view();

@@ -9,6 +9,7 @@ use api::network::PruneReport;
 use super::attributes;
 use super::record::NetworkRecord;
 use crate::engine::Engine;
+use crate::told::Told;
 use crate::{Error, Result};
 
 /// Removes a network that no running container uses.
@@ -71,7 +72,7 @@ fn unmake(engine: &Engine, record: &NetworkRecord) -> Result<()> {
 }
 
 /// Removes the networks that no running container uses.
-pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
+pub async fn prune(engine: &Engine, filters: &Filters, told: &Told) -> Result<PruneReport> {
     let bad = |error: api::filters::FilterError| Error::invalid(error.to_string());
     filters.validate(&["label", "label!", "until"]).map_err(bad)?;
     let until = crate::container::prune::until(filters)?;
@@ -83,7 +84,10 @@ pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
             continue;
         }
         match erase(engine, &record).await {
-            Ok(()) => deleted.push(record.name.clone()),
+            Ok(()) => {
+                told.deleted(&record.name);
+                deleted.push(record.name.clone());
+            }
             Err(error) if error.kind == crate::Kind::Forbidden => {}
             Err(error) => {
                 tracing::warn!(network = record.name, %error, "could not be pruned");

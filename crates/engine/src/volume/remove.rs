@@ -8,6 +8,7 @@ use api::volume::PruneReport;
 use super::{attributes, list, local, place};
 use crate::engine::Engine;
 use crate::records::VolumeRecord;
+use crate::told::Told;
 use crate::{Error, Result};
 
 /// Why a volume goes.
@@ -87,7 +88,7 @@ fn take_away(engine: &Engine, record: &VolumeRecord, why: Why) -> Result<Option<
 }
 
 /// Removes volumes that no container uses: anonymous ones, or with `all=true` named ones too.
-pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
+pub async fn prune(engine: &Engine, filters: &Filters, told: &Told) -> Result<PruneReport> {
     let bad = |error: api::filters::FilterError| Error::invalid(error.to_string());
     filters.validate(&["all", "label", "label!"]).map_err(bad)?;
     let all = filters.bool_value("all").map_err(bad)?.unwrap_or(false);
@@ -102,9 +103,10 @@ pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
         .filter(|record| !filters.contains("label!") || !filters.labels_match("label!", &record.labels))
         .cloned()
         .collect();
-    let engine = engine.clone();
+    let (engine, told) = (engine.clone(), told.clone());
     crate::blocking(move || {
-        let mut report = PruneReport::default();
+        // Here Docker has a list, also an empty one.
+        let mut report = PruneReport { volumes_deleted: Some(Vec::new()), ..PruneReport::default() };
         for record in unused {
             let size = list::size(&engine, &record)?.unwrap_or_default();
             match erase(&engine, &record.name, Why::Asked) {
@@ -114,6 +116,7 @@ pub async fn prune(engine: &Engine, filters: &Filters) -> Result<PruneReport> {
                 Err(error) => return Err(error),
             }
             report.space_reclaimed += size;
+            told.deleted(&record.name);
             report.volumes_deleted.get_or_insert_default().push(record.name);
         }
         let reclaimed = BTreeMap::from([("reclaimed".to_owned(), report.space_reclaimed.to_string())]);
