@@ -32,8 +32,17 @@ pub(crate) fn archives() -> Result<Archives> {
 }
 
 /// What real clients and servers come from.
-const SERVERS: &[&str] =
-    &["bind9-dnsutils", "curl", "iperf3", "nginx-light", "postgresql-15", "redis-server", "socat"];
+const SERVERS: &[&str] = &[
+    "bind9-dnsutils",
+    "curl",
+    "iperf3",
+    "nginx-light",
+    "postgresql-15",
+    "redis-server",
+    "rsyslog",
+    "rsyslog-gnutls",
+    "socat",
+];
 
 /// Makes a cluster of databases in /srv/postgres, which takes its time: containers get a copy with their volume.
 const CLUSTER: &str = "install -d -o postgres -g postgres -m 700 /srv/postgres
@@ -43,7 +52,7 @@ const CLUSTER: &str = "install -d -o postgres -g postgres -m 700 /srv/postgres
 
 /// The Debian root with servers and their clients in it, beside the other archives; it takes a mirror once.
 pub(crate) fn with_servers(archives: Archives) -> Result<Archives> {
-    let servers = directory().join("servers-2.tar");
+    let servers = directory().join("servers-3.tar");
     let Some(debian) = archives.debian.clone().filter(|_| !servers.exists()) else {
         let found = servers.exists().then_some(servers);
         return Ok(Archives { servers: found, ..archives });

@@ -23,6 +23,7 @@ mod host_firewalls;
 mod hostile;
 mod images;
 mod isolation;
+mod journal;
 mod leaving;
 mod lifecycle;
 mod limits;
@@ -35,6 +36,7 @@ mod misbehaving;
 mod mounts;
 mod network;
 mod networks;
+mod newest;
 mod ours;
 mod platforms;
 mod plugins;
@@ -49,8 +51,10 @@ mod refusals;
 mod refused_fields;
 mod registry;
 mod remodel;
+mod rsyslog;
 mod run;
 mod runtimes;
+mod shapes;
 mod sharing;
 mod stock;
 mod supply;
@@ -83,12 +87,14 @@ pub(crate) const SERVERS_AREA: &str = components::AREA;
 pub(crate) const COMPOSE_AREA: &str = compose::AREA;
 
 /// Areas that are run only when they are named: hardly a machine has what they need.
-pub(crate) const NAMED_AREAS: &[&str] = &[quotas::AREA];
+pub(crate) const NAMED_AREAS: &[&str] = &[quotas::AREA, journal::AREA];
 
 /// All checks that are meant for this engine, in the order in which they are run.
 pub(crate) fn all(engine: &Engine) -> Vec<Check> {
     let mut areas = vec![
         protocol::checks as fn() -> Vec<Check>,
+        shapes::checks,
+        newest::checks,
         images::checks,
         stock::checks,
         run::checks,
@@ -144,7 +150,7 @@ pub(crate) fn all(engine: &Engine) -> Vec<Check> {
         areas.extend([uplinks::checks as fn() -> Vec<Check>, links::ours, userns::checks]);
         areas.extend([pools::checks as fn() -> Vec<Check>, host_firewalls::checks]);
         areas.push(doors::checks);
-        areas.push(collectors::ours);
+        areas.extend([collectors::ours as fn() -> Vec<Check>, journal::checks]);
         areas.extend([content::checks as fn() -> Vec<Check>, mirrors::checks, quotas::checks]);
         areas.extend([volume_content::checks as fn() -> Vec<Check>, remodel::checks]);
     }

@@ -11,7 +11,7 @@ use std::process::Command;
 
 /// The name of the busybox image: small, and has most programs that a check wants.
 pub const BUSYBOX: &str = "conformance/busybox:1";
-/// The name of the image with servers and their clients: Debian with nginx, redis, postgres, dig, curl, iperf3, socat.
+/// The name of the image with servers and their clients: Debian with nginx, redis, postgres, rsyslog, dig, curl, iperf3, socat.
 pub(crate) const SERVERS: &str = "conformance/servers:1";
 /// The name of the Debian image: a real system, with bash and apt.
 pub const DEBIAN: &str = "conformance/debian:1";

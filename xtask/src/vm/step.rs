@@ -91,6 +91,7 @@ const SUITE: &[(Boot, &str, &[&str])] = &[
     (Boot::Plain, "uplinks", &["uplinks"]),
     (Boot::Plain, "quotas", &["quotas"]),
     (Boot::Plain, "mounts", &["mount type=image"]),
+    (Boot::Systemd, "journal", &["journal:"]),
     (Boot::Systemd, "confined", &["confinement", "isolation", "limits"]),
 ];
 

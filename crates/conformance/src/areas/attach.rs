@@ -246,8 +246,12 @@ fn not_running(scope: &Scope<'_>) -> Result<()> {
 }
 
 fn unknown(scope: &Scope<'_>) -> Result<()> {
-    let answer = attach(scope, "nobody-has-this-name", "stream=1&stdout=1")?;
-    same("status", answer.status, 404)
+    // Also who wants nothing of it.
+    for query in ["stream=1&stdout=1", "logs=1&stream=0", ""] {
+        let answer = attach(scope, "nobody-has-this-name", query)?;
+        same(query, answer.status, 404)?;
+    }
+    Ok(())
 }
 
 fn slow_reader(scope: &Scope<'_>) -> Result<()> {

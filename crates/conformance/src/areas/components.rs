@@ -26,6 +26,11 @@ pub(crate) fn checks() -> Vec<Check> {
         ),
         Check::new(AREA, "socat talks UDP and TCP through published ports and by name", socat),
         Check::new(AREA, "iperf3 measures between containers, and through a published port", iperf),
+        Check::new(
+            AREA,
+            "rsyslog gets lines over TLS in each format, from those it knows",
+            super::rsyslog::check,
+        ),
     ]
 }
 
@@ -36,7 +41,7 @@ fn network(scope: &Scope<'_>, word: &str, flags: &[&str]) -> Result<String> {
 }
 
 /// A container of the image with servers.
-fn start(scope: &Scope<'_>, word: &str, flags: &[&str], command: &[&str]) -> Result<String> {
+pub(super) fn start(scope: &Scope<'_>, word: &str, flags: &[&str], command: &[&str]) -> Result<String> {
     scope.start_image(word, scope.servers()?, flags, command)
 }
 
@@ -45,7 +50,7 @@ fn inside(scope: &Scope<'_>, container: &str, script: &str) -> Result<String> {
 }
 
 /// Waits until a script in a container succeeds; what it prints.
-fn becomes(scope: &Scope<'_>, container: &str, script: &str) -> Result<String> {
+pub(super) fn becomes(scope: &Scope<'_>, container: &str, script: &str) -> Result<String> {
     scope.eventually(&format!("{script:?} in {container}"), || {
         let output = scope.docker(&["exec", container, "sh", "-c", script])?;
         Ok((output.code == 0).then(|| output.stdout.trim_end().to_owned()))
@@ -53,7 +58,7 @@ fn becomes(scope: &Scope<'_>, container: &str, script: &str) -> Result<String> {
 }
 
 /// The number on the host of a published port.
-fn published(scope: &Scope<'_>, container: &str, port: &str) -> Result<String> {
+pub(super) fn published(scope: &Scope<'_>, container: &str, port: &str) -> Result<String> {
     let ports = scope.inspect(container)?["NetworkSettings"]["Ports"][port].take();
     Ok(ports[0]["HostPort"].as_str().with_context(|| format!("{port}: {ports}"))?.to_owned())
 }

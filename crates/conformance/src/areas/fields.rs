@@ -195,6 +195,7 @@ const ROWS: &[Row] = &[
     host("NetworkMode", r#"{"NetworkMode":"none"}"#, "ls /sys/class/net", "lo"),
     host("OomScoreAdj", r#"{"OomScoreAdj":321}"#, "cat /proc/self/oom_score_adj", "321"),
     host("OomKillDisable", r#"{"OomKillDisable":false}"#, "true", ""),
+    host("Umask", r#"{"Umask":63}"#, "umask", "0077"),
     host("PidMode", r#"{"PidMode":"host"}"#, "test $$ -gt 20 && echo one of many", "one of many"),
     host(
         "PidsLimit",
@@ -374,7 +375,7 @@ fn of_no_effect(scope: &Scope<'_>) -> Result<()> {
 }
 
 /// A block device of this machine.
-fn block_device() -> Result<String> {
+pub(super) fn block_device() -> Result<String> {
     let names = std::fs::read_dir("/sys/block").map(|entries| entries.filter_map(Result::ok).collect());
     let names: Vec<std::fs::DirEntry> = names.unwrap_or_default();
     let mut paths = names.iter().map(|entry| format!("/dev/{}", entry.file_name().to_string_lossy()));

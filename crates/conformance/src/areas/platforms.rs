@@ -129,7 +129,9 @@ fn attested(scope: &Scope<'_>) -> Result<()> {
     same("another platform", ask(&format!("?platform={ARM}"))?.expect(200)?.text().trim(), "[]")?;
     same("two platforms", ask(&format!("?platform={ARM}&platform={ARM}"))?.status, 400)?;
     same("no such image", scope.api("GET", "/images/none-such/attestations")?.status, 404)?;
-    same("an older version", scope.api("GET", &format!("/v1.54/images/{name}/attestations"))?.status, 404)?;
+    let older = scope.api("GET", &format!("/v1.54/images/{name}/attestations"))?.expect(400)?;
+    let words = "GET /images/{name:.*}/attestations requires minimum API version 1.55";
+    same("an older version", older.message(), words)?;
     scope.ok(&["rmi", &name]).map(drop)
 }
 

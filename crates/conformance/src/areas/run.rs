@@ -119,6 +119,8 @@ const CASES: &[Case] = &[
         "cat /proc/sys/net/ipv4/ip_forward",
         "0\n",
     ),
+    case("new files are not writable for everybody", &[], "umask; touch /f; stat -c %a /f", "0022\n644\n"),
+    case("/etc/mtab is what the kernel says", &[], "readlink /etc/mtab", "/proc/mounts\n"),
     case("--oom-score-adj is set", &["--oom-score-adj", "123"], "cat /proc/self/oom_score_adj", "123\n"),
     case("standard streams are what they should be", &[], "echo out; echo err >&2", "out\n"),
     case("stdin is empty without -i", &[], "cat; echo end", "end\n"),
