@@ -128,6 +128,8 @@ fn refused(scope: &Scope<'_>) -> Result<()> {
     let plain = network(scope, "plain", &[])?;
     let create = |body: Value| scope.api_json("POST", "/networks/create", &body);
     let subnet = |subnet: &str| json!({"Config": [{"Subnet": subnet}]});
+    let parent =
+        |link: &str| json!({"Name": scope.name("x"), "Driver": "macvlan", "Options": {"parent": link}});
     let table = [
         (json!({"Name": name}), 409, format!("network with name {name} already exists")),
         (
@@ -141,6 +143,12 @@ fn refused(scope: &Scope<'_>) -> Result<()> {
             "only one instance of \"host\" network is allowed".to_owned(),
         ),
         (json!({"Name": scope.name("x"), "Driver": "no-such"}), 404, "not found".to_owned()),
+        (
+            parent("no-such0"),
+            500,
+            "invalid subinterface vlan name no-such0, example formatting is eth0.10".to_owned(),
+        ),
+        (parent("lo"), 500, "loopback interface is not a valid macvlan parent link".to_owned()),
         (
             json!({"Name": scope.name("x"), "IPAM": subnet("10.202.0.0/25")}),
             403,

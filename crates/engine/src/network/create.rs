@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use api::network::{CreateRequest, Created};
-use network::MacAddress;
+use network::plan::{Invalid, plan_parent};
+use network::{Facts, InterfaceName, MacAddress};
 
 use super::attachment::Known;
 use super::plan::{CreateFacts, plan_create};
 use super::record::NetworkRecord;
 use super::{attributes, failed};
 use crate::engine::Engine;
-use crate::{Result, id, time};
+use crate::{Error, Result, id, time};
 
 /// Makes a network.
 pub async fn create(engine: &Engine, request: CreateRequest) -> Result<Created> {
@@ -41,6 +42,7 @@ fn make(engine: &Engine, request: &CreateRequest) -> Result<Arc<NetworkRecord>> 
     let record = plan_create(request, &facts)?;
     let known = Known::new(record.clone())?;
     if known.has_interfaces() {
+        refuse_parent(&known, &host)?;
         state.open_network(&known)?;
     }
     if let Err(error) = engine.records.save_network(&record) {
@@ -53,4 +55,22 @@ fn make(engine: &Engine, request: &CreateRequest) -> Result<Arc<NetworkRecord>> 
     state.networks.insert(record.id, known);
     networks.insert(Arc::clone(&shared));
     Ok(shared)
+}
+
+/// Refuses a link of the host that containers could not hang on, in Docker's words.
+fn refuse_parent(known: &Known, host: &Facts) -> Result<()> {
+    let Some(parent) = known.parent() else { return Ok(()) };
+    if parent == InterfaceName::loopback() {
+        let driver = &known.record.driver;
+        return Err(Error::system(format!("loopback interface is not a valid {driver} parent link")));
+    }
+    match plan_parent(&parent, host) {
+        Ok(_) => Ok(()),
+        Err(Invalid::NoParent { interface }) if interface != parent => {
+            Err(Error::system(format!("-o parent interface was not found on the host: {interface}")))
+        }
+        Err(_) => Err(Error::system(format!(
+            "invalid subinterface vlan name {parent}, example formatting is eth0.10"
+        ))),
+    }
 }
