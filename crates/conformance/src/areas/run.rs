@@ -46,6 +46,12 @@ const CASES: &[Case] = &[
         "echo $PATH",
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
     ),
+    case(
+        "others may not write to what a program makes",
+        &[],
+        "umask; touch /f; stat -c %a /f",
+        "0022\n644\n",
+    ),
     case("HOME is the user's", &["-u", "alice"], "echo $HOME", "/home/alice\n"),
     case("HOSTNAME is the hostname", &["-h", "pelican"], "echo $HOSTNAME; hostname", "pelican\npelican\n"),
     case("-w sets the working directory", &["-w", "/tmp"], "pwd", "/tmp\n"),

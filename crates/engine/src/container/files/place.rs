@@ -163,11 +163,12 @@ fn living_root(view: &View) -> Result<Option<(OwnedFd, Users)>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let (_, remap) = userns::of_process(running.process.pid)?;
+    let users = userns::of_process(running.process.pid);
     // Alive after the namespace was opened: then the number meant the container's process, and nobody else's.
     if !live.pidfd.send(0).map_err(failed)? {
         return Ok(None);
     }
+    let (_, remap) = users?;
     let users = remap.map_or(Users::Host, |remap| Users::Of { pid: running.process.pid, remap });
     let root = linux::mntns::clone_from(&namespace, Path::new("/")).map_err(failed)?;
     Ok(Some((root, users)))
