@@ -61,15 +61,26 @@ pub struct Actor {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// Kinds of objects that events can be asked for by identifier or name.
+const ACTORS: &[&str] = &[
+    kind::CONTAINER,
+    kind::DAEMON,
+    kind::NETWORK,
+    kind::PLUGIN,
+    kind::VOLUME,
+    "config",
+    "node",
+    "secret",
+    "service",
+];
+
 impl Message {
     /// Whether a client with these filters wants to hear of it. Keys that mean nothing here are ignored.
     pub fn matches(&self, filters: &Filters) -> bool {
         self.matches_action(filters)
             && filters.matches_exactly("type", &self.kind)
             && filters.matches_exactly("scope", &self.scope)
-            && [kind::CONTAINER, kind::DAEMON, kind::NETWORK, kind::PLUGIN, kind::VOLUME]
-                .into_iter()
-                .all(|kind| self.matches_actor(filters, kind))
+            && ACTORS.iter().all(|kind| self.matches_actor(filters, kind))
             && self.matches_image(filters)
             && filters.labels_match("label", &self.actor.attributes)
     }

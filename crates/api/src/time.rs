@@ -5,9 +5,15 @@ pub use timestamp::Timestamp;
 /// What Docker prints for a time that never came.
 pub const ZERO: &str = "0001-01-01T00:00:00Z";
 
-/// Reads `1136073600`, `1136073600.000000001` as the parameters `since` and `until` have it, and RFC 3339.
+/// What a time that is not told in full lacks at its end: down to the second, in UTC.
+const ENDS: &[&str] = &["", "Z", ":00Z", ":00:00Z", "T00:00:00Z"];
+
+/// Reads `1136073600`, `1136073600.000000001` as the parameters `since` and `until` have it, and RFC 3339, of which the
+/// end may be missing: `2006-01-02`, `2006-01-02T15:04`.
 pub fn parse_parameter(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
+    let is_date = text.get(4..5) == Some("-");
+    let whole = |end: &&str| format!("{text}{end}").parse().ok();
+    if let Some(time) = ENDS.iter().filter(|_| is_date).find_map(whole) {
         return Ok(time);
     }
     let invalid = || format!("failed to parse value as time or duration: {text:?}");
@@ -73,6 +79,10 @@ mod tests {
             assert_eq!(parse_parameter(text), Ok(Timestamp::new(seconds, nanos)), "{text}");
         };
         check("1136073600", 1_136_073_600, 0);
+        check("2006-01-01", 1_136_073_600, 0);
+        check("2006-01-01T00", 1_136_073_600, 0);
+        check("2006-01-01T00:00", 1_136_073_600, 0);
+        check("2006-01-01T00:00:00.5", 1_136_073_600, 500_000_000);
         check("1136073600.000000001", 1_136_073_600, 1);
         check("1136073600.5", 1_136_073_600, 500_000_000);
         check("1136073600.1234567891", 1_136_073_600, 123_456_789);

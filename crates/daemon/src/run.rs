@@ -50,10 +50,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
         Action::Version => {
             print(&format!("berth version {}, API {}\n", engine::VERSION, config.versions.max))
         }
-        Action::Validate => {
-            eprintln!("configuration OK");
-            Ok(())
-        }
+        Action::Validate => acceptor(&config).map_err(Into::into).map(|_| eprintln!("configuration OK")),
         Action::Run => run(source, config),
     };
     done.map_or_else(|error| fail(error.as_ref()), |()| 0)

@@ -36,6 +36,14 @@ const fn config(
 
 /// Every field whose effect one program can see, and those that only inspect shows.
 const ROWS: &[Row] = &[
+    host("SecurityOpt: a label without SELinux", r#"{"SecurityOpt":["label=type:x_t"]}"#, "true", ""),
+    host(
+        "SecurityOpt: control groups that may be changed",
+        r#"{"SecurityOpt":["writable-cgroups=true"]}"#,
+        "grep -q ' /sys/fs/cgroup[^ ]* [^ ]* ro,' /proc/mounts && echo ro || echo rw",
+        "rw",
+    ),
+    host("DnsSearch: an empty word", r#"{"DnsSearch":[""]}"#, "grep -c ^search /etc/resolv.conf", "0"),
     host("Annotations", r#"{"Annotations":{"org.example.key":"value"}}"#, "true", ""),
     host(
         "BlkioDeviceReadBps",

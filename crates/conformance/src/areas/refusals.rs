@@ -321,7 +321,11 @@ fn unknown_container(scope: &Scope<'_>) -> Result<()> {
 fn bad_signal(scope: &Scope<'_>) -> Result<()> {
     let name = scope.start("signalled", &[], &["sleep", "300"])?;
     let answer = scope.api("POST", &format!("/containers/{name}/kill?signal=NOPE"))?.expect(400)?;
-    says("words", &answer.message(), "Invalid signal: NOPE")?;
+    says("words", &answer.message(), &format!("cannot kill container: {name}: Invalid signal: NOPE"))?;
+    let answer = scope.api("POST", &format!("/containers/{name}/kill?signal=65"))?.expect(400)?;
+    says("words", &answer.message(), "the linux daemon does not support signal 65")?;
+    let shown = scope.inspect(&name)?["ImageManifestDescriptor"]["platform"]["os"].clone();
+    same("the platform of its manifest", shown, json!("linux"))?;
     same("running", &scope.inspect(&name)?["State"]["Running"], &json!(true))
 }
 

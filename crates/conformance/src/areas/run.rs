@@ -4,6 +4,7 @@ use crate::check::{Check, contains, same, says};
 use crate::fixture::BUSYBOX;
 use crate::scope::Scope;
 use anyhow::Result;
+use serde_json::json;
 
 const AREA: &str = "run";
 
@@ -292,8 +293,18 @@ fn init_reaps(scope: &Scope<'_>) -> Result<()> {
 fn not_found(scope: &Scope<'_>) -> Result<()> {
     let output = scope.run(&[], &["no-such-program"])?.expect_code(127)?;
     contains("stderr", &output.stderr, "exec: \"no-such-program\": executable file not found in $PATH")?;
+    let output = scope.run(&[], &[""])?.expect_code(127)?;
+    contains("stderr", &output.stderr, "exec: \"\": executable file not found in $PATH")?;
     let output = scope.run(&[], &["/no/such/program"])?.expect_code(127)?;
-    contains("stderr", &output.stderr, "no such file or directory")
+    contains("stderr", &output.stderr, "no such file or directory")?;
+    // Whoever waits is told as well.
+    let id = scope.name("lost");
+    scope.ok(&["create", "--name", &id, BUSYBOX, "no-such-program"])?;
+    scope.api("POST", &format!("/containers/{id}/start"))?.expect(400)?;
+    let waited = scope.api("POST", &format!("/containers/{id}/wait"))?.expect(200)?.json()?;
+    same("status", &waited["StatusCode"], &json!(127))?;
+    let words = waited["Error"]["Message"].as_str().unwrap_or_default();
+    contains("words of wait", words, "executable file not found")
 }
 
 fn not_executable(scope: &Scope<'_>) -> Result<()> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::settings::Settings;
 use super::words::{absolute, addresses, bytes, number, one_of, pairs, positive, refused, size};
-use super::{ConfigError, network_part, resolve, runtimes_part};
+use super::{ConfigError, checks, network_part, resolve, runtimes_part};
 
 /// Reads a file; `None` when there is none.
 pub(super) type Read<'a> = &'a dyn Fn(&str) -> std::io::Result<Option<Vec<u8>>>;
@@ -42,7 +42,7 @@ pub(super) fn resolve(
         accepted_mark: network_part::accepted_mark(settings)?,
         publish_policy: network_part::publish_policy(settings)?,
         forward_for_others: settings.is_on("ip-forward-no-drop"),
-        default_shm_size: bytes(settings, "default-shm-size", default.default_shm_size)?,
+        default_shm_size: shm_size(settings, default.default_shm_size)?,
         default_stop_timeout: number(settings, "default-stop-timeout", default.default_stop_timeout)?,
         log_driver: text("log-driver", &default.log_driver),
         log_opts: pairs(settings, "log-opt")?,
@@ -62,19 +62,30 @@ pub(super) fn resolve(
         default_ulimits: settings
             .all("default-ulimit")
             .iter()
-            .map(|word| ulimit(word))
+            .map(|word| ulimit(word).and_then(checks::ulimit))
             .collect::<Result<_, _>>()?,
-        host_gateway: addresses(settings, "host-gateway-ip")?,
+        host_gateway: checks::one_of_each_family(addresses(settings, "host-gateway-ip")?)?,
         seccomp_profile: seccomp_profile(settings, read)?,
         features: features(settings)?,
         max_concurrent_downloads: positive(
             settings,
             "max-concurrent-downloads",
             default.max_concurrent_downloads,
+            u32::MAX,
         )?,
-        max_concurrent_uploads: positive(settings, "max-concurrent-uploads", default.max_concurrent_uploads)?,
+        max_concurrent_uploads: positive(
+            settings,
+            "max-concurrent-uploads",
+            default.max_concurrent_uploads,
+            u32::MAX,
+        )?,
+        max_download_attempts: positive(
+            settings,
+            "max-download-attempts",
+            default.max_download_attempts,
+            default.max_download_attempts,
+        )?,
         remap: remap(settings, read)?,
-        max_download_attempts: positive(settings, "max-download-attempts", default.max_download_attempts)?,
         ..engine::Config::default()
     })
 }
@@ -86,6 +97,14 @@ fn remap(settings: &Settings, read: Read<'_>) -> Result<Option<engine::userns::R
     found.transpose().map_err(|error| ConfigError::Invalid(error.message))
 }
 
+/// Zero is for the usual size.
+fn shm_size(settings: &Settings, default: i64) -> Result<i64, ConfigError> {
+    match settings.last("default-shm-size") {
+        Some("0") => Ok(default),
+        _ => bytes(settings, "default-shm-size", default),
+    }
+}
+
 /// Labels have a name and a value; of two with one name Docker refuses to choose.
 fn labels(settings: &Settings) -> Result<Vec<String>, ConfigError> {
     let mut values: BTreeMap<&str, &str> = BTreeMap::new();
@@ -93,9 +112,9 @@ fn labels(settings: &Settings) -> Result<Vec<String>, ConfigError> {
         let Some((name, value)) = word.split_once('=').filter(|(name, _)| !name.is_empty()) else {
             return Err(ConfigError::Invalid(format!("bad attribute format: {word}")));
         };
-        if values.insert(name, value).is_some_and(|other| other != value) {
+        if let Some(other) = values.insert(name, value).filter(|other| *other != value) {
             return Err(ConfigError::Invalid(format!(
-                "conflict labels for {name}={value}: it has two values"
+                "conflict labels for {name}={value} and {name}={other}"
             )));
         }
     }
@@ -108,8 +127,8 @@ fn ulimit(word: &str) -> Result<Ulimit, ConfigError> {
     let (name, values) = word.split_once('=').ok_or_else(bad)?;
     if let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(values) {
         let number = |names: [&str; 2]| names.iter().find_map(|name| fields.get(*name)?.as_i64());
-        let hard = number(["Hard", "hard"]).ok_or_else(bad)?;
-        let soft = number(["Soft", "soft"]).ok_or_else(bad)?;
+        // As Go reads it: what is not there is nothing.
+        let [hard, soft] = [["Hard", "hard"], ["Soft", "soft"]].map(|names| number(names).unwrap_or(0));
         return Ok(Ulimit { name: name.to_owned(), hard, soft });
     }
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));

@@ -10,6 +10,7 @@
 //! change.
 
 pub mod address;
+mod checks;
 pub mod command_line;
 mod engine_part;
 pub mod file;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use api::version::{ApiVersion, FLOOR, MAX};
 
 use super::address::Address;
+use super::checks;
 use super::engine_part::{self, Read};
 use super::settings::Settings;
 use super::tls::{self, Tls};
@@ -116,6 +117,7 @@ pub fn resolve(
     read: Read<'_>,
 ) -> Result<Config, ConfigError> {
     settings.check_support().map_err(ConfigError::Invalid)?;
+    checks::check(settings)?;
     let tls = tls::resolve(settings, environment)?;
     let hosts = hosts(settings, tls.is_some())?;
     let debug = settings.is_on("debug");
@@ -190,7 +192,7 @@ fn hosts(settings: &Settings, is_encrypted: bool) -> Result<Vec<Address>, Config
 }
 
 fn log_level(settings: &Settings, debug: bool) -> Result<LogLevel, ConfigError> {
-    let level = match settings.last("log-level").unwrap_or("info") {
+    let level = match settings.last("log-level").filter(|level| !level.is_empty()).unwrap_or("info") {
         "trace" => LogLevel::Trace,
         "debug" => LogLevel::Debug,
         "info" => LogLevel::Info,

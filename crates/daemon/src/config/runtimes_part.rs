@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::ConfigError;
 use super::settings::Settings;
-use super::words::{pairs, refused};
+use super::words::pairs;
 
 /// The only shim of containerd whose containers are what an OCI runtime makes.
 const RUNC_SHIM: &str = "io.containerd.runc.v2";
@@ -39,6 +39,9 @@ struct Options {
 pub(super) fn runtimes(settings: &Settings) -> Result<BTreeMap<String, OciRuntime>, ConfigError> {
     let mut runtimes = BTreeMap::new();
     for (name, word) in pairs(settings, "add-runtime")? {
+        if name.is_empty() {
+            return Err(ConfigError::Invalid(format!("invalid runtime argument: {name}={word}")));
+        }
         if OWN_RUNTIMES.contains(&name.as_str()) {
             return Err(ConfigError::Invalid(format!("runtime name '{name}' is reserved")));
         }
@@ -86,14 +89,11 @@ pub(super) fn default_runtime(
     settings: &Settings,
     runtimes: &BTreeMap<String, OciRuntime>,
 ) -> Result<String, ConfigError> {
-    let name = settings.last("default-runtime").unwrap_or(OWN_RUNTIMES[0]);
+    let name = settings.last("default-runtime").filter(|name| !name.is_empty()).unwrap_or(OWN_RUNTIMES[0]);
     if OWN_RUNTIMES.contains(&name) || runtimes.contains_key(name) {
         return Ok(name.to_owned());
     }
-    match name {
-        "" => Err(refused("default-runtime", name, "it must be the name of a runtime")),
-        _ => Err(ConfigError::Invalid(format!("specified default runtime '{name}' does not exist"))),
-    }
+    Err(ConfigError::Invalid(format!("specified default runtime '{name}' does not exist")))
 }
 
 #[cfg(test)]

@@ -226,9 +226,9 @@ fn defaults_that_are_words_objects_and_files() {
         assert_eq!(found, Err(expected.to_owned()));
     };
     refused(r#"{"labels":["a"]}"#, "bad attribute format: a");
-    refused(r#"{"labels":["a=1","a=2"]}"#, "conflict labels for a=2: it has two values");
+    refused(r#"{"labels":["a=1","a=2"]}"#, "conflict labels for a=2 and a=1");
     refused(r#"{"default-ipc-mode":"host"}"#, "--default-ipc-mode \"host\": it must be private or shareable");
-    refused(r#"{"max-concurrent-downloads":0}"#, "invalid max concurrent downloads: 0");
+    refused(r#"{"max-concurrent-downloads":-1}"#, "invalid max concurrent downloads: -1");
     refused(
         r#"{"exec-opts":["native.cgroupdriver=none"]}"#,
         "--exec-opt \"native.cgroupdriver=none\": it must be cgroupfs or systemd",

@@ -18,9 +18,10 @@ pub(super) fn number<T: std::str::FromStr>(
     }
 }
 
-/// A whole number above zero.
-pub(super) fn positive(settings: &Settings, name: &str, default: u32) -> Result<u32, ConfigError> {
+/// A whole number; what zero means is up to whoever asks.
+pub(super) fn positive(settings: &Settings, name: &str, default: u32, zero: u32) -> Result<u32, ConfigError> {
     match number::<i64>(settings, name, i64::from(default))? {
+        0 => Ok(zero),
         1.. => number(settings, name, default),
         other => Err(ConfigError::Invalid(format!("invalid {}: {other}", name.replace('-', " ")))),
     }

@@ -1,5 +1,6 @@
 //! Routes that exist, but not here: swarm (we are no manager), plugins (there are none), builds (later).
 
+use api::build::CachePruneReport;
 use http::{Method, StatusCode};
 use serde_json::json;
 
@@ -47,7 +48,6 @@ const SWARM: &[(Method, &str)] = &[
 /// Endpoints of Docker that this engine does not have yet, and what they would do.
 const LATER: &[(Method, &str, &str)] = &[
     (Method::POST, "/build", "building images"),
-    (Method::POST, "/build/prune", "the build cache"),
     (Method::POST, "/build/cancel", "building images"),
     (Method::POST, "/session", "building images"),
     (Method::POST, "/grpc", "building images"),
@@ -75,6 +75,8 @@ pub(super) fn add(router: &mut Router<State>) {
             Err(Failure::not_implemented(what))
         });
     }
+    // Where nothing is built nothing is left of it: `docker system prune` comes here last.
+    router.add(Method::POST, "/build/prune", |_: Request| async { reply::ok(&CachePruneReport::default()) });
     router.add(Method::GET, "/plugins", |_: Request| async { reply::ok(&json!([])) });
     router.add(Method::GET, "/plugins/{name*}/json", no_plugin);
     router.add(Method::DELETE, "/plugins/{name*}", no_plugin);

@@ -72,11 +72,29 @@ fn make(
     request: CreateRequest,
     extension: &Extension,
 ) -> Result<(Record, Vec<String>)> {
-    let container_id = id::new_id()?;
     let image = image_of(engine, platform, &request, extension)?;
+    make_of(engine, name, request, image).map_err(nothing_to_pull)
+}
+
+/// Clients pull the image when they are told that something is not there; with anything else than an image, the request
+/// is at fault.
+fn nothing_to_pull(error: Error) -> Error {
+    match error.kind {
+        Kind::NotFound if !error.message.contains("No such image") => Error::invalid(error.message),
+        _ => error,
+    }
+}
+
+fn make_of(
+    engine: &Engine,
+    name: Option<&str>,
+    request: CreateRequest,
+    image: ImageForContainer,
+) -> Result<(Record, Vec<String>)> {
+    let container_id = id::new_id()?;
     let config = merge_image(&request.config, &image.config);
     let current = engine.current();
-    let host = defaults(&current, engine.host.cgroup_v2(), request.host_config.unwrap_or_default())?;
+    let mut host = defaults(&current, engine.host.cgroup_v2(), request.host_config.unwrap_or_default())?;
     let networking =
         request.networking_config.and_then(|networking| networking.endpoints_config).unwrap_or_default();
     let count = resolve::anonymous_volumes(&config, &host);
@@ -88,8 +106,7 @@ fn make(
         config.network_disabled,
         &config.mac_address,
         networking,
-    )
-    .map_err(missing_beside_image)?;
+    )?;
     let links = links::resolve(engine, &host)?;
     let facts = facts(engine, &current, &container_id, &host, image.root.clone(), count)?;
     let mac = mac_address(&config.mac_address, &endpoints);
@@ -101,12 +118,14 @@ fn make(
     }
     warnings.extend(engine.networks.publish_warnings(&spec.network.ports));
     resolve::policy(&host)?;
+    discard(&mut host, engine.host.cgroup_v2());
     let name = reserve_name(engine, name, &container_id)?;
     let record = Record {
         id: container_id.clone(),
         name: name.clone(),
         created: time::now(),
         image_id: image.id.clone(),
+        image_manifest: image.runnable.as_ref().map(crate::images::manifest_of),
         image_name: request.config.image.clone(),
         config,
         host_config: host,
@@ -127,12 +146,6 @@ fn make(
         .inspect_err(|_| engine.containers.release(&name))
 }
 
-/// A network or container that a request names and that is not there makes the request a bad one: by "not found" clients
-/// understand the image, and pull it.
-fn missing_beside_image(error: Error) -> Error {
-    if error.kind == Kind::NotFound { Error::invalid(error.message) } else { error }
-}
-
 /// What a decision about a request depends on beside the request.
 pub(super) fn facts<'a>(
     engine: &'a Engine,
@@ -149,11 +162,11 @@ pub(super) fn facts<'a>(
         machine: engine.host.machine(),
         cgroup_driver: current.driver(&engine.host),
         capabilities: &engine.host.capabilities,
-        containers: donors(engine, host).map_err(missing_beside_image)?,
+        containers: donors(engine, host)?,
         root,
         existing_paths: existing_paths(host),
         mounted_images: mounted_images(engine, host)?,
-        lent_mounts: lent_mounts(engine, host).map_err(missing_beside_image)?,
+        lent_mounts: lent_mounts(engine, host)?,
         has_quotas: (!host.storage_opt.is_empty() || current.default_size_limit > 0)
             && engine.images.quotas().are_supported(),
         volume_names: (0..anonymous_volumes).map(|_| id::new_id()).collect::<Result<_>>()?,
@@ -329,9 +342,20 @@ fn defaults(config: &crate::Config, cgroup_v2: bool, mut host: HostConfig) -> Re
         host.resources.oom_kill_disable.get_or_insert_default();
     }
     host.log_config.config.get_or_insert_default();
+    if !cgroup_v2 {
+        host.resources.oom_kill_disable.get_or_insert(false);
+    }
     resolve::security::name_hidden_paths(&mut host);
     resolve::security::name_label(&mut host);
     Ok(host)
+}
+
+/// What a warning says that it is discarded is not shown either.
+fn discard(host: &mut HostConfig, cgroup_v2: bool) {
+    host.resources.cpu_percent = 0;
+    if cgroup_v2 {
+        host.resources.oom_kill_disable = None;
+    }
 }
 
 /// Adds the limits that the daemon has by default and the request does not name.
@@ -393,12 +417,12 @@ fn existing_paths(host: &HostConfig) -> Vec<String> {
 
 /// Takes the wanted name, or one that nobody has.
 fn reserve_name(engine: &Engine, wanted: Option<&str>, container_id: &str) -> Result<String> {
-    let wanted = wanted.unwrap_or_default();
-    let wanted = wanted.strip_prefix('/').unwrap_or(wanted);
-    if !wanted.is_empty() {
+    let given = wanted.unwrap_or_default();
+    let wanted = given.strip_prefix('/').unwrap_or(given);
+    if !given.is_empty() {
         if !id::is_valid_name(wanted) {
             return Err(Error::invalid(format!(
-                "Invalid container name ({wanted}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+                "Invalid container name ({given}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
             )));
         }
         engine.containers.reserve(wanted, container_id)?;

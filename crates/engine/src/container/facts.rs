@@ -282,8 +282,14 @@ fn asked_devices(asked: &[DeviceSpec]) -> Result<Vec<FoundDevice>> {
         let path = Path::new(&spec.host);
         match device(path, &spec.container, &spec.permissions)? {
             Some(device) => found.push(device),
-            None if path.is_dir() => walk(path, &spec.container, &spec.permissions, 0, &mut found)?,
             None => {
+                let before = found.len();
+                if path.is_dir() {
+                    walk(path, &spec.container, &spec.permissions, 0, &mut found)?;
+                }
+                if found.len() > before {
+                    continue;
+                }
                 return Err(Error::invalid(format!(
                     "error gathering device information while adding custom device \"{}\": not a device node",
                     spec.host
@@ -328,6 +334,14 @@ fn walk(
     Ok(())
 }
 
+/// Clients look for these words.
+fn no_device(path: &str, error: &std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Error::invalid(format!("stat {path}: no such file or directory")),
+        _ => Error::invalid(format!("stat {path}: {error}")),
+    }
+}
+
 pub(crate) fn block_devices(spec: &ContainerSpec) -> Result<BTreeMap<String, (i64, i64)>> {
     let limits = &spec.limits;
     let lists = [
@@ -339,7 +353,7 @@ pub(crate) fn block_devices(spec: &ContainerSpec) -> Result<BTreeMap<String, (i6
     ];
     let mut numbers = BTreeMap::new();
     for (path, _) in lists.into_iter().flatten() {
-        let metadata = fs::metadata(path).map_err(|error| Error::invalid(format!("stat {path}: {error}")))?;
+        let metadata = fs::metadata(path).map_err(|error| no_device(path, &error))?;
         let (major, minor) = linux::file::device_numbers(metadata.rdev());
         numbers.insert(path.clone(), (i64::from(major), i64::from(minor)));
     }

@@ -12,7 +12,7 @@ use api::port::{Port, PortBinding, PortMap, PortSummary, Protocol};
 use super::health::Health;
 use super::list::word;
 use super::record::Record;
-use super::spec::MountSource;
+use super::spec::{MountSource, MountSpec};
 use super::state::State;
 use super::view::View;
 use crate::engine::Engine;
@@ -84,6 +84,7 @@ fn from_view(engine: &Engine, view: &View) -> Inspect {
             ports: Some(port_map(view)),
             networks: network_endpoints(view),
         }),
+        image_manifest_descriptor: record.image_manifest.clone(),
         ..Inspect::default()
     }
 }
@@ -178,7 +179,10 @@ pub(crate) fn mount_points(engine: &Engine, view: &View) -> Vec<MountPoint> {
                         _ => engine.volumes.mounted_path(name),
                     },
                     driver: engine.volumes.driver_name(name),
-                    mode: if mount.mode.is_empty() { "z".to_owned() } else { mount.mode.clone() },
+                    mode: match mount.mode.is_empty() && !is_declared(record, mount) {
+                        true => "z".to_owned(),
+                        false => mount.mode.clone(),
+                    },
                     ..point
                 },
                 MountSource::Image { name, .. } => {
@@ -193,6 +197,13 @@ pub(crate) fn mount_points(engine: &Engine, view: &View) -> Vec<MountPoint> {
         point.kind != kind::TMPFS || !record.host_config.tmpfs.contains_key(&point.destination)
     });
     points
+}
+
+/// Whether nobody asked for a volume at this place, but the image, or `Volumes` of the request, declares one.
+fn is_declared(record: &Record, mount: &MountSpec) -> bool {
+    let is_anonymous = matches!(mount.source, MountSource::Volume { anonymous: true, .. });
+    let is_asked = |asked: &api::mount::Mount| super::resolve::clean(&asked.target) == mount.destination;
+    is_anonymous && !record.host_config.mounts.iter().any(is_asked)
 }
 
 /// Endpoints by network name: as asked for, and as they are while it runs.

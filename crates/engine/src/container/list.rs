@@ -47,6 +47,11 @@ const KEYS: &[&str] = &[
     "annotation",
 ];
 
+/// What `status` may be.
+const STATES: &[&str] = &["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+/// What `health` may be.
+const HEALTH: &[&str] = &["none", "starting", "healthy", "unhealthy"];
+
 /// Lists containers, newest first. Reads published snapshots only: it never waits for a container.
 pub async fn list(engine: &Engine, options: &ListOptions) -> Result<Vec<Summary>> {
     options.filters.validate(KEYS).map_err(|error| Error::invalid(error.to_string()))?;
@@ -91,17 +96,23 @@ impl<'a> Criteria<'a> {
     fn new(engine: &Engine, options: &'a ListOptions) -> Result<Self> {
         let filters = &options.filters;
         let invalid = |key: &str, value: &str| Error::invalid(format!("invalid filter '{key}={value}'"));
+        let unknown = |key: &str, what: &str, value: &str, known: &[&str]| {
+            let known = known.join(", ");
+            Error::invalid(format!(
+                "invalid filter '{key}={value}': invalid value for {what} ({value}): must be one of {known}"
+            ))
+        };
         let states = filters
             .get("status")
-            .map(|word| word.parse().map_err(|_| invalid("status", word)))
+            .map(|word| word.parse().map_err(|_| unknown("status", "state", word, STATES)))
             .collect::<Result<_>>()?;
         let exits = filters
             .get("exited")
             .map(|code| code.parse().map_err(|_| invalid("exited", code)))
             .collect::<Result<_>>()?;
         for value in filters.get("health") {
-            if !matches!(value, "none" | "starting" | "healthy" | "unhealthy") {
-                return Err(Error::invalid(format!("unrecognised filter value for health: {value}")));
+            if !HEALTH.contains(&value) {
+                return Err(unknown("health", "health", value, HEALTH));
             }
         }
         let mut ports = Vec::new();
@@ -110,8 +121,8 @@ impl<'a> Criteria<'a> {
                 ports.push((key, value.parse().map_err(|words: String| Error::invalid(words))?));
             }
         }
-        for value in filters.get("is-task").chain(filters.get("isolation")) {
-            if !matches!(value, "true" | "false" | "1" | "0" | "default") {
+        for value in filters.get("is-task") {
+            if !matches!(value, "true" | "false" | "1" | "0") {
                 return Err(invalid("is-task", value));
             }
         }
@@ -139,7 +150,9 @@ impl<'a> Criteria<'a> {
             || !self.exits.is_empty()
             || self.before.is_some()
             || self.since.is_some();
-        if !asked_for_more && view.state().running().is_none() {
+        // What is about to run again is among those that run.
+        let is_up = view.state().running().is_some() || matches!(view.state(), State::Restarting { .. });
+        if !asked_for_more && !is_up {
             return false;
         }
         let state = word(view);
@@ -232,6 +245,7 @@ fn summary(engine: &Engine, view: &View, now: Nanos) -> Summary {
         names: vec![format!("/{}", record.name)],
         image: crate::image_use::shown_name(engine, record),
         image_id: record.image_id.clone(),
+        image_manifest_descriptor: record.image_manifest.clone(),
         command: command(&record.spec.process.args),
         created: record.created / 1_000_000_000,
         ports: port_summaries(view),

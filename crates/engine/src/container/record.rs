@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use api::config::Config;
+use api::descriptor::Descriptor;
 use api::endpoint::EndpointSettings;
 use api::host_config::HostConfig;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub struct Record {
     pub created: Nanos,
     /// Digest of the image; empty for a root directory of the host.
     pub image_id: String,
+    /// The manifest that was chosen of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_manifest: Option<Descriptor>,
     /// The image as the user wrote it.
     pub image_name: String,
     /// The request's configuration with what the image added.

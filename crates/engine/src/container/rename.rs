@@ -13,14 +13,15 @@ pub async fn rename(engine: &Engine, reference: &str, new_name: &str) -> Result<
     }
     if !id::is_valid_name(&name) {
         return Err(Error::invalid(format!(
-            "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            "Error when allocating new name: Invalid container name ({new_name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         )));
     }
     let old = handle.view().record.name.clone();
     if old == name {
         return Err(Error::invalid("Renaming a container with the same name as its current name"));
     }
-    engine.containers.reserve(&name, &handle.id)?;
+    let reserved = engine.containers.reserve(&name, &handle.id);
+    reserved.map_err(|error| error.context("Error when allocating new name"))?;
     let wanted = name.clone();
     let owned = engine.clone();
     let changed = handle.work(move |record, _| {

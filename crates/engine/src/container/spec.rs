@@ -29,6 +29,9 @@ pub struct ContainerSpec {
     pub masked_paths: Vec<String>,
     /// Read-only paths.
     pub readonly_paths: Vec<String>,
+    /// Whether control groups may be changed from inside; those of a privileged container may when nobody says.
+    #[serde(default)]
+    pub writable_cgroups: Option<bool>,
     /// Kernel parameters of the container's namespaces.
     pub sysctls: BTreeMap<String, String>,
     /// Handed on to the runtime.

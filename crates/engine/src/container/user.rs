@@ -167,7 +167,7 @@ fn find_group(name: &str, file: Option<File>) -> Result<u32> {
         }
     })?;
     found.ok_or_else(|| {
-        Error::invalid(format!("Unable to find group {name}: no matching entries in group file"))
+        Error::invalid(format!("unable to find group {name}: no matching entries in group file"))
     })
 }
 
@@ -225,7 +225,7 @@ mod tests {
     fn what_is_not_there_is_said_in_dockers_words() {
         check("eve", &[], "unable to find user eve: no matching entries in passwd file");
         check("-1", &[], "unable to find user -1: no matching entries in passwd file");
-        check("bob:nope", &[], "Unable to find group nope: no matching entries in group file");
-        check("bob", &["nope"], "Unable to find group nope: no matching entries in group file");
+        check("bob:nope", &[], "unable to find group nope: no matching entries in group file");
+        check("bob", &["nope"], "unable to find group nope: no matching entries in group file");
     }
 }

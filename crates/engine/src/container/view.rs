@@ -54,10 +54,10 @@ impl View {
                 Error::conflict(format!("Container {id} is restarting, wait until the container is running"))
             }
             Refusal::StillRunning => Error::conflict(format!(
-                "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
+                "cannot remove container \"{name}\": container is running: stop the container before removing or force remove"
             )),
             Refusal::StillPaused => Error::conflict(format!(
-                "cannot remove container \"/{name}\": container is paused and must be unpaused first"
+                "cannot remove container \"{name}\": container is paused and must be unpaused first"
             )),
             Refusal::Removing => {
                 Error::conflict(format!("removal of container {} is already in progress", id::short(id)))

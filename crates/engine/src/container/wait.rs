@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use api::container::{WaitCondition, WaitResponse};
+use api::container::{WaitCondition, WaitExitError, WaitResponse};
 
 use super::registry::Handle;
 use super::state::State;
@@ -50,5 +50,9 @@ async fn until(handle: Handle, condition: WaitCondition, exits: u64) -> Result<W
     if let (WaitCondition::Removed, State::Dead { .. }) = (condition, view.state()) {
         return Err(Error::system(ended.error));
     }
-    Ok(WaitResponse { error: None, status_code: i64::from(ended.code) })
+    // What the last start failed of is told to who asks afterwards; who waits for it is told by the start itself.
+    let is_told = is_over && condition == WaitCondition::NotRunning;
+    let error = Some(ended.error).filter(|words| is_told && !words.is_empty());
+    let error = error.map(|message| WaitExitError { message });
+    Ok(WaitResponse { error, status_code: i64::from(ended.code) })
 }

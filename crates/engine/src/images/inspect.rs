@@ -38,6 +38,12 @@ pub(super) fn api_descriptor(found: &oci::image::Descriptor) -> Descriptor {
     }
 }
 
+/// The manifest that a container is made from.
+pub(crate) fn manifest_of(runnable: &image::Runnable) -> Descriptor {
+    let platform = Some(api_platform(&runnable.platform));
+    Descriptor { platform, ..api_descriptor(&runnable.manifest) }
+}
+
 /// One manifest of an image as the API shows it.
 pub(super) fn manifest_summary(found: &image::ManifestSummary, containers: &[String]) -> ManifestSummary {
     let mut summary = ManifestSummary {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 pub use archive::{ImportRequest, Loaded, Reporter, import, load, save};
 pub use check::{check, check_at};
+pub(crate) use inspect::manifest_of;
 pub use inspect::{attestations, history, inspect};
 pub use list::{ListOptions, list, prune};
 pub(crate) use list::{count, usage};

@@ -95,7 +95,7 @@ fn groups(primary: u32, additional: &[u32]) -> Vec<u32> {
 
 fn check(process: &Process, facts: &Facts) -> Result<()> {
     let refuse = |words: String| Err(Error::invalid(words));
-    if process.args.is_empty() || process.args[0].is_empty() {
+    if process.args.is_empty() {
         return refuse("process.args is empty: there is no program to run".into());
     }
     if !Path::new(&process.cwd).is_absolute() {

@@ -42,7 +42,8 @@ pub(super) fn plan_mounts(spec: &ContainerSpec, facts: &StartFacts) -> Result<Ve
 }
 
 fn default_mounts(spec: &ContainerSpec, facts: &StartFacts) -> Result<Vec<Mount>> {
-    let ro = if spec.privileged { "rw" } else { "ro" };
+    let access = |writable: bool| if writable { "rw" } else { "ro" };
+    let cgroups = access(spec.writable_cgroups.unwrap_or(spec.privileged));
     let mut mounts = vec![
         mount("proc", "/proc", &["nosuid", "noexec", "nodev"]),
         mount("tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -51,8 +52,8 @@ fn default_mounts(spec: &ContainerSpec, facts: &StartFacts) -> Result<Vec<Mount>
             "/dev/pts",
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        mount("sysfs", "/sys", &["nosuid", "noexec", "nodev", ro]),
-        mount("cgroup", "/sys/fs/cgroup", &[ro, "nosuid", "noexec", "nodev"]),
+        mount("sysfs", "/sys", &["nosuid", "noexec", "nodev", access(spec.privileged)]),
+        mount("cgroup", "/sys/fs/cgroup", &[cgroups, "nosuid", "noexec", "nodev"]),
     ];
     // It shows the queues of the IPC namespace in which it is mounted, whoever's that is; those of the host are not shown to
     // who is nobody there.

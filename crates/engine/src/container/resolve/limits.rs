@@ -18,14 +18,31 @@ pub(crate) struct Machine {
 
 /// Less memory than this cannot hold a runtime.
 const MIN_MEMORY: i64 = 6 << 20;
+/// The highest number that a list of processors or memory nodes may name.
+const MAX_CPUSET: u32 = 8192;
 
 pub(super) fn resolve(resources: &Resources, facts: &Machine, warnings: &mut Vec<String>) -> Result<Limits> {
     let mut limits = Limits::default();
     memory(resources, facts, &mut limits, warnings)?;
     cpu(resources, facts, &mut limits)?;
     blkio(resources, &mut limits)?;
+    refuse_windows(resources, warnings)?;
     limits.pids = resources.pids_limit.filter(|limit| *limit > 0);
     Ok(limits)
+}
+
+/// What only Windows can do.
+fn refuse_windows(given: &Resources, warnings: &mut Vec<String>) -> Result<()> {
+    if given.io_maximum_iops != 0 {
+        return invalid("invalid option: QoS maximum IOPs configuration is not supported on linux");
+    }
+    if given.io_maximum_bandwidth != 0 {
+        return invalid("invalid option: QoS maximum bandwidth configuration is not supported on linux");
+    }
+    if given.cpu_percent > 0 {
+        warnings.push("linux does not support CPU percent. Percent discarded.".to_owned());
+    }
+    Ok(())
 }
 
 fn invalid<T>(words: impl Into<String>) -> Result<T> {
@@ -67,8 +84,12 @@ fn memory(given: &Resources, facts: &Machine, limits: &mut Limits, warnings: &mu
     limits.memory_swap = match swap {
         0 if memory > 0 => Some(memory.saturating_mul(2)),
         0 => None,
-        swap => Some(swap),
+        // As the kernel reads any negative number.
+        swap => Some(swap.max(-1)),
     };
+    if facts.cgroup_v2 && given.oom_kill_disable == Some(true) {
+        warnings.push("Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned());
+    }
     limits.oom_kill_disable = given.oom_kill_disable.unwrap_or(false) && !facts.cgroup_v2;
     if limits.oom_kill_disable && memory == 0 {
         warnings.push(
@@ -80,10 +101,10 @@ fn memory(given: &Resources, facts: &Machine, limits: &mut Limits, warnings: &mu
 
 fn cpu(given: &Resources, facts: &Machine, limits: &mut Limits) -> Result<()> {
     if given.nano_cpus > 0 && given.cpu_period > 0 {
-        return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set.");
+        return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set");
     }
     if given.nano_cpus > 0 && given.cpu_quota > 0 {
-        return invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set.");
+        return invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
     }
     if given.nano_cpus != 0
         && (given.nano_cpus < 10_000_000 || given.nano_cpus > i64::from(facts.cpus) * 1_000_000_000)
@@ -116,7 +137,7 @@ fn cpu(given: &Resources, facts: &Machine, limits: &mut Limits) -> Result<()> {
     let unsigned = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
     limits.cpu_shares = unsigned(given.cpu_shares);
     limits.cpu_period = unsigned(given.cpu_period);
-    limits.cpu_quota = (given.cpu_quota != 0).then_some(given.cpu_quota);
+    limits.cpu_quota = (given.cpu_quota != 0).then_some(given.cpu_quota.max(-1));
     if given.nano_cpus > 0 {
         limits.cpu_period = Some(100_000);
         limits.cpu_quota = Some(given.nano_cpus / 10_000);
@@ -132,11 +153,19 @@ fn cpu(given: &Resources, facts: &Machine, limits: &mut Limits) -> Result<()> {
 fn cpuset(text: &str, kind: &str, available: u32, what: &str) -> Result<String> {
     for range in text.split(',').filter(|_| !text.is_empty()) {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (Ok(first), Ok(last)) = (first.trim().parse::<u32>(), last.trim().parse::<u32>()) else {
-            return invalid(format!("Invalid value {text} for cpuset {kind}"));
-        };
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number(first) || !is_number(last) {
+            return invalid(format!("Invalid value {text} for cpuset {kind}: invalid format: {range}"));
+        }
+        // A number that does not fit is too large as well.
+        let [first, last] = [first, last].map(|text| text.parse::<u32>().unwrap_or(u32::MAX));
+        if first.max(last) > MAX_CPUSET {
+            return invalid(format!(
+                "Invalid value {text} for cpuset {kind}: value of out range, maximum is {MAX_CPUSET}"
+            ));
+        }
         if first > last {
-            return invalid(format!("Invalid value {text} for cpuset {kind}"));
+            return invalid(format!("Invalid value {text} for cpuset {kind}: invalid format: {range}"));
         }
         if last >= available {
             let there = if available > 1 { format!("0-{}", available - 1) } else { "0".to_owned() };

@@ -85,7 +85,7 @@ pub(crate) fn resolve(
     let (masked_paths, readonly_paths) = security::hidden_paths(host);
     let spec = ContainerSpec {
         hostname: namespaces::hostname(config, host, facts)?,
-        domainname: namespaces::domainname(config, host, facts),
+        domainname: namespaces::domainname(config, host, facts)?,
         root: root(host, facts)?,
         mounts: mounts::resolve(config, host, facts)?,
         shm_size: shm_size(host, facts)?,
@@ -93,6 +93,7 @@ pub(crate) fn resolve(
         init: host.init.unwrap_or(facts.config.init) && namespaces.pid == super::spec::Share::Private,
         masked_paths,
         readonly_paths,
+        writable_cgroups: security::writable_cgroups(host),
         sysctls: namespaces::sysctls(host, &namespaces)?,
         annotations: annotations(host)?,
         devices: limits::devices(host)?,
@@ -111,7 +112,7 @@ pub(crate) fn resolve(
 
 /// Options whose meaning this engine does not have yet are refused, never ignored.
 fn refuse_unsupported(host: &HostConfig, facts: &Facts<'_>) -> Result<()> {
-    if !host.isolation.is_empty() && host.isolation != "default" {
+    if !host.isolation.is_empty() && !host.isolation.eq_ignore_ascii_case("default") {
         return Err(Error::invalid(format!(
             "invalid isolation ({}): linux only supports 'default'",
             host.isolation
@@ -221,8 +222,13 @@ pub(crate) fn limits_of(
 pub(crate) fn policy(host: &HostConfig) -> Result<Policy> {
     let policy = &host.restart_policy;
     let retries = policy.maximum_retry_count;
-    if retries < 0 {
+    if retries < 0 && policy.name == "on-failure" {
         return Err(Error::invalid("invalid restart policy: maximum retry count cannot be negative"));
+    }
+    if retries < 0 {
+        return Err(Error::invalid(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure' and cannot be negative",
+        ));
     }
     if retries != 0 && policy.name != "on-failure" && !policy.name.is_empty() {
         return Err(Error::invalid(

@@ -115,6 +115,10 @@ pub(crate) fn lend(mounts: &[MountSpec], writable: bool) -> impl Iterator<Item =
     })
 }
 
+fn refuse_name(name: &str) -> Result<()> {
+    crate::volume::refuse_name(name).map_err(|error| error.context(format!("create {name}")))
+}
+
 fn plain(destination: String, source: MountSource) -> MountSpec {
     MountSpec {
         destination,
@@ -152,15 +156,21 @@ pub(super) fn parse_bind(text: &str, names: &mut impl Iterator<Item = String>) -
         return Err(invalid());
     }
     let destination = absolute(destination, text)?;
+    if destination == "/" {
+        let kind = if source.starts_with('/') { kind::BIND } else { kind::VOLUME };
+        return Err(Error::invalid(format!(
+            "invalid volume specification: '{text}': invalid mount config for type \"{kind}\": invalid specification: \
+             destination can't be '/'"
+        )));
+    }
     let mut copy = true;
     let mut mount = if source.starts_with('/') {
         plain(destination, MountSource::Bind { path: clean(source), create: true })
     } else {
         let anonymous = source.is_empty();
         let name = if anonymous { names.next().ok_or_else(invalid)? } else { source.to_owned() };
-        if !anonymous && !crate::id::is_valid_name(&name) {
-            let refused = crate::volume::refuse_name(&name).err().unwrap_or_else(invalid);
-            return Err(refused.context(format!("create {name}")));
+        if !anonymous {
+            refuse_name(&name)?;
         }
         plain(destination, MountSource::Volume { name, anonymous, copy: true, subpath: String::new() })
     };
@@ -217,6 +227,9 @@ fn parse_mount(
     if !mount.target.starts_with('/') || mount.target.contains('\0') {
         return Err(invalid(&format!("invalid mount path: '{}' mount path must be absolute", mount.target)));
     }
+    if clean(&mount.target) == "/" {
+        return Err(invalid("invalid specification: destination can't be '/'"));
+    }
     let source = match kind {
         kind::BIND => bind_source(mount, facts, &invalid)?,
         kind::VOLUME => volume_source(mount, names, &invalid)?,
@@ -224,13 +237,11 @@ fn parse_mount(
             if !mount.source.is_empty() {
                 return Err(invalid("field Source must not be specified"));
             }
+            refuse_options(mount, &["BindOptions", "VolumeOptions", "ImageOptions"], &invalid)?;
             MountSource::Tmpfs { options: tmpfs_options(mount, &invalid)? }
         }
         kind::IMAGE => image_source(mount, facts, &invalid)?,
-        kind::CLUSTER | kind::NAMED_PIPE => {
-            return Err(invalid("this type of mount is not supported by this engine"));
-        }
-        other => return Err(Error::invalid(format!("mount type unknown: \"{other}\""))),
+        _ => return Err(invalid("mount type unknown")),
     };
     let bind = mount.bind_options.clone().unwrap_or_default();
     if bind.read_only_force_recursive && (bind.non_recursive || !mount.read_only) {
@@ -260,10 +271,22 @@ fn parse_mount(
     })
 }
 
-fn bind_source(mount: &Mount, facts: &Facts<'_>, invalid: &dyn Fn(&str) -> Error) -> Result<MountSource> {
-    if mount.volume_options.is_some() {
-        return Err(invalid("field VolumeOptions must not be specified"));
+/// Refuses options that are for mounts of another type.
+fn refuse_options(mount: &Mount, others: &[&str], invalid: &dyn Fn(&str) -> Error) -> Result<()> {
+    let given = [
+        ("BindOptions", mount.bind_options.is_some()),
+        ("VolumeOptions", mount.volume_options.is_some()),
+        ("TmpfsOptions", mount.tmpfs_options.is_some()),
+        ("ImageOptions", mount.image_options.is_some()),
+    ];
+    match given.iter().find(|(field, given)| *given && others.contains(field)) {
+        Some((field, _)) => Err(invalid(&format!("field {field} must not be specified"))),
+        None => Ok(()),
     }
+}
+
+fn bind_source(mount: &Mount, facts: &Facts<'_>, invalid: &dyn Fn(&str) -> Error) -> Result<MountSource> {
+    refuse_options(mount, &["VolumeOptions", "TmpfsOptions", "ImageOptions"], invalid)?;
     if mount.source.is_empty() {
         return Err(invalid("field Source must not be empty"));
     }
@@ -282,9 +305,7 @@ fn volume_source(
     names: &mut impl Iterator<Item = String>,
     invalid: &dyn Fn(&str) -> Error,
 ) -> Result<MountSource> {
-    if mount.bind_options.is_some() {
-        return Err(invalid("field BindOptions must not be specified"));
-    }
+    refuse_options(mount, &["BindOptions", "TmpfsOptions", "ImageOptions"], invalid)?;
     let options = mount.volume_options.clone().unwrap_or_default();
     let anonymous = mount.source.is_empty();
     if anonymous && !options.subpath.is_empty() {
@@ -293,11 +314,8 @@ fn volume_source(
     if options.subpath.starts_with('/') || options.subpath.split('/').any(|part| part == "..") {
         return Err(invalid("subpath must be a relative path within the volume"));
     }
-    if !anonymous && !crate::id::is_valid_name(&mount.source) {
-        return Err(invalid(&format!(
-            "\"{}\" includes invalid characters for a local volume name",
-            mount.source
-        )));
+    if !anonymous {
+        refuse_name(&mount.source)?;
     }
     let name = match anonymous {
         true => names.next().ok_or_else(|| invalid("no name is left for an anonymous volume"))?,
@@ -307,14 +325,7 @@ fn volume_source(
 }
 
 fn image_source(mount: &Mount, facts: &Facts<'_>, invalid: &dyn Fn(&str) -> Error) -> Result<MountSource> {
-    let others = [
-        ("BindOptions", mount.bind_options.is_some()),
-        ("VolumeOptions", mount.volume_options.is_some()),
-        ("TmpfsOptions", mount.tmpfs_options.is_some()),
-    ];
-    if let Some((field, _)) = others.iter().find(|(_, given)| *given) {
-        return Err(invalid(&format!("field {field} must not be specified")));
-    }
+    refuse_options(mount, &["BindOptions", "VolumeOptions", "TmpfsOptions"], invalid)?;
     if mount.source.is_empty() {
         return Err(invalid("field Source must not be empty"));
     }
@@ -334,7 +345,9 @@ fn tmpfs_options(mount: &Mount, invalid: &dyn Fn(&str) -> Error) -> Result<Vec<S
     for option in given.options {
         match option.as_slice() {
             [word] if word == "exec" || word == "noexec" => exec = word.clone(),
-            other => return Err(invalid(&format!("invalid option: {}", other.join("=")))),
+            [word] => return Err(invalid(&format!("invalid option: {word}"))),
+            [word, value] => return Err(invalid(&format!("invalid option: {word}={value}"))),
+            _ => return Err(invalid("invalid option array length")),
         }
     }
     options.push(exec);

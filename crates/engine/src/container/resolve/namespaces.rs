@@ -14,6 +14,7 @@ const MAX_HOSTNAME: usize = 64;
 
 pub(super) fn resolve(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> Result<Namespaces> {
     let pid = share(&host.pid_mode, facts)?
+        .filter(|_| host.pid_mode != "private")
         .ok_or_else(|| Error::invalid(format!("invalid PID mode: {}", host.pid_mode)))?;
     let (ipc, ipc_shareable, ipc_none) = ipc(host, facts)?;
     let uts = match host.uts_mode.as_str() {
@@ -29,12 +30,12 @@ pub(super) fn resolve(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> 
     };
     let network = match host.network_mode.as_str() {
         "host" if !config.network_disabled => Share::Host,
-        mode if mode.starts_with("container:") => {
-            share(mode, facts)?.ok_or_else(|| Error::invalid(format!("invalid network mode: {mode}")))?
-        }
+        mode if mode.starts_with("container:") => share(mode, facts)?.ok_or_else(|| {
+            Error::invalid("invalid network mode: invalid container format container:<name|id>")
+        })?,
         _ => Share::Private,
     };
-    if uts == Share::Host && (!config.hostname.is_empty() || !config.domainname.is_empty()) {
+    if uts == Share::Host && !config.hostname.is_empty() {
         return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
     }
     // A privileged container sees all control groups, as Docker's does.
@@ -99,9 +100,14 @@ pub(super) fn hostname(config: &Config, host: &HostConfig, facts: &Facts<'_>) ->
     Ok(if host.network_mode == "host" { facts.host_name } else { crate::id::short(facts.id) }.to_owned())
 }
 
-pub(super) fn domainname(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> String {
-    let donor = network_donor(host, facts).filter(|_| config.domainname.is_empty());
-    donor.map_or(&config.domainname, |donor| &donor.domainname).clone()
+pub(super) fn domainname(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> Result<String> {
+    let name = &config.domainname;
+    // What could neither be set nor be written to the hosts file.
+    if name.len() > MAX_HOSTNAME || name.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
+        return Err(Error::invalid(format!("invalid domain name format: {name:?}")));
+    }
+    let donor = network_donor(host, facts).filter(|_| name.is_empty());
+    Ok(donor.map_or(name, |donor| &donor.domainname).clone())
 }
 
 /// The container whose network is used.

@@ -39,6 +39,14 @@ pub(super) fn network(
         Some(list) if !list.is_empty() => list.clone(),
         _ => default.to_vec(),
     };
+    // An empty word says nothing.
+    let words = |list: Vec<String>, what: &str| {
+        let list: Vec<String> = list.into_iter().filter(|word| !word.is_empty()).collect();
+        match list.iter().find(|word| !is_one_word(word)) {
+            Some(bad) => Err(Error::invalid(format!("invalid {what}: {bad:?}"))),
+            None => Ok(list),
+        }
+    };
     let dns = or(&host.dns, &facts.config.dns);
     if let Some(bad) = dns.iter().find(|address| address.parse::<IpAddr>().is_err()) {
         return Err(Error::invalid(format!("invalid nameserver address: {bad}")));
@@ -47,8 +55,8 @@ pub(super) fn network(
         mode: mode.to_owned(),
         ports,
         dns,
-        dns_options: or(&host.dns_options, &facts.config.dns_options),
-        dns_search: or(&host.dns_search, &facts.config.dns_search),
+        dns_options: words(or(&host.dns_options, &facts.config.dns_options), "DNS option")?,
+        dns_search: words(or(&host.dns_search, &facts.config.dns_search), "DNS search domain")?,
         extra_hosts: extra_hosts(host, &facts.config.host_gateway)?,
         mac_address: mac_address(mac)?,
     })
@@ -123,7 +131,11 @@ pub(super) fn published(config: &Config, host: &HostConfig, facts: &Facts<'_>) -
                 return Err(Error::invalid(format!("invalid IP address: {host_ip}")));
             }
             let host_ports = host_ports(&binding.host_port)?;
-            ports.push(PortSpec { container_port, protocol: protocol.clone(), host_ip, host_ports });
+            let port = PortSpec { container_port, protocol: protocol.clone(), host_ip, host_ports };
+            // The very same twice is meant once; any port of the host's is another one each time.
+            if port.host_ports == (0, 0) || !ports.contains(&port) {
+                ports.push(port);
+            }
         }
     }
     if host.publish_all_ports {
@@ -146,7 +158,7 @@ fn extra_hosts(host: &HostConfig, host_gateway: &[IpAddr]) -> Result<Vec<(String
     let mut hosts = Vec::new();
     for entry in host.extra_hosts.iter().flatten() {
         let parts = entry.split_once('=').or_else(|| entry.split_once(':'));
-        let Some((name, address)) = parts.filter(|(name, _)| !name.is_empty()) else {
+        let Some((name, address)) = parts.filter(|(name, _)| is_one_word(name)) else {
             return Err(Error::invalid(format!("bad format for add-host: \"{entry}\"")));
         };
         let address = address.trim_matches(['[', ']']);
@@ -160,6 +172,11 @@ fn extra_hosts(host: &HostConfig, host_gateway: &[IpAddr]) -> Result<Vec<(String
         hosts.push((name.to_owned(), address.to_owned()));
     }
     Ok(hosts)
+}
+
+/// What a line of a file can hold.
+fn is_one_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !c.is_control())
 }
 
 fn mac_address(text: &str) -> Result<String> {

@@ -71,6 +71,10 @@ pub(crate) fn merge_image(request: &Config, image: &Config) -> Config {
     if merged.on_build.is_none() {
         merged.on_build = image.on_build.clone();
     }
+    // A wrong one stays as it is, and is refused with it.
+    if merged.working_dir.starts_with('/') {
+        merged.working_dir = super::mounts::clean(&merged.working_dir);
+    }
     merged
 }
 
@@ -86,7 +90,7 @@ fn merge_env(image: &[String], request: &[String]) -> Vec<String> {
 pub(super) fn resolve(config: &Config, host: &HostConfig, facts: &Facts<'_>) -> Result<ProcessSpec> {
     let entrypoint = config.entrypoint.clone().unwrap_or_default();
     let args: Vec<String> = entrypoint.into_iter().chain(config.cmd.clone().unwrap_or_default()).collect();
-    if args.is_empty() || args == [String::new()] {
+    if args.is_empty() {
         return Err(Error::invalid("no command specified"));
     }
     let env = environment(config)?;

@@ -110,12 +110,10 @@ pub(super) fn no_new_privileges(host: &HostConfig, default: bool) -> Result<bool
             ("no-new-privileges", None | Some("true" | "1" | "t")) => decided = true,
             ("no-new-privileges", Some("false" | "0" | "f")) => decided = false,
             ("seccomp" | "apparmor", Some(_)) => {}
-            ("label", Some("disable")) | ("disable", None) => {}
-            ("label", Some(label)) => {
-                return Err(Error::invalid(format!(
-                    "invalid --security-opt 2: \"label={label}\": SELinux labels are not supported yet"
-                )));
-            }
+            ("writable-cgroups", Some(word)) if api::query::strict_bool(word).is_some() => {}
+            ("writable-cgroups", None) => {}
+            // Without SELinux nothing has a label, whatever is asked for.
+            ("label", Some(_)) | ("disable", None) => {}
             (_, None) => return Err(Error::invalid(format!("invalid --security-opt 1: \"{key}\""))),
             (key, Some(value)) => {
                 return Err(Error::invalid(format!("invalid --security-opt 2: \"{key}={value}\"")));
@@ -123,6 +121,12 @@ pub(super) fn no_new_privileges(host: &HostConfig, default: bool) -> Result<bool
         }
     }
     Ok(decided)
+}
+
+/// Whether control groups may be changed from inside, if the request says.
+pub(super) fn writable_cgroups(host: &HostConfig) -> Option<bool> {
+    let (_, word) = options(host).filter(|(key, _)| *key == "writable-cgroups").last()?;
+    Some(word.is_none_or(|word| api::query::strict_bool(word) == Some(true)))
 }
 
 pub(super) fn seccomp(host: &HostConfig, default: &SeccompProfile) -> Result<Seccomp> {
