@@ -201,7 +201,7 @@ fn plugins() -> PluginsInfo {
     let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     PluginsInfo {
         volume: list(&["local"]),
-        network: list(&["bridge", "host", "null"]),
+        network: list(&["bridge", "host", "ipvlan", "macvlan", "null"]),
         log: crate::container::logging::names(),
         ..PluginsInfo::default()
     }

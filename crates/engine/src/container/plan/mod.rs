@@ -7,7 +7,7 @@ mod mounts;
 pub(crate) use limits::plan_limits as limits;
 pub(crate) use mounts::{Sources, plan_mount};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use oci::runtime::{
@@ -155,17 +155,27 @@ fn environment(given: &ProcessSpec, hostname: Option<&str>, facts: &StartFacts) 
         env.push("TERM=xterm".to_owned());
     }
     env.extend(facts.linked.iter().cloned());
-    let has = |env: &[String], name: &str| {
-        env.iter().position(|entry| entry.split_once('=').is_some_and(|(key, _)| key == name))
-    };
-    for entry in &given.env {
-        let name = entry.split_once('=').map_or(entry.as_str(), |(name, _)| name);
-        match has(&env, name) {
-            Some(place) => env[place].clone_from(entry),
-            None => env.push(entry.clone()),
+    // A request may have ten thousand of them.
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (place, entry) in env.iter().enumerate() {
+        if let Some((name, _)) = entry.split_once('=') {
+            places.entry(name.to_owned()).or_insert(place);
         }
     }
-    if has(&env, "HOME").is_none() {
+    for entry in &given.env {
+        let (name, has_value) =
+            entry.split_once('=').map_or((entry.as_str(), false), |(name, _)| (name, true));
+        match places.get(name) {
+            Some(place) => env[*place].clone_from(entry),
+            None => {
+                if has_value {
+                    places.insert(name.to_owned(), env.len());
+                }
+                env.push(entry.clone());
+            }
+        }
+    }
+    if !places.contains_key("HOME") {
         env.push(format!("HOME={}", facts.home));
     }
     env
