@@ -134,6 +134,7 @@ fn container(scope: &Scope<'_>) -> Result<()> {
             "1.51 + /NetworkSettings/SecondaryIPAddresses null",
             "1.51 + /NetworkSettings/SecondaryIPv6Addresses null",
             "1.51 - /Storage",
+            "1.47 - /ImageManifestDescriptor",
         ],
     )?;
     let old = get(scope, 51.min(scope.engine.api.1), &path)?;
@@ -147,7 +148,7 @@ fn container(scope: &Scope<'_>) -> Result<()> {
         scope,
         "list",
         |minor| get(scope, minor, &format!("/containers/json?filters={filters}")),
-        &["1.51 - /0/Health", "1.44 - /0/HostConfig/Annotations"],
+        &["1.51 - /0/Health", "1.47 - /0/ImageManifestDescriptor", "1.44 - /0/HostConfig/Annotations"],
     )
 }
 

@@ -76,7 +76,9 @@ pub(super) fn add(router: &mut Router<State>) {
         });
     }
     // Where nothing is built nothing is left of it: `docker system prune` comes here last.
-    router.add(Method::POST, "/build/prune", |_: Request| async { reply::ok(&CachePruneReport::default()) });
+    router.add_since(since("/build/prune"), Method::POST, "/build/prune", |_: Request| async {
+        reply::ok(&CachePruneReport::default())
+    });
     router.add(Method::GET, "/plugins", |_: Request| async { reply::ok(&json!([])) });
     router.add(Method::GET, "/plugins/{name*}/json", no_plugin);
     router.add(Method::DELETE, "/plugins/{name*}", no_plugin);
