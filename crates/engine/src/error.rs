@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Kind {
     /// The named object does not exist (404).
     NotFound,
+    /// There is no such image (404): clients of a creation pull it then, and nothing else that is missing makes them.
+    NoImage,
     /// The request is malformed or asks for something impossible (400).
     InvalidParameter,
     /// The object is in a state that does not allow the operation (409).
@@ -47,6 +49,7 @@ macro_rules! constructors {
 impl Error {
     constructors! {
         not_found NotFound "The named object does not exist."
+        no_image NoImage "There is no such image."
         invalid InvalidParameter "The request cannot be meant."
         conflict Conflict "The object's state does not allow it."
         unauthorized Unauthorized "Credentials are missing or wrong."

@@ -26,7 +26,7 @@ pub(crate) struct ImageForContainer {
 pub(crate) fn error(error: image::Error) -> Error {
     let message = error.to_string();
     match error.kind() {
-        image::Kind::NotFound => Error::not_found(message),
+        image::Kind::NotFound => Error::no_image(message),
         image::Kind::Invalid => Error::invalid(message),
         image::Kind::Conflict => Error::conflict(message),
         _ => Error::system(message),

@@ -46,7 +46,7 @@ type Request = Call<State>;
 impl From<engine::Error> for Failure {
     fn from(error: engine::Error) -> Failure {
         let status = match error.kind {
-            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::NotFound | Kind::NoImage => StatusCode::NOT_FOUND,
             Kind::InvalidParameter => StatusCode::BAD_REQUEST,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Unauthorized => StatusCode::UNAUTHORIZED,

@@ -80,7 +80,7 @@ fn make(
 /// is at fault.
 fn nothing_to_pull(error: Error) -> Error {
     match error.kind {
-        Kind::NotFound if !error.message.contains("No such image") => Error::invalid(error.message),
+        Kind::NotFound => Error::invalid(error.message),
         _ => error,
     }
 }
@@ -342,9 +342,6 @@ fn defaults(config: &crate::Config, cgroup_v2: bool, mut host: HostConfig) -> Re
         host.resources.oom_kill_disable.get_or_insert_default();
     }
     host.log_config.config.get_or_insert_default();
-    if !cgroup_v2 {
-        host.resources.oom_kill_disable.get_or_insert(false);
-    }
     resolve::security::name_hidden_paths(&mut host);
     resolve::security::name_label(&mut host);
     Ok(host)

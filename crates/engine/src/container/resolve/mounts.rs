@@ -334,7 +334,7 @@ fn image_source(mount: &Mount, facts: &Facts<'_>, invalid: &dyn Fn(&str) -> Erro
         return Err(invalid("subpath must be a relative path within the image"));
     }
     let id = facts.mounted_images.get(&mount.source).cloned();
-    let id = id.ok_or_else(|| Error::not_found(format!("No such image: {}", mount.source)))?;
+    let id = id.ok_or_else(|| Error::no_image(format!("No such image: {}", mount.source)))?;
     Ok(MountSource::Image { name: mount.source.clone(), id, subpath })
 }
 
